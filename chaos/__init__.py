@@ -1,0 +1,1 @@
+"""Breaking it on purpose: a local fleet of real processes, faults, drills and what must hold."""

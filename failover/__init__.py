@@ -1,0 +1,1 @@
+"""Intents upstream: what a customer wants done, kept safe until the core has done it once."""
