@@ -1,0 +1,278 @@
+"""
+What the core publishes: documents and their bodies.
+
+A document is the full published state of one thing. Bodies travel as JSON of the structs below; a reader ignores
+fields that it does not know. Money is integer minor units (cents), energy integer Wh, periods are local dates
+``[period_from, period_to)`` in the utility's time zone, instants are UTC.
+"""
+
+import hashlib
+import hmac
+from datetime import date, datetime
+from typing import Literal
+
+import msgspec
+
+ACCOUNT = "account"
+STATEMENT = "statement"
+PAYMENT = "payment"
+USAGE = "usage"
+CREDENTIAL = "credential"
+ARCHIVE = "archive"
+
+DEFAULT_SHARD = "0"
+
+MethodStatus = Literal["verified", "unverified", "expired"]
+
+
+class Document(msgspec.Struct, frozen=True, array_like=True):
+    """
+    One row of the documents table, as stored and as sent.
+
+    ``body`` is the JSON of the kind's struct; None marks a tombstone. ``seq`` is the shard's sequence number of the
+    newest change of this (account_id, kind, key).
+    """
+
+    account_id: str
+    kind: str
+    key: str
+    seq: int
+    body: bytes | None
+
+
+class PaymentMethod(msgspec.Struct, frozen=True, kw_only=True):
+    """A saved way to pay. ``method_id`` is a token's public name: never a card or bank number."""
+
+    method_id: str
+    type: Literal["card", "bank_account"]
+    label: str
+    status: MethodStatus
+
+
+class ServicePoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an account is supplied, through which meter and on which tariff."""
+
+    service_point_id: str
+    meter_id: str
+    address: str
+    tariff_name: str
+
+
+class AccountBody(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Kind ``account``, key ``""``: what the overview shows.
+
+    ``balance_cents`` is the ledger balance (positive is owed). ``billed_balance_cents`` is the amount due of the
+    latest statement as it was printed, 0 without one.
+    """
+
+    version: int = 1
+    account_id: str
+    customer_id: str
+    customer_name: str
+    email: str
+    utility_name: str
+    currency: str
+    timezone: str
+    status: Literal["active", "closed"]
+    balance_cents: int
+    billed_balance_cents: int
+    latest_statement_id: str | None = None
+    due_date: date | None = None
+    payment_methods: list[PaymentMethod] = []
+    service_points: list[ServicePoint] = []
+
+
+class StatementLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One printed line; ``quantity`` and ``unit_price`` are decimal strings, rounded only into ``amount_cents``."""
+
+    kind: Literal["energy", "fixed", "minimum", "tax", "adjustment", "credit", "demand"]
+    description: str
+    quantity: str
+    unit: str
+    unit_price: str
+    amount_cents: int
+    period_from: date
+    period_to: date
+    estimated: bool = False
+    service_point_id: str = ""
+
+
+class MeterRead(msgspec.Struct, frozen=True, kw_only=True):
+    """What a meter measured in a statement's period, with its begin and end register reads in Wh."""
+
+    meter_id: str
+    service_point_id: str
+    read_from: date
+    read_to: date
+    begin_register_wh: int
+    end_register_wh: int
+    usage_wh: int
+    estimated_wh: int
+    end_read: Literal["actual", "estimated"]
+
+
+class TariffName(msgspec.Struct, frozen=True, kw_only=True):
+    """The tariff a bill was rated with, and where its prices were published."""
+
+    code: str
+    name: str
+    utility: str
+    effective_from: date
+    source: str = ""
+
+
+class BillChange(msgspec.Struct, frozen=True, kw_only=True):
+    """One reason why this bill differs from the one before; the parts add up to the difference to the cent."""
+
+    label: str
+    detail: str
+    amount_cents: int
+
+
+class PaymentLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A payment counted in a statement's "payments received"."""
+
+    payment_id: str
+    value_date: date
+    amount_cents: int
+
+
+class StatementBody(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Kind ``statement``, key statement id. Immutable once issued.
+
+    ``total_cents`` (new charges) is the sum of the lines; ``amount_due_cents`` = previous balance - payments
+    received + total.
+    """
+
+    version: int = 1
+    statement_id: str
+    account_id: str
+    issued_on: date
+    period_from: date
+    period_to: date
+    due_date: date
+    currency: str
+    previous_balance_cents: int
+    payments_received_cents: int
+    total_cents: int
+    amount_due_cents: int
+    usage_wh: int
+    estimated_wh: int
+    lines: list[StatementLine]
+    meters: list[MeterRead]
+    tariffs: list[TariffName]
+    payments: list[PaymentLine] = []
+    changes: list[BillChange] = []
+    previous_statement_id: str | None = None
+    previous_total_cents: int | None = None
+
+
+class PaymentBody(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Kind ``payment``, key payment id (the intent's id when it came through an edge): the core's outcome.
+
+    ``value_date`` is the day it counts as paid, in the utility's zone. Amount is positive.
+    """
+
+    version: int = 1
+    payment_id: str
+    account_id: str
+    fingerprint: str
+    state: Literal["posted", "rejected", "dead_letter", "cancelled"]
+    amount_cents: int
+    currency: str
+    method_id: str
+    method_label: str
+    accepted_at: datetime
+    decided_at: datetime
+    value_date: date | None = None
+    reason: str = ""
+    case_number: str = ""
+
+
+class UsageDay(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    One local day. ``estimated_wh`` is the part of ``usage_wh`` that was estimated; ``hours`` lists the local day's
+    23, 24 or 25 hours in order, None where nothing is known.
+    """
+
+    day: date
+    usage_wh: int
+    estimated_wh: int
+    complete: bool
+    hours: list[int | None] = []
+
+
+class UsageBody(msgspec.Struct, frozen=True, kw_only=True):
+    """Kind ``usage``, key ``YYYY-MM/service point id``: a local month's days that have readings."""
+
+    version: int = 1
+    account_id: str
+    service_point_id: str
+    month: str
+    timezone: str
+    days: list[UsageDay]
+
+
+class CredentialBody(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Kind ``credential``, key `sign_in_key` of the e-mail: what an edge needs to check a sign-in by itself.
+
+    ``verifier`` is an argon2id string. A sign-in token carries ``credential_version``; a newer version here ends it.
+    The document's account_id is the first of ``account_ids``.
+    """
+
+    version: int = 1
+    customer_id: str
+    account_ids: list[str]
+    verifier: str
+    credential_version: int
+    status: Literal["active", "revoked"] = "active"
+
+
+class ArchivedStatement(msgspec.Struct, frozen=True, kw_only=True):
+    """A statement that exists in the core but is older than what edges hold."""
+
+    statement_id: str
+    issued_on: date
+    period_from: date
+    period_to: date
+    due_date: date
+    total_cents: int
+    amount_due_cents: int
+
+
+class ArchiveBody(msgspec.Struct, frozen=True, kw_only=True):
+    """Kind ``archive``, key ``statements``: what can only be read from the core, newest first."""
+
+    version: int = 1
+    account_id: str
+    statements: list[ArchivedStatement]
+
+
+Body = AccountBody | StatementBody | PaymentBody | UsageBody | CredentialBody | ArchiveBody
+
+BODY_TYPES: dict[str, type[Body]] = {
+    ACCOUNT: AccountBody,
+    STATEMENT: StatementBody,
+    PAYMENT: PaymentBody,
+    USAGE: UsageBody,
+    CREDENTIAL: CredentialBody,
+    ARCHIVE: ArchiveBody,
+}
+
+
+def encode_body(body: Body) -> bytes:
+    """Encode a body as the JSON that is stored and sent."""
+    return msgspec.json.encode(body)
+
+
+def sign_in_key(lookup_key: bytes, email: str) -> str:
+    """
+    Derive a credential document's key from an e-mail address, so that no address stands in a key.
+
+    HMAC-SHA-256 under the fleet's lookup key of the trimmed, case-folded address; hex.
+    """
+    return hmac.new(lookup_key, email.strip().casefold().encode(), hashlib.sha256).hexdigest()

@@ -1,0 +1,62 @@
+"""The feed on the wire: frames of documents, barriers and core time."""
+
+import hashlib
+from datetime import datetime
+
+import msgspec
+
+from cache_sync.documents import Document
+
+FRAME_CONTENT_TYPE = "application/vnd.ridethrough.frame+msgpack"
+
+
+class Frame(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    The documents of a shard with ``after < seq <= upto``, in seq order.
+
+    ``barrier`` says that the page reached the head within its own read transaction: only then may a follower let
+    readers see the rows, move its cursor for onward use and take over ``as_of``. ``as_of`` is core time T: everything
+    the core committed before T is at or below the barrier. ``age_seconds`` is how old T was when this frame was
+    answered (0 at the core, relayed and grown from node to node); ``age_at_least`` marks it as a lower bound.
+    ``floor`` is the oldest cursor that still sees every tombstone. ``digest`` is `digest_rows` of the rows.
+    """
+
+    epoch: int
+    shard: str
+    after: int
+    upto: int
+    count: int
+    rows: list[Document]
+    digest: str
+    barrier: bool
+    head: int
+    as_of: datetime
+    age_seconds: float
+    age_at_least: bool
+    floor: int
+
+
+class Position(msgspec.Struct, frozen=True):
+    """How far a reader has seen: epoch, shard and seq. Travels with the customer as ``epoch.shard.seq``."""
+
+    epoch: int
+    shard: str
+    seq: int
+
+    def __str__(self) -> str:
+        """Write the position as it stands in the cookie and in the ``Ridethrough-Position`` header."""
+        return f"{self.epoch}.{self.shard}.{self.seq}"
+
+    @staticmethod
+    def parse(text: str) -> "Position | None":
+        """Read a position; None when it is not one (positions come from clients and may be anything)."""
+        parts = text.split(".")
+        shapely = len(parts) == 3 and len(text) <= 64 and all(part.isascii() for part in parts)
+        if not shapely or not parts[0].isdigit() or not parts[2].isdigit():
+            return None
+        return Position(int(parts[0]), parts[1], int(parts[2]))
+
+
+def digest_rows(rows: list[Document]) -> str:
+    """Hash rows so that a flipped byte anywhere between the two ends is noticed; hex SHA-256."""
+    return hashlib.sha256(msgspec.msgpack.encode(rows)).hexdigest()

@@ -1,0 +1,84 @@
+"""
+What one account looks like at this node right now: the input of every page and API answer.
+
+Built from one read transaction of the snapshot, the journal's overlay and the mode lease, so that pages and API can
+never disagree.
+"""
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from cache_sync.documents import (
+    AccountBody,
+    ArchivedStatement,
+    StatementBody,
+    UsageBody,
+)
+from cache_sync.frames import Position
+from failover.intents import Receipt
+
+Mode = Literal["normal", "degraded", "recovering"]
+
+
+class Freshness(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    How old the data is: everything the core committed before ``as_of`` (core time) is in it.
+
+    ``at_least`` marks ``age_seconds`` as a lower bound (the machine was restarted since).
+    """
+
+    position: Position
+    as_of: datetime
+    age_seconds: float
+    at_least: bool
+
+
+class PaymentLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """The stand-in limits as a customer is told them, in minor units."""
+
+    per_payment_cents: int
+    per_account_day_cents: int
+    per_account_day_count: int
+
+
+class ModeView(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    The node's mode as its agent leased it; ``degraded`` when the lease ran out.
+
+    ``payments_open`` is False when nothing can record a payment here (the agent is down, or no witness and no core).
+    ``archive_open`` says whether archive reads are being tried.
+    """
+
+    mode: Mode
+    reason: str
+    since: datetime | None
+    payments_open: bool
+    archive_open: bool
+    limits: PaymentLimits
+
+
+class AccountView(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Everything a customer may see of one account.
+
+    The three balances are never mixed: ``billed_cents`` (the last bill), ``balance_cents`` (ledger as of
+    ``freshness.as_of``), ``left_to_pay_cents`` (balance less ``pending_cents``, the payments accepted or posted since
+    whose documents are not in this snapshot yet). Statements are newest first; ``payments`` merges documents and
+    overlay, newest first, each intent exactly once. ``catching_up`` is True while this node is behind the position
+    the customer has already seen.
+    """
+
+    account: AccountBody
+    statements: list[StatementBody]
+    archived: list[ArchivedStatement]
+    usage: list[UsageBody]
+    payments: list[Receipt]
+    billed_cents: int
+    balance_cents: int
+    pending_cents: int
+    left_to_pay_cents: int
+    freshness: Freshness
+    mode: ModeView
+    catching_up: bool

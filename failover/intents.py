@@ -1,0 +1,135 @@
+"""
+Intents and what becomes of them, as they travel between nodes.
+
+An intent's id is derived, never minted twice: the same account and idempotency key give the same id at every edge.
+Everything that asks, answers or fences uses the pair (id, fingerprint).
+"""
+
+import hashlib
+import uuid
+from datetime import date, datetime
+from typing import Literal
+
+import msgspec
+
+State = Literal[
+    "posted", "rejected", "dead_letter", "cancelled", "accepted", "checking", "void", "declined_limit"
+]
+CORE_FINAL: frozenset[str] = frozenset({"posted", "rejected", "dead_letter", "cancelled"})
+RECEIPT_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+class Intent(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Something a customer wants done, as recorded by one edge; immutable.
+
+    ``accepted_at`` is core time estimated at recording. (``edge_id``, ``incarnation``, ``ordinal``) names the place
+    in the recording journal; ordinals of one incarnation have no holes. ``not_after`` (when set) forbids the core to
+    post it later. ``signature`` is the recording edge's Ed25519 signature over `signed_bytes`, base64.
+    """
+
+    version: int = 1
+    intent_id: str
+    fingerprint: str
+    account_id: str
+    type: Literal["payment"] = "payment"
+    kind: Literal["promise"] = "promise"
+    amount_cents: int
+    currency: str
+    method_id: str
+    idempotency_key: str
+    accepted_at: datetime
+    edge_id: str
+    incarnation: str
+    ordinal: int
+    not_after: datetime | None = None
+    signature: str = ""
+
+    def signed_bytes(self) -> bytes:
+        """Return the bytes that the signature covers: the intent with an empty signature, as JSON."""
+        return msgspec.json.encode(msgspec.structs.replace(self, signature=""))
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What the core decided of one intent; final within an epoch, the same for every repetition.
+
+    (``epoch``, ``shard``, ``seq``) is the position at which the payment's document stands.
+    """
+
+    intent_id: str
+    fingerprint: str
+    state: Literal["posted", "rejected", "dead_letter", "cancelled"]
+    decided_at: datetime
+    value_date: date | None = None
+    reason: str = ""
+    case_number: str = ""
+    epoch: int
+    shard: str
+    seq: int
+
+
+class IntentBatch(msgspec.Struct, frozen=True):
+    """Body of ``POST /intents``."""
+
+    intents: list[Intent]
+
+
+class OutcomeBatch(msgspec.Struct, frozen=True):
+    """
+    Answer of ``POST /intents``: one outcome for each intent that the core finished, in no order.
+
+    An intent without an outcome here was not decided and must be offered again.
+    """
+
+    outcomes: list[Outcome]
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What a customer is told of a payment, whatever node holds it.
+
+    ``durable`` says that a second copy exists. ``position`` fields are set once the core decided.
+    """
+
+    intent_id: str
+    fingerprint: str
+    account_id: str
+    state: State
+    amount_cents: int
+    currency: str
+    method_id: str
+    accepted_at: datetime
+    durable: bool = False
+    decided_at: datetime | None = None
+    value_date: date | None = None
+    reason: str = ""
+    case_number: str = ""
+    epoch: int | None = None
+    shard: str | None = None
+    seq: int | None = None
+
+
+def _prefixed(*parts: str) -> bytes:
+    encoded = [part.encode() for part in parts]
+    return b"".join(len(part).to_bytes(4, "big") + part for part in encoded)
+
+
+def intent_id(account_id: str, idempotency_key: str) -> str:
+    """Derive the intent's id: a UUID (version 8) from SHA-256 of length-prefixed account id and idempotency key."""
+    digest = bytearray(hashlib.sha256(_prefixed(account_id, idempotency_key)).digest()[:16])
+    digest[6] = (digest[6] & 0x0F) | 0x80
+    digest[8] = (digest[8] & 0x3F) | 0x80
+    return str(uuid.UUID(bytes=bytes(digest)))
+
+
+def fingerprint(*, account_id: str, type_: str, amount_cents: int, currency: str, method_id: str) -> str:
+    """Hash what must not change under one id; hex SHA-256."""
+    return hashlib.sha256(_prefixed(account_id, type_, str(amount_cents), currency, method_id)).hexdigest()
+
+
+def receipt_number(id_: str) -> str:
+    """Shorten an intent's id into what a customer can read out: eight characters without look-alikes."""
+    value = int.from_bytes(hashlib.sha256(id_.encode()).digest()[:5], "big")
+    letters = "".join(RECEIPT_ALPHABET[(value >> shift) & 31] for shift in range(35, -5, -5))
+    return f"{letters[:4]}-{letters[4:]}"
