@@ -1,0 +1,54 @@
+"""What all tests share: where real data lies, which browser there is, how property tests run."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+TESTS = Path(__file__).resolve().parent
+CHECKOUT = TESTS.parent
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+# A machine busy with other tests is slow, not wrong; a failure prints what repeats it.
+settings.register_profile(
+    "ridethrough", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("ridethrough")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts real processes by its folder, so that nobody forgets to."""
+    for item in items:
+        if item.path.is_relative_to(TESTS / "e2e"):
+            item.add_marker(pytest.mark.e2e)
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """Return the root of the repository."""
+    return CHECKOUT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the real tariffs, bills and Green Button files beside the checkout, where they are."""
+    folder = CHECKOUT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(
+            "needs the reference data in ../shared/data, which is not part of this repository"
+        )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Return the path of a Chromium; without one the test skips, or fails where CI promises one."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        how = "no Chromium found: apt-get install chromium, or ./ridethrough test as root"
+        if os.environ.get("CI") == "true":
+            pytest.fail(how)
+        pytest.skip(how)
+    return found
