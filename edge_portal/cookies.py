@@ -1,0 +1,107 @@
+"""
+The cookies and headers that travel between a customer and the edges, read and written in one place.
+
+Pages and API use the same functions, so that both carry the same labels.
+"""
+
+import math
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from litestar import Request, Response
+from litestar.datastructures import Cookie
+
+from cache_sync.frames import Position
+from edge_portal.portal import Portal, Session
+from edge_portal.views import Freshness, Mode
+
+SESSION_COOKIE: Final = "ridethrough_session"
+POSITION_COOKIE: Final = "ridethrough_position"
+SESSION_COOKIE_SECONDS: Final = 8 * 3600
+POSITION_COOKIE_SECONDS: Final = 30 * 86400
+
+AnyRequest = Request[Any, Any, Any]
+AnyResponse = Response[Any]
+
+
+def portal_of(request: AnyRequest) -> Portal:
+    """Return the worker's portal."""
+    portal = request.app.state.portal
+    assert isinstance(portal, Portal)
+    return portal
+
+
+def session_of(request: AnyRequest) -> Session:
+    """
+    Authenticate a page request by its session cookie.
+
+    Raises:
+        NotSignedIn: Send the customer to the sign-in page.
+    """
+    return portal_of(request).authenticate(request.cookies.get(SESSION_COOKIE))
+
+
+def position_of(request: AnyRequest) -> Position | None:
+    """
+    Return the furthest position this customer has seen, by header or cookie; None when there is none.
+
+    The cookie is signed: one left behind by another installation on the same host name is not believed.
+    """
+    header = request.headers.get("Ridethrough-Position")
+    cookie = request.cookies.get(POSITION_COOKIE)
+    positions = [
+        Position.parse(header) if header else None,
+        portal_of(request).read_position(cookie) if cookie else None,
+    ]
+    return furthest(*positions)
+
+
+def furthest(*positions: Position | None) -> Position | None:
+    """Return the position that has seen the most; None when all are None."""
+    known = [position for position in positions if position is not None]
+    return max(known, key=lambda position: (position.epoch, position.seq), default=None)
+
+
+def label(response: AnyResponse, freshness: Freshness, mode: Mode) -> None:
+    """Put the labels of a read on its response: Age, Ridethrough-As-Of, -Mode, -Position."""
+    response.headers["Age"] = str(math.ceil(freshness.age_seconds))
+    response.headers["Ridethrough-As-Of"] = rfc3339(freshness.as_of)
+    response.headers["Ridethrough-Mode"] = mode
+    response.headers["Ridethrough-Position"] = str(freshness.position)
+
+
+def rfc3339(moment: datetime) -> str:
+    """Write an instant as RFC 3339 in UTC with microseconds."""
+    text = moment.astimezone(UTC).isoformat(timespec="microseconds")
+    return text.replace("+00:00", "Z")
+
+
+def keep_position(request: AnyRequest, response: AnyResponse, shown: Position) -> None:
+    """Let the browser carry the furthest position seen to whichever edge answers next."""
+    position = furthest(shown, position_of(request))
+    assert position is not None
+    value = portal_of(request).write_position(position)
+    response.set_cookie(_cookie(request, POSITION_COOKIE, value, POSITION_COOKIE_SECONDS))
+
+
+def keep_session(request: AnyRequest, response: AnyResponse, token: str) -> None:
+    """Sign a browser in, or renew its session."""
+    response.set_cookie(_cookie(request, SESSION_COOKIE, token, SESSION_COOKIE_SECONDS))
+
+
+def end_session(response: AnyResponse) -> None:
+    """Sign a browser out."""
+    response.delete_cookie(SESSION_COOKIE)
+
+
+def _cookie(request: AnyRequest, key: str, value: str, max_age: int) -> Cookie:
+    secure = bool(request.app.state.secure_cookies)
+    return Cookie(
+        key=key,
+        value=value,
+        max_age=max_age,
+        path="/",
+        httponly=True,
+        samesite="lax",
+        secure=secure,
+    )
