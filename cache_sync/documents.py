@@ -194,7 +194,9 @@ class PaymentBody(msgspec.Struct, frozen=True, kw_only=True):
 
 class UsageDay(msgspec.Struct, frozen=True, kw_only=True):
     """
-    One local day. ``estimated_wh`` is the part of ``usage_wh`` that was estimated; ``hours`` lists the local day's
+    One local day.
+
+    ``estimated_wh`` is the part of ``usage_wh`` that was estimated; ``hours`` lists the local day's
     23, 24 or 25 hours in order, None where nothing is known.
     """
 

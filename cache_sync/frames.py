@@ -8,6 +8,7 @@ import msgspec
 from cache_sync.documents import Document
 
 FRAME_CONTENT_TYPE = "application/vnd.ridethrough.frame+msgpack"
+POSITION_CHARACTERS_MAX = 64
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,10 +52,12 @@ class Position(msgspec.Struct, frozen=True):
     def parse(text: str) -> "Position | None":
         """Read a position; None when it is not one (positions come from clients and may be anything)."""
         parts = text.split(".")
-        shapely = len(parts) == 3 and len(text) <= 64 and all(part.isascii() for part in parts)
-        if not shapely or not parts[0].isdigit() or not parts[2].isdigit():
+        if len(parts) != len(Position.__struct_fields__) or len(text) > POSITION_CHARACTERS_MAX:
             return None
-        return Position(int(parts[0]), parts[1], int(parts[2]))
+        epoch, shard, seq = parts
+        if not text.isascii() or not epoch.isdigit() or not seq.isdigit():
+            return None
+        return Position(int(epoch), shard, int(seq))
 
 
 def digest_rows(rows: list[Document]) -> str:

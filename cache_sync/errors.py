@@ -1,0 +1,84 @@
+"""
+What can go wrong between the core's documents and a node's snapshot of them.
+
+```
+SyncError
+├── UnknownShard           a file does not hold the shard that was asked for
+├── FeedError              what a feed answers instead of a page
+│   ├── FeedUnavailable    no answer, or none in time: ask again
+│   ├── EpochChanged       the core was restored: start again from zero
+│   ├── Forked             the cursor is ahead of the feed: one of the two histories is not true
+│   └── BelowFloor         the cursor is older than the deletes that the feed still knows
+├── InvalidFrame           a frame that cannot follow what a replica holds, or that was damaged on its way
+├── DamagedSnapshot        a snapshot file that cannot be trusted or read
+└── NoSnapshot             a node that has not got its first snapshot yet
+```
+"""
+
+
+class SyncError(Exception):
+    """The root of what goes wrong downstream."""
+
+
+class UnknownShard(SyncError):
+    """A file does not hold the shard that was asked for."""
+
+    def __init__(self, shard: str) -> None:
+        super().__init__(f"no shard {shard!r} here")
+        self.shard = shard
+
+
+class FeedError(SyncError):
+    """What a feed answers instead of a page."""
+
+
+class FeedUnavailable(FeedError):
+    """No answer from the feed, or none within the deadline. Nothing is wrong with the data: ask again."""
+
+
+class EpochChanged(FeedError):
+    """The feed is in another epoch than the cursor: seqs of two epochs cannot be compared."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__(f"the feed is in epoch {epoch}")
+        self.epoch = epoch
+
+
+class Forked(FeedError):
+    """The cursor is ahead of the feed's head within the same epoch."""
+
+    def __init__(self, head: int) -> None:
+        super().__init__(f"the feed's head is {head}, behind the cursor")
+        self.head = head
+
+
+class BelowFloor(FeedError):
+    """Deletes after this cursor were forgotten: only a new snapshot can be true."""
+
+    def __init__(self, floor: int) -> None:
+        super().__init__(f"deletes up to seq {floor} are forgotten")
+        self.floor = floor
+
+
+class InvalidFrame(SyncError):
+    """
+    A frame that must not be applied.
+
+    Args:
+        reason: A stable code: `gap`, `epoch`, `shard`, `digest`, `count`, `order`, `range`, `floor`, `as_of` or
+            `collision`.
+        detail: The same for a person.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{detail} ({reason})")
+        self.reason = reason
+        self.detail = detail
+
+
+class DamagedSnapshot(SyncError):
+    """A snapshot file that cannot be trusted or read."""
+
+
+class NoSnapshot(SyncError):
+    """This node has not got its first snapshot yet."""
