@@ -12,7 +12,8 @@ from litestar import Request, Response
 from litestar.datastructures import Cookie
 
 from cache_sync.frames import Position
-from edge_portal.portal import Portal, Session
+from edge_portal.portal import Portal
+from edge_portal.session import Session
 from edge_portal.views import Freshness, Mode
 
 SESSION_COOKIE: Final = "ridethrough_session"

@@ -4,7 +4,7 @@ import hmac
 from urllib.parse import urlsplit
 
 from edge_portal.cookies import AnyRequest
-from edge_portal.portal import Session
+from edge_portal.session import Session
 
 
 def from_own_page(request: AnyRequest) -> bool:

@@ -32,11 +32,11 @@ class ConfigError(EdgeError):
     """The configuration or the data folder cannot be used; the message says why."""
 
 
-class NoSnapshot(EdgeError):  # noqa: N818 - a state, told as such
+class NoSnapshot(EdgeError):
     """This edge never received a snapshot and has nothing to show."""
 
 
-class NotSignedIn(EdgeError):  # noqa: N818
+class NotSignedIn(EdgeError):
     """
     No valid session.
 
@@ -52,11 +52,11 @@ class SignInError(EdgeError):
     """A sign-in that did not succeed."""
 
 
-class WrongCredentials(SignInError):  # noqa: N818
+class WrongCredentials(SignInError):
     """The e-mail address is unknown or the password is wrong; which of the two is not told."""
 
 
-class SignInBusy(SignInError):  # noqa: N818
+class SignInBusy(SignInError):
     """Too many sign-ins are being checked right now."""
 
     def __init__(self, retry_after_seconds: int) -> None:
@@ -64,7 +64,7 @@ class SignInBusy(SignInError):  # noqa: N818
         self.retry_after_seconds = retry_after_seconds
 
 
-class SignInThrottled(SignInError):  # noqa: N818
+class SignInThrottled(SignInError):
     """Too many wrong attempts with this address from this client; delayed, never locked."""
 
     def __init__(self, retry_after_seconds: int) -> None:
@@ -72,11 +72,11 @@ class SignInThrottled(SignInError):  # noqa: N818
         self.retry_after_seconds = retry_after_seconds
 
 
-class NotFound(EdgeError):  # noqa: N818
+class NotFound(EdgeError):
     """What was asked for does not exist for this customer; another customer's things do not exist either."""
 
 
-class ArchiveUnavailable(EdgeError):  # noqa: N818
+class ArchiveUnavailable(EdgeError):
     """An archive read got no answer from the core within its deadline, or was not tried."""
 
 
@@ -88,7 +88,7 @@ class PaymentError(EdgeError):
         self.intent_id = intent_id
 
 
-class InvalidPayment(PaymentError):  # noqa: N818
+class InvalidPayment(PaymentError):
     """``field`` (``amount``, ``method_id``, ``idempotency_key``) breaks ``rule``; nothing was recorded."""
 
     def __init__(self, field: str, rule: str) -> None:
@@ -97,11 +97,11 @@ class InvalidPayment(PaymentError):  # noqa: N818
         self.rule = rule
 
 
-class KeyReused(PaymentError):  # noqa: N818
+class KeyReused(PaymentError):
     """The idempotency key was used before for another amount or method."""
 
 
-class OverLimit(PaymentError):  # noqa: N818
+class OverLimit(PaymentError):
     """
     A stand-in limit is exceeded while billing is away; nothing was taken.
 
@@ -113,9 +113,9 @@ class OverLimit(PaymentError):  # noqa: N818
         self.which = which
 
 
-class NotTaken(PaymentError):  # noqa: N818
+class NotTaken(PaymentError):
     """Nothing was taken here and nothing will be: repeat with the same key, here or at another edge."""
 
 
-class PaymentUnknown(PaymentError):  # noqa: N818
+class PaymentUnknown(PaymentError):
     """Whether the payment was taken is not known; repeating with the same key is safe and tells."""

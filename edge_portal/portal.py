@@ -5,30 +5,11 @@ Reads are answered from the local snapshot, the journal and the mode lease, in e
 `payment` and `archived_statement` ask another process.
 """
 
-from datetime import datetime
-
-import msgspec
-
 from cache_sync.documents import StatementBody
 from cache_sync.frames import Position
+from edge_portal.session import Session
 from edge_portal.views import AccountView, ModeView
 from failover.intents import Receipt
-
-
-class Session(msgspec.Struct, frozen=True, kw_only=True):
-    """
-    A signed-in customer, checked against the snapshot's current credential.
-
-    ``account_id`` is the account being looked at, one of ``account_ids``. ``csrf`` goes into every form of this
-    session; ``renew`` says that the token is old enough for the cookie to be replaced by `Portal.renew`.
-    """
-
-    customer_id: str
-    account_id: str
-    account_ids: list[str]
-    expires_at: datetime
-    csrf: str
-    renew: bool = False
 
 
 class Portal:
