@@ -1,0 +1,162 @@
+"""The ledger's rules on the ledger's tables: post once, read back, sum up."""
+
+from collections.abc import Iterator
+from datetime import date, datetime
+
+import msgspec
+
+from cache_sync.sqlite import Connection
+from core_cis.domain.ledger import RECEIVABLE, Entry, LedgerTransaction
+from core_cis.instants import from_text, to_text
+from core_cis.store import Transaction
+
+_NEXT_ID = "SELECT coalesce(max(transaction_id), 0) + 1 FROM ledger_transactions"
+_POSTED = "SELECT transaction_id FROM ledger_transactions WHERE source = ? AND idempotency_key = ?"
+_INSERT_ENTRY = "INSERT INTO ledger_entries (transaction_id, ledger_account, account_id, amount_cents) VALUES (?, ?, ?, ?)"
+_INSERT_TRANSACTION = (
+    "INSERT INTO ledger_transactions (transaction_id, source, idempotency_key, kind, description, value_date,"
+    " posted_at, payment_id, reverses_transaction_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_BALANCE = "SELECT coalesce(sum(amount_cents), 0) FROM ledger_entries WHERE account_id = ?"
+_ACCOUNT_ENTRIES = """
+    SELECT t.transaction_id, t.source, t.kind, t.payment_id, sum(e.amount_cents), t.value_date, t.posted_at,
+           t.description
+    FROM ledger_entries e JOIN ledger_transactions t USING (transaction_id)
+    WHERE e.account_id = ? GROUP BY t.transaction_id ORDER BY t.transaction_id
+"""
+_TRANSACTIONS = """
+    SELECT t.transaction_id, t.source, t.idempotency_key, t.kind, t.description, t.value_date, t.payment_id,
+           e.ledger_account, e.amount_cents, e.account_id
+    FROM ledger_transactions t JOIN ledger_entries e USING (transaction_id)
+    WHERE t.transaction_id BETWEEN ? AND ?
+    ORDER BY t.transaction_id, e.entry_id
+"""
+
+
+class Posting(msgspec.Struct, frozen=True):
+    """Where a transaction stands in the ledger; ``repeated`` when the same event had been posted before."""
+
+    transaction_id: int
+    repeated: bool
+
+
+class AccountEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What one ledger transaction did to one account: a payment's ``amount`` (cents) is negative.
+
+    ``intent_id`` names the payment (the intent's id when it came through an edge), None for everything else.
+    """
+
+    transaction_id: str
+    kind: str
+    source: str
+    intent_id: str | None
+    amount: int
+    value_date: date
+    posted_at: datetime
+    description: str
+
+
+def post(
+    tx: Transaction, transaction: LedgerTransaction, *, reverses_transaction_id: int | None = None
+) -> Posting:
+    """
+    Write a transaction into the ledger, once: the same (source, idempotency_key) again changes nothing.
+
+    Balances change with it, so the caller publishes the accounts concerned in the same transaction.
+    """
+    connection = tx.connection
+    key = (transaction.source, transaction.idempotency_key)
+    known = connection.execute(_POSTED, key).fetchone()
+    if known is not None:
+        return Posting(known[0], repeated=True)
+    transaction_id = int(connection.execute(_NEXT_ID).fetchone()[0])
+    connection.executemany(
+        _INSERT_ENTRY,
+        [
+            (transaction_id, entry.ledger_account, entry.account_id, entry.amount_cents)
+            for entry in transaction.entries
+        ],
+    )
+    # The row comes after its entries: a trigger checks them then, and closes them.
+    connection.execute(
+        _INSERT_TRANSACTION,
+        (
+            transaction_id,
+            *key,
+            transaction.kind,
+            transaction.description,
+            transaction.value_date.isoformat(),
+            to_text(tx.stamp),
+            transaction.payment_id,
+            reverses_transaction_id,
+        ),
+    )
+    return Posting(transaction_id, repeated=False)
+
+
+def balance_cents(connection: Connection, account_id: str) -> int:
+    """Sum what an account owes: charges less payments, positive is owed."""
+    return int(connection.execute(_BALANCE, (account_id,)).fetchone()[0])
+
+
+def account_entries(connection: Connection, account_id: str) -> list[AccountEntry]:
+    """List what every transaction did to an account, oldest first, one entry a transaction."""
+    return [
+        AccountEntry(
+            transaction_id=str(transaction_id),
+            kind=kind,
+            source=source,
+            intent_id=payment_id,
+            amount=amount,
+            value_date=date.fromisoformat(value_date),
+            posted_at=from_text(posted_at),
+            description=description,
+        )
+        for transaction_id, source, kind, payment_id, amount, value_date, posted_at, description in (
+            connection.execute(_ACCOUNT_ENTRIES, (account_id,))
+        )
+    ]
+
+
+def read_transactions(
+    connection: Connection, *, first: int = 1, last: int = 2**62
+) -> Iterator[tuple[int, LedgerTransaction]]:
+    """Read transactions back, oldest first, with their ids, checked again by the domain's rules."""
+    head: tuple[int, str, str, str, str, str, str | None] | None = None
+    entries: list[Entry] = []
+    for row in connection.execute(_TRANSACTIONS, (first, last)):
+        if head is not None and row[0] != head[0]:
+            yield head[0], _restore(head, entries)
+            entries = []
+        head = row[:7]
+        entries.append(Entry(*row[7:]))
+    if head is not None:
+        yield head[0], _restore(head, entries)
+
+
+def _restore(
+    head: tuple[int, str, str, str, str, str, str | None], entries: list[Entry]
+) -> LedgerTransaction:
+    _, source, key, kind, description, value_date, payment_id = head
+    return msgspec.convert(
+        {
+            "source": source,
+            "idempotency_key": key,
+            "kind": kind,
+            "description": description,
+            "value_date": value_date,
+            "entries": tuple(entries),
+            "payment_id": payment_id,
+        },
+        LedgerTransaction,
+    )
+
+
+def receivables(connection: Connection) -> dict[str, int]:
+    """Sum what every account with entries owes, in cents."""
+    rows = connection.execute(
+        "SELECT account_id, sum(amount_cents) FROM ledger_entries WHERE ledger_account = ? GROUP BY account_id",
+        (RECEIVABLE,),
+    )
+    return dict(rows.fetchall())

@@ -1,0 +1,154 @@
+"""
+What the system of record refuses, and why.
+
+```
+CoreError
+├── InvalidTariff          a tariff file breaks a rule of its shape
+├── CannotPrice            a tariff or a usage that rating cannot price, by name
+├── MissingReadings        a gap too long to estimate
+├── ImplausibleRead        a register read that cannot follow the one before
+├── UnusableReadings       a meter reading file that cannot be used at all
+├── UnknownSchema          a database of another version of this program
+├── SettingsConflict       a setting that cannot change any more
+├── UnknownAccount         an account that does not exist
+├── UnknownEdge            an edge that is not registered
+├── EdgeConflict           an edge's registration that cannot be done as asked
+└── CoreBusy               another process serves this core
+```
+"""
+
+from datetime import datetime
+
+
+class CoreError(Exception):
+    """The root of what the core refuses."""
+
+
+class InvalidTariff(CoreError):
+    """
+    A tariff file breaks a rule of its shape.
+
+    Args:
+        path: Where in the file, such as `energy.periods[0].tiers[1].max`.
+        rule: What is expected there.
+    """
+
+    def __init__(self, path: str, rule: str) -> None:
+        super().__init__(f"{path or 'tariff'}: {rule}")
+        self.path = path
+        self.rule = rule
+
+
+class CannotPrice(CoreError):
+    """
+    A bill is refused because one thing in it has no price.
+
+    Args:
+        reason: A stable code, such as `unknown_unit`.
+        field: What in the tariff or in the usage it is about.
+        detail: The same for a person.
+    """
+
+    def __init__(self, reason: str, field: str, detail: str) -> None:
+        super().__init__(f"cannot price {field}: {detail} ({reason})")
+        self.reason = reason
+        self.field = field
+        self.detail = detail
+
+
+class MissingReadings(CoreError):
+    """
+    More readings are missing in a row than may be estimated.
+
+    Args:
+        service_point_id: Whose readings.
+        start: The first missing instant, UTC.
+        end: The first instant after the gap, UTC.
+        detail: Why they cannot be estimated.
+    """
+
+    def __init__(self, service_point_id: str, start: datetime, end: datetime, detail: str) -> None:
+        hours = (end - start).total_seconds() / 3600
+        super().__init__(
+            f"service point {service_point_id}: no readings for {hours:g} h "
+            f"from {start.isoformat()} to {end.isoformat()}: {detail}"
+        )
+        self.service_point_id = service_point_id
+        self.start = start
+        self.end = end
+        self.detail = detail
+
+
+class ImplausibleRead(CoreError):
+    """
+    A register read that cannot follow the one before.
+
+    Args:
+        reason: A stable code: `below_previous` or `below_estimate`.
+        detail: The same for a person.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{detail} ({reason})")
+        self.reason = reason
+        self.detail = detail
+
+
+class UnusableReadings(CoreError):
+    """
+    A meter reading file that cannot be used at all.
+
+    Args:
+        reason: A stable code, such as `not_xml` or `unit`.
+        detail: The same for a person.
+        line: The line of the file, 0 when none is to blame.
+    """
+
+    def __init__(self, reason: str, detail: str, line: int = 0) -> None:
+        where = f"line {line}: " if line else ""
+        super().__init__(f"{where}{detail} ({reason})")
+        self.reason = reason
+        self.detail = detail
+        self.line = line
+
+
+class UnknownSchema(CoreError):
+    """The database was written by another version of this program."""
+
+
+class SettingsConflict(CoreError):
+    """
+    A setting that cannot change any more.
+
+    Args:
+        setting: Which one.
+        detail: Why not.
+    """
+
+    def __init__(self, setting: str, detail: str) -> None:
+        super().__init__(f"{setting} cannot change: {detail}")
+        self.setting = setting
+
+
+class UnknownAccount(CoreError):
+    """An account that does not exist."""
+
+    def __init__(self, account_id: str) -> None:
+        super().__init__(f"no account {account_id}")
+        self.account_id = account_id
+
+
+class UnknownEdge(CoreError):
+    """An edge that is not registered."""
+
+    def __init__(self, node_id: str) -> None:
+        super().__init__(f"no edge {node_id} is registered")
+        self.node_id = node_id
+
+
+class EdgeConflict(CoreError):
+    """An edge's registration that cannot be done as asked: the name is taken, or its keys were handed out."""
+
+
+class CoreBusy(CoreError):
+    """Another process serves the core of this folder."""

@@ -1,0 +1,79 @@
+"""The core's keys: made at first use, kept in one file that only its owner may read."""
+
+import base64
+import fcntl
+import hashlib
+import os
+import secrets
+from pathlib import Path
+
+import msgspec
+
+FILE_NAME = "secrets.json"
+_KEY_BYTES = 32
+
+
+class CoreKeys(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What the core proves itself with, and what it hands to every edge of its fleet.
+
+    ``operator_token`` opens the operator API; ``node_secret`` is what the core shows to edges; ``lookup_key``,
+    ``session_key`` and ``form_key`` (base64) are shared by all edges, so that what one issued works at every other.
+    """
+
+    operator_token: str
+    node_secret: str
+    lookup_key: str
+    session_key: str
+    form_key: str
+
+    @property
+    def lookup_key_bytes(self) -> bytes:
+        """The key under which e-mail addresses are hashed into document keys."""
+        return base64.b64decode(self.lookup_key)
+
+
+def sha256_hex(secret: str) -> str:
+    """Hash a node's or an operator's secret as its receivers keep it."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def new_secret() -> str:
+    """Make a secret that fits into a header: 256 random bits."""
+    return secrets.token_urlsafe(_KEY_BYTES)
+
+
+def _new_key() -> str:
+    return base64.b64encode(secrets.token_bytes(_KEY_BYTES)).decode()
+
+
+def load_keys(data_dir: Path) -> CoreKeys:
+    """
+    Read the core's keys, making them first when there are none.
+
+    Two processes that start at once get the same keys: the file appears whole, and only once.
+    """
+    path = data_dir / FILE_NAME
+    with (data_dir / f"{FILE_NAME}.lock").open("w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            keys = CoreKeys(
+                operator_token=new_secret(),
+                node_secret=new_secret(),
+                lookup_key=_new_key(),
+                session_key=_new_key(),
+                form_key=_new_key(),
+            )
+            write_private(path, msgspec.json.format(msgspec.json.encode(keys)))
+    return msgspec.json.decode(path.read_bytes(), type=CoreKeys)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file of mode 0600 that appears whole or not at all."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)

@@ -1,0 +1,74 @@
+"""What a core is told when it is first used and when it is started."""
+
+import os
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+DATA_VARIABLE = "RIDETHROUGH_CORE_DATA"
+DEFAULT_DATA = Path("ridethrough-core")
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8100
+
+
+class Utility(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    The utility whose books these are.
+
+    ``timezone`` is an IANA name: local days, value dates and bill periods are its days. Edges hold the statements of
+    the newest ``edge_retention_months`` of an account; older ones are read from the core.
+    """
+
+    name: str = "Example Power & Light"
+    timezone: str = "America/New_York"
+    currency: str = "USD"
+    phone: str = "+1 555 0100"
+    edge_retention_months: int = 24
+
+    def __post_init__(self) -> None:
+        """
+        Check what would otherwise fail far from here.
+
+        Raises:
+            ValueError: The time zone is unknown, or a setting is out of range.
+        """
+        try:
+            ZoneInfo(self.timezone)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(f"unknown time zone: {self.timezone}") from error
+        if len(self.currency) != 3 or not self.currency.isupper():  # noqa: PLR2004 - ISO 4217 has three letters
+            raise ValueError(f"not an ISO 4217 currency: {self.currency}")
+        if self.edge_retention_months < 1:
+            raise ValueError("edge_retention_months must be at least 1")
+
+
+class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    The limits of a running core.
+
+    Args:
+        commit_poll_seconds: How often commits of other processes are looked for.
+        feed_wait_seconds_max: The longest wait of a feed question before an empty heartbeat answers.
+        feed_rows_max: The most documents in one frame.
+        intent_batch_max: The most intents in one call.
+        body_bytes_max: The largest request body.
+        past_seconds_max: How far an intent's acceptance may lie behind the core's clock before its value date is
+            taken as that bound (and the payment flagged).
+        future_seconds_max: How far it may lie ahead.
+        attempts_max: Failed attempts after which an intent is put under review.
+    """
+
+    commit_poll_seconds: float = 0.05
+    feed_wait_seconds_max: float = 0.5
+    feed_rows_max: int = 5000
+    intent_batch_max: int = 500
+    body_bytes_max: int = 2_000_000
+    past_seconds_max: int = 30 * 86400
+    future_seconds_max: int = 120
+    attempts_max: int = 3
+
+
+def default_data_dir() -> Path:
+    """Tell where the core's data lies when the command line does not say: the environment's word, else a default."""
+    return Path(os.environ.get(DATA_VARIABLE) or DEFAULT_DATA)
