@@ -1,0 +1,332 @@
+"""
+Domain changes become documents, in the transaction that changes the domain.
+
+Each function brings an edge's view of one thing up to date and may be called as often as one likes: what did not
+change publishes nothing. Whoever changes a row calls the function of what shows it:
+
+- account, method, service point, tariff of a service point, ledger entry: `publish_account`
+- statement: `publish_statements` (and `publish_account`)
+- payment: `publish_payment` (and `publish_account`)
+- readings: `publish_usage`
+- customer, or the accounts of one: `publish_credential`
+"""
+
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from cache_sync.document_table import publish
+from cache_sync.documents import (
+    ACCOUNT,
+    ARCHIVE,
+    CREDENTIAL,
+    DEFAULT_SHARD,
+    PAYMENT,
+    STATEMENT,
+    USAGE,
+    AccountBody,
+    ArchiveBody,
+    ArchivedStatement,
+    CredentialBody,
+    PaymentBody,
+    PaymentMethod,
+    ServicePoint,
+    StatementBody,
+    UsageBody,
+    UsageDay,
+    sign_in_key,
+)
+from cache_sync.sqlite import Connection
+from core_cis.bookkeeping import balance_cents
+from core_cis.errors import UnknownAccount
+from core_cis.instants import from_text
+from core_cis.store import Transaction
+
+ARCHIVE_KEY = "statements"
+# ESPI's QualityOfReading: estimated by reference day, and linearly.
+ESTIMATED_QUALITIES = frozenset({8, 9})
+_HOUR_SECONDS = 3600
+_MONTHS_A_YEAR = 12
+
+_ACCOUNT = """
+    SELECT a.customer_id, c.name, c.email, a.status
+    FROM accounts a JOIN customers c USING (customer_id) WHERE a.account_id = ?
+"""
+_LATEST_STATEMENT = """
+    SELECT statement_id, due_date, amount_due_cents FROM statements
+    WHERE account_id = ? ORDER BY period_to DESC LIMIT 1
+"""
+_METHODS = "SELECT method_id, type, label, status FROM payment_methods WHERE account_id = ? ORDER BY rowid"
+_SERVICE_POINTS = """
+    SELECT s.service_point_id, s.address,
+        (SELECT m.meter_id FROM meters m WHERE m.service_point_id = s.service_point_id
+         ORDER BY m.removed_on IS NOT NULL, m.installed_on DESC LIMIT 1),
+        (SELECT t.name FROM service_point_tariffs p JOIN tariffs t ON t.code = p.tariff_code
+         WHERE p.service_point_id = s.service_point_id
+         ORDER BY p.effective_from DESC, t.effective_from DESC LIMIT 1)
+    FROM service_points s WHERE s.account_id = ? ORDER BY s.service_point_id
+"""
+_PAYMENT = """
+    SELECT payment_id, account_id, fingerprint, state, amount_cents, currency, method_id, method_label, accepted_at,
+        decided_at, value_date, reason, case_number
+    FROM payments WHERE payment_id = ? AND fingerprint = ?
+"""
+_BLOCKS = """
+    SELECT day, start, interval_seconds, values_wh, qualities FROM interval_blocks
+    WHERE service_point_id = ? AND day >= ? AND day < ? ORDER BY day
+"""
+
+
+def publish_account(tx: Transaction, account_id: str) -> int:
+    """
+    Publish what the overview shows of an account: its balance, latest statement, methods and service points.
+
+    Raises:
+        UnknownAccount: There is none.
+    """
+    connection = tx.connection
+    row = connection.execute(_ACCOUNT, (account_id,)).fetchone()
+    if row is None:
+        raise UnknownAccount(account_id)
+    customer_id, name, email, status = row
+    latest = connection.execute(_LATEST_STATEMENT, (account_id,)).fetchone()
+    body = AccountBody(
+        account_id=account_id,
+        customer_id=customer_id,
+        customer_name=name,
+        email=email,
+        utility_name=tx.utility.name,
+        currency=tx.utility.currency,
+        timezone=tx.utility.timezone,
+        status=status,
+        balance_cents=balance_cents(connection, account_id),
+        billed_balance_cents=latest[2] if latest else 0,
+        latest_statement_id=latest[0] if latest else None,
+        due_date=date.fromisoformat(latest[1]) if latest else None,
+        payment_methods=[
+            PaymentMethod(method_id=method_id, type=type_, label=label, status=method_status)
+            for method_id, type_, label, method_status in connection.execute(_METHODS, (account_id,))
+        ],
+        service_points=[
+            ServicePoint(
+                service_point_id=service_point_id,
+                meter_id=meter_id or "",
+                address=address,
+                tariff_name=tariff_name or "",
+            )
+            for service_point_id, address, meter_id, tariff_name in connection.execute(
+                _SERVICE_POINTS, (account_id,)
+            )
+        ],
+    )
+    return tx.publish(account_id, ACCOUNT, "", body)
+
+
+def publish_statements(tx: Transaction, account_id: str) -> None:
+    """
+    Publish an account's statements: bodies of the newest retention months, a list of what is older.
+
+    Retention counts back from the end of the newest statement's period, so it needs no clock and an account that is
+    billed late loses nothing.
+    """
+    rows = tx.connection.execute(
+        "SELECT statement_id, period_to, body FROM statements WHERE account_id = ? ORDER BY period_to DESC",
+        (account_id,),
+    ).fetchall()
+    if not rows:
+        return
+    oldest_end = months_before(date.fromisoformat(rows[0][1]), tx.utility.edge_retention_months).isoformat()
+    archived: list[ArchivedStatement] = []
+    for statement_id, period_to, body in rows:
+        held = period_to > oldest_end
+        publish(
+            tx.connection, DEFAULT_SHARD, account_id, STATEMENT, statement_id, body if held else None
+        )
+        if not held:
+            archived.append(_archived(msgspec.json.decode(body, type=StatementBody)))
+    had_archive = tx.connection.execute(
+        "SELECT 1 FROM documents WHERE account_id = ? AND kind = ? AND key = ?",
+        (account_id, ARCHIVE, ARCHIVE_KEY),
+    ).fetchone()
+    if archived or had_archive:
+        tx.publish(
+            account_id, ARCHIVE, ARCHIVE_KEY, ArchiveBody(account_id=account_id, statements=archived)
+        )
+
+
+def publish_payment(tx: Transaction, payment_id: str, fingerprint: str) -> int:
+    """
+    Publish what was decided of a payment; return the seq at which it stands.
+
+    The payment that won its id stands under it. One that lost it (another edge took a different payment under the
+    same key) has the same ``payment_id`` in its body and its fingerprint behind it in the document's key.
+    """
+    row = tx.connection.execute(_PAYMENT, (payment_id, fingerprint)).fetchone()
+    body = PaymentBody(
+        payment_id=row[0],
+        account_id=row[1],
+        fingerprint=row[2],
+        state=row[3],
+        amount_cents=row[4],
+        currency=row[5],
+        method_id=row[6],
+        method_label=row[7],
+        accepted_at=from_text(row[8]),
+        decided_at=from_text(row[9]),
+        value_date=date.fromisoformat(row[10]) if row[10] else None,
+        reason=row[11],
+        case_number=row[12],
+    )
+    key = f"{payment_id}/{fingerprint[:16]}" if body.reason == "id_conflict" else payment_id
+    return tx.publish(body.account_id, PAYMENT, key, body)
+
+
+def publish_usage(tx: Transaction, service_point_id: str, month: str) -> int:
+    """
+    Publish a local month (``YYYY-MM``) of a service point's readings; without any, what was published is withdrawn.
+    """
+    connection = tx.connection
+    (account_id,) = connection.execute(
+        "SELECT account_id FROM service_points WHERE service_point_id = ?", (service_point_id,)
+    ).fetchone()
+    first = date.fromisoformat(f"{month}-01")
+    after = (first + timedelta(days=32)).replace(day=1)
+    days = [
+        usage_day(date.fromisoformat(day), start, interval_seconds, values_wh, qualities, tx.utility.timezone)
+        for day, start, interval_seconds, values_wh, qualities in connection.execute(
+            _BLOCKS, (service_point_id, first.isoformat(), after.isoformat())
+        )
+    ]
+    body = UsageBody(
+        account_id=account_id,
+        service_point_id=service_point_id,
+        month=month,
+        timezone=tx.utility.timezone,
+        days=days,
+    )
+    return tx.publish(account_id, USAGE, f"{month}/{service_point_id}", body if days else None)
+
+
+def publish_credential(tx: Transaction, customer_id: str) -> int:
+    """
+    Publish what an edge needs to check a customer's sign-in; withdrawn for a customer without accounts.
+
+    The document belongs to the first of the customer's accounts. When the address or the first account changes, call
+    `withdraw_credential` before the change.
+    """
+    row = _credential_row(tx.connection, customer_id)
+    account_ids = _accounts_of(tx.connection, customer_id)
+    email, verifier, version, status = row
+    key = sign_in_key(tx.lookup_key, email)
+    if not account_ids:
+        return 0
+    body = CredentialBody(
+        customer_id=customer_id,
+        account_ids=account_ids,
+        verifier=verifier,
+        credential_version=version,
+        status=status,
+    )
+    return tx.publish(account_ids[0], CREDENTIAL, key, body)
+
+
+def withdraw_credential(tx: Transaction, customer_id: str) -> None:
+    """Withdraw the published credential of a customer as it stands, before address or first account change."""
+    account_ids = _accounts_of(tx.connection, customer_id)
+    if account_ids:
+        email = _credential_row(tx.connection, customer_id)[0]
+        tx.publish(account_ids[0], CREDENTIAL, sign_in_key(tx.lookup_key, email), None)
+
+
+def publish_everything_shown(tx: Transaction) -> None:
+    """Publish every account and its statements again, after a setting that they show has changed."""
+    for (account_id,) in tx.connection.execute("SELECT account_id FROM accounts ORDER BY account_id").fetchall():
+        publish_account(tx, account_id)
+        publish_statements(tx, account_id)
+
+
+def months_before(day: date, months: int) -> date:
+    """Tell the date some months earlier, cut to the last day of a shorter month."""
+    index = day.year * _MONTHS_A_YEAR + day.month - 1 - months
+    year, month = divmod(index, _MONTHS_A_YEAR)
+    first = date(year, month + 1, 1)
+    last_day = ((first + timedelta(days=32)).replace(day=1) - timedelta(days=1)).day
+    return first.replace(day=min(day.day, last_day))
+
+
+def usage_day(  # noqa: PLR0913, PLR0917 - a row of the table
+    day: date, start: int, interval_seconds: int, values_wh: bytes, qualities: bytes, timezone: str
+) -> UsageDay:
+    """
+    Sum a stored day of readings into its hours.
+
+    An hour is None unless all its intervals are known; intervals longer than an hour give no hours. A day is complete
+    when every second of it is covered.
+    """
+    values = msgspec.msgpack.decode(values_wh, type=list[int | None])
+    codes = msgspec.msgpack.decode(qualities, type=list[int | None])
+    known = [value for value in values if value is not None]
+    estimated_wh = sum(
+        value
+        for value, code in zip(values, codes, strict=True)
+        if value is not None and code in ESTIMATED_QUALITIES
+    )
+    day_seconds = _day_seconds(day, timezone)
+    whole = len(known) == len(values) and len(values) * interval_seconds >= day_seconds
+    return UsageDay(
+        day=day,
+        usage_wh=sum(known),
+        estimated_wh=estimated_wh,
+        complete=whole,
+        hours=_hours(values, interval_seconds, day_seconds),
+    )
+
+
+def _hours(values: list[int | None], interval_seconds: int, day_seconds: int) -> list[int | None]:
+    per_hour, rest = divmod(_HOUR_SECONDS, interval_seconds)
+    if rest or not per_hour:
+        return []
+    hours: list[int | None] = []
+    for first in range(0, day_seconds // interval_seconds, per_hour):
+        part = values[first : first + per_hour]
+        known = [value for value in part if value is not None]
+        hours.append(sum(known) if len(known) == per_hour else None)
+    return hours
+
+
+def _day_seconds(day: date, timezone: str) -> int:
+    zone = ZoneInfo(timezone)
+    begin = datetime(day.year, day.month, day.day, tzinfo=zone)
+    following = day + timedelta(days=1)
+    end = datetime(following.year, following.month, following.day, tzinfo=zone)
+    return int(end.timestamp() - begin.timestamp())
+
+
+def _archived(body: StatementBody) -> ArchivedStatement:
+    return ArchivedStatement(
+        statement_id=body.statement_id,
+        issued_on=body.issued_on,
+        period_from=body.period_from,
+        period_to=body.period_to,
+        due_date=body.due_date,
+        total_cents=body.total_cents,
+        amount_due_cents=body.amount_due_cents,
+    )
+
+
+def _credential_row(connection: Connection, customer_id: str) -> tuple[str, str, int, str]:
+    row = connection.execute(
+        "SELECT email, verifier, credential_version, status FROM customers WHERE customer_id = ?",
+        (customer_id,),
+    ).fetchone()
+    assert row is not None, "the customer was written in this transaction"
+    email, verifier, version, status = row
+    return email, verifier, version, status
+
+
+def _accounts_of(connection: Connection, customer_id: str) -> list[str]:
+    rows = connection.execute(
+        "SELECT account_id FROM accounts WHERE customer_id = ? ORDER BY account_id", (customer_id,)
+    )
+    return [account_id for (account_id,) in rows]
