@@ -13,7 +13,14 @@ from typing import Literal
 import msgspec
 
 State = Literal[
-    "posted", "rejected", "dead_letter", "cancelled", "accepted", "checking", "void", "declined_limit"
+    "posted",
+    "rejected",
+    "dead_letter",
+    "cancelled",
+    "accepted",
+    "checking",
+    "void",
+    "declined_limit",
 ]
 CORE_FINAL: frozenset[str] = frozenset({"posted", "rejected", "dead_letter", "cancelled"})
 RECEIPT_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -123,9 +130,13 @@ def intent_id(account_id: str, idempotency_key: str) -> str:
     return str(uuid.UUID(bytes=bytes(digest)))
 
 
-def fingerprint(*, account_id: str, type_: str, amount_cents: int, currency: str, method_id: str) -> str:
+def fingerprint(
+    *, account_id: str, type_: str, amount_cents: int, currency: str, method_id: str
+) -> str:
     """Hash what must not change under one id; hex SHA-256."""
-    return hashlib.sha256(_prefixed(account_id, type_, str(amount_cents), currency, method_id)).hexdigest()
+    return hashlib.sha256(
+        _prefixed(account_id, type_, str(amount_cents), currency, method_id)
+    ).hexdigest()
 
 
 def receipt_number(id_: str) -> str:

@@ -1,0 +1,115 @@
+"""
+What can go wrong on the way of an intent.
+
+    FailoverError
+    ├── NodeError              a call to another node did not bring an answer that helps
+    │   ├── NotSent            nothing left this node: it was certainly not done
+    │   ├── Ambiguous          something left this node: ask again with the same id
+    │   ├── Overloaded         the node answered that it is too busy (429, 503)
+    │   └── NodeRefused        the node answered that the request is wrong (other 4xx)
+    ├── BreakerOpen            the call was not made
+    ├── JournalError
+    │   ├── JournalFenced      a commit failed or is unknown: nothing is acknowledged
+    │   └── JournalFull        no room; nothing was recorded
+    ├── SubmissionError        how an attempt to pay ended without a receipt
+    │   ├── InvalidPayment
+    │   ├── KeyReused          same key, other content
+    │   ├── OverLimit          a stand-in limit; ends the attempt at this edge only
+    │   ├── NotTaken           not done and nobody was asked: the same key may be tried again
+    │   └── OutcomeUnknown     may or may not have been taken: repeat with the same key
+    └── ConfigInvalid          a node's configuration file cannot be used
+"""
+
+
+class FailoverError(Exception):
+    """Root of everything that this folder raises on purpose."""
+
+
+class NodeError(FailoverError):
+    """A call to another node did not bring an answer that helps."""
+
+
+class NotSent(NodeError):
+    """No byte left this node (the connection could not be made): the request was certainly not handled."""
+
+
+class Ambiguous(NodeError):
+    """At least one byte left this node and no usable answer came back: it may have been handled."""
+
+
+class Overloaded(NodeError):
+    """
+    The node is alive and asks for less (429 or 503).
+
+    ``retry_after`` is in seconds, None where the node did not say.
+    """
+
+    def __init__(self, retry_after: float | None = None) -> None:
+        super().__init__("the node is overloaded")
+        self.retry_after = retry_after
+
+
+class NodeRefused(NodeError):
+    """The node is alive and refuses this request (another 4xx); ``slug`` names its problem type."""
+
+    def __init__(self, status: int, slug: str = "") -> None:
+        super().__init__(f"refused with {status} {slug}".rstrip())
+        self.status = status
+        self.slug = slug
+
+
+class BreakerOpen(FailoverError):
+    """The breaker did not let the call out: it was certainly not made."""
+
+
+class JournalError(FailoverError):
+    """The journal did not take a change."""
+
+
+class JournalFenced(JournalError):
+    """A commit failed or its effect is unknown; until the journal was reopened nothing is acknowledged."""
+
+
+class JournalFull(JournalError):
+    """The journal or its disk has no room left; nothing was recorded."""
+
+
+class SubmissionError(FailoverError):
+    """An attempt to pay ended without a receipt."""
+
+
+class InvalidPayment(SubmissionError):
+    """``field`` breaks ``rule``; nothing was recorded."""
+
+    def __init__(self, field: str, rule: str) -> None:
+        super().__init__(f"{field}: {rule}")
+        self.field = field
+        self.rule = rule
+
+
+class KeyReused(SubmissionError):
+    """The idempotency key already names a payment with other content."""
+
+
+class OverLimit(SubmissionError):
+    """A stand-in limit stands in the way while the core is away; ``which`` names it as in `standin.Exceeded`."""
+
+    def __init__(self, which: str) -> None:
+        super().__init__(f"over the stand-in limit {which}")
+        self.which = which
+
+
+class NotTaken(SubmissionError):
+    """Nobody was asked to do it and nothing will be done; the same key may be sent again."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class OutcomeUnknown(SubmissionError):
+    """It may or may not have been taken; repeating with the same key finds out and never pays twice."""
+
+
+class ConfigInvalid(FailoverError):
+    """A node's configuration file is missing, unreadable or does not say what it must."""

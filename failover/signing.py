@@ -1,0 +1,88 @@
+"""
+Who recorded an intent, provably; and the secrets with which nodes show who they are.
+
+An intent carries the Ed25519 signature of the edge that recorded it, so that any registered edge may deliver it and
+none can invent one in another's name.
+"""
+
+import base64
+import binascii
+import hashlib
+import os
+from collections.abc import Callable
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from failover.errors import ConfigInvalid
+from failover.intents import Intent, fingerprint, intent_id
+
+KEY_BYTES = 32
+
+
+def generate_signing_key(random_bytes: Callable[[int], bytes] = os.urandom) -> str:
+    """Make a private signing key: 32 raw bytes in base64."""
+    return base64.b64encode(random_bytes(KEY_BYTES)).decode()
+
+
+def new_secret(random_bytes: Callable[[int], bytes] = os.urandom) -> str:
+    """Make a secret or token that can stand in a header: 256 bits, URL-safe."""
+    return base64.urlsafe_b64encode(random_bytes(KEY_BYTES)).decode().rstrip("=")
+
+
+def secret_hash(secret: str) -> str:
+    """Hash a secret as its receiver stores it: hex SHA-256 (secrets are random, so no slow hash is needed)."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _private(signing_key: str) -> Ed25519PrivateKey:
+    try:
+        return Ed25519PrivateKey.from_private_bytes(base64.b64decode(signing_key, validate=True))
+    except ValueError as error:
+        raise ConfigInvalid("signing_key is not a raw Ed25519 key in base64") from error
+
+
+def public_key(signing_key: str) -> str:
+    """
+    Derive the public half of a signing key, raw, in base64.
+
+    Raises:
+        ConfigInvalid: Not a signing key.
+    """
+    return base64.b64encode(_private(signing_key).public_key().public_bytes_raw()).decode()
+
+
+class Signer:
+    """Signs what this node records."""
+
+    def __init__(self, signing_key: str) -> None:
+        self._key = _private(signing_key)
+
+    def sign(self, intent: Intent) -> Intent:
+        """Return the intent with this node's signature."""
+        signature = base64.b64encode(self._key.sign(intent.signed_bytes())).decode()
+        return msgspec.structs.replace(intent, signature=signature)
+
+
+def is_consistent(intent: Intent) -> bool:
+    """Tell whether id and fingerprint follow from the intent's own fields."""
+    expected_id = intent_id(intent.account_id, intent.idempotency_key)
+    expected_fingerprint = fingerprint(
+        account_id=intent.account_id,
+        type_=intent.type,
+        amount_cents=intent.amount_cents,
+        currency=intent.currency,
+        method_id=intent.method_id,
+    )
+    return intent.intent_id == expected_id and intent.fingerprint == expected_fingerprint
+
+
+def verify(intent: Intent, key: str) -> bool:
+    """Tell whether the holder of public ``key`` (base64) signed this intent, and the intent agrees with itself."""
+    try:
+        public = Ed25519PublicKey.from_public_bytes(base64.b64decode(key, validate=True))
+        public.verify(base64.b64decode(intent.signature, validate=True), intent.signed_bytes())
+    except (InvalidSignature, binascii.Error, ValueError):
+        return False
+    return is_consistent(intent)

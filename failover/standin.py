@@ -1,0 +1,74 @@
+"""
+Stand-in limits: how much an edge takes on its own word while the core is away.
+
+Named after the stand-in processing of card networks. Pure: the journal supplies the exposure from inside the
+transaction that records, so two payments at once cannot both use the last of a limit.
+"""
+
+from typing import Literal
+
+import msgspec
+
+Exceeded = Literal[
+    "per_payment",
+    "account_day_count",
+    "account_day_sum",
+    "edge_outstanding",
+    "snapshot_age",
+    "method_not_verified",
+]
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What one edge may have outstanding (accepted, not decided by the core).
+
+    The account's limits count what it sent in the past 24 hours; each edge owns ``edge_outstanding_cents`` of the
+    fleet's total, so that a partition cannot multiply it.
+    """
+
+    per_payment_cents: int = 50_000
+    account_day_count: int = 20
+    account_day_cents: int = 100_000
+    edge_outstanding_cents: int = 5_000_000
+    snapshot_age_seconds: float = 72 * 3600.0
+
+
+class Exposure(msgspec.Struct, frozen=True, kw_only=True):
+    """What is outstanding before the payment in question, read in its recording transaction."""
+
+    account_day_count: int
+    account_day_cents: int
+    edge_outstanding_cents: int
+
+
+def exceeded(
+    limits: Limits,
+    exposure: Exposure,
+    *,
+    amount_cents: int,
+    method_verified: bool,
+    snapshot_age_seconds: float | None,
+    edge_share_known: bool,
+) -> Exceeded | None:
+    """
+    Name the first limit that one more payment would exceed; None when it fits.
+
+    ``snapshot_age_seconds`` is None when only a lower bound is known (the machine was restarted since): that counts as
+    exceeded. ``edge_share_known`` is False on a replaced edge whose siblings' copies are not counted yet: its share is
+    zero until they are.
+    """
+    share_cents = limits.edge_outstanding_cents if edge_share_known else 0
+    account_cents = exposure.account_day_cents + amount_cents
+    rules: tuple[tuple[bool, Exceeded], ...] = (
+        (not method_verified, "method_not_verified"),
+        (amount_cents > limits.per_payment_cents, "per_payment"),
+        (exposure.account_day_count + 1 > limits.account_day_count, "account_day_count"),
+        (account_cents > limits.account_day_cents, "account_day_sum"),
+        (exposure.edge_outstanding_cents + amount_cents > share_cents, "edge_outstanding"),
+        (
+            snapshot_age_seconds is None or snapshot_age_seconds > limits.snapshot_age_seconds,
+            "snapshot_age",
+        ),
+    )
+    return next((name for broken, name in rules if broken), None)
