@@ -281,6 +281,18 @@ def test_both_locks_agree() -> None:
     assert run <= dev
 
 
+def test_console_scripts_exist() -> None:
+    """Every command that an installation offers is a function that is there."""
+    scripts = tomllib.loads(texts()["pyproject.toml"])["project"]["scripts"]
+    missing = []
+    for target in scripts.values():
+        module, _, function = target.partition(":")
+        tree = modules().get(module.replace(".", "/") + ".py", ast.Module([], []))
+        if function not in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}:
+            missing.append(target)
+    assert not missing, "\n".join(missing)
+
+
 def test_links_lead_somewhere() -> None:
     """Every relative link of README, CHANGELOG and docs names a file that is there."""
     broken = []

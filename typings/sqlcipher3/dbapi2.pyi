@@ -186,7 +186,9 @@ class Blob:
 @final
 class Statement: ...
 
-class PrepareProtocol: ...
+@final
+class PrepareProtocol:
+    def __init__(self, *args: object, **kwargs: object) -> None: ...
 
 @overload
 def connect(
