@@ -17,6 +17,7 @@ from random import Random
 
 AVERAGE_YEAR_KWH = 10_791
 PROFILE_YEAR_KWH = 1_000
+_COOLING_STARTS = 9
 
 _WINTER = {
     "workday": (
@@ -110,8 +111,8 @@ class Home:
         for hour in hours:
             base = watts[(hour + self._shift_hours) % 24] * self._scale * mood
             cooling = (
-                self._cooling_watts * season**2 * max(0.0, math.sin((hour - 9) / 15 * math.pi))
-                if hour > 9
+                self._cooling_watts * season**2 * max(0.0, math.sin((hour - _COOLING_STARTS) / 15 * math.pi))
+                if hour > _COOLING_STARTS
                 else 0.0
             )
             usage.append(max(0, round((base + cooling * mood) * self._random.uniform(0.75, 1.25))))
