@@ -1,0 +1,1 @@
+"""Rules of the business: pure computations without files, frameworks or drivers."""
