@@ -8,6 +8,7 @@ killed or frozen worker owns no connection that another could have accepted.
 import asyncio
 import copy
 import logging
+import os
 import socket
 from typing import Any
 
