@@ -11,6 +11,7 @@ SyncError
 │   └── BelowFloor         the cursor is older than the deletes that the feed still knows
 ├── InvalidFrame           a frame that cannot follow what a replica holds, or that was damaged on its way
 ├── DamagedSnapshot        a snapshot file that cannot be trusted or read
+├── StorageFailed          the disk refused: full, read-only, broken, or busy for too long
 └── NoSnapshot             a node that has not got its first snapshot yet
 ```
 """
@@ -65,8 +66,8 @@ class InvalidFrame(SyncError):
     A frame that must not be applied.
 
     Args:
-        reason: A stable code: `gap`, `epoch`, `shard`, `digest`, `count`, `order`, `range`, `floor`, `as_of` or
-            `collision`.
+        reason: A stable code: `malformed`, `digest`, `shard`, `epoch`, `gap`, `count`, `order`, `range`, `floor`,
+            `barrier`, `as_of`, `age` or `collision`.
         detail: The same for a person.
     """
 
@@ -78,6 +79,10 @@ class InvalidFrame(SyncError):
 
 class DamagedSnapshot(SyncError):
     """A snapshot file that cannot be trusted or read."""
+
+
+class StorageFailed(SyncError):
+    """The disk refused: full, read-only, broken, or busy for too long. Says nothing about the data."""
 
 
 class NoSnapshot(SyncError):

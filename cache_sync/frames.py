@@ -6,6 +6,7 @@ from datetime import datetime
 import msgspec
 
 from cache_sync.documents import Document
+from cache_sync.errors import InvalidFrame
 
 FRAME_CONTENT_TYPE = "application/vnd.ridethrough.frame+msgpack"
 POSITION_CHARACTERS_MAX = 64
@@ -19,7 +20,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     readers see the rows, move its cursor for onward use and take over ``as_of``. ``as_of`` is core time T: everything
     the core committed before T is at or below the barrier. ``age_seconds`` is how old T was when this frame was
     answered (0 at the core, relayed and grown from node to node); ``age_at_least`` marks it as a lower bound.
-    ``floor`` is the oldest cursor that still sees every tombstone. ``digest`` is `digest_rows` of the rows.
+    ``floor`` is the oldest cursor that still sees every tombstone. ``digest`` is `digest_frame`.
     """
 
     epoch: int
@@ -60,6 +61,39 @@ class Position(msgspec.Struct, frozen=True):
         return Position(int(epoch), shard, int(seq))
 
 
-def digest_rows(rows: list[Document]) -> str:
-    """Hash rows so that a flipped byte anywhere between the two ends is noticed; hex SHA-256."""
-    return hashlib.sha256(msgspec.msgpack.encode(rows)).hexdigest()
+def digest_frame(frame: Frame) -> str:
+    """
+    Hash all of a frame but its digest, so that a flipped byte anywhere between the two ends is noticed; hex SHA-256.
+
+    The header is covered too: a wrong `as_of` would be a false label as much as a wrong row is a false balance.
+    """
+    header = msgspec.msgpack.encode(msgspec.structs.replace(frame, rows=[], digest=""))
+    digest = hashlib.sha256(header)
+    digest.update(msgspec.msgpack.encode(frame.rows))
+    return digest.hexdigest()
+
+
+def sealed(frame: Frame) -> Frame:
+    """Return the frame with its digest filled in."""
+    return msgspec.structs.replace(frame, digest=digest_frame(frame))
+
+
+def encode_frame(frame: Frame) -> bytes:
+    """Encode a frame as it travels."""
+    return msgspec.msgpack.encode(frame)
+
+
+def decode_frame(content: bytes) -> Frame:
+    """
+    Decode a frame as it came; a follower checks its digest before it applies it.
+
+    Raises:
+        InvalidFrame: The bytes are not a frame (`malformed`).
+    """
+    try:
+        return _FRAME.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidFrame("malformed", "the answer is not a frame") from error
+
+
+_FRAME = msgspec.msgpack.Decoder(Frame)

@@ -1,0 +1,92 @@
+"""What makes a frame fit to follow what a replica holds. Pure."""
+
+import math
+from datetime import datetime
+from typing import NamedTuple
+
+from cache_sync.errors import InvalidFrame
+from cache_sync.frames import Frame, digest_frame
+
+SEQ_MAX = 2**63 - 1
+
+
+class Held(NamedTuple):
+    """What a replica holds: its place in the feed, and T of its last barrier (None before the first)."""
+
+    shard: str
+    epoch: int
+    cursor: int
+    floor: int
+    as_of: datetime | None
+
+
+def check_frame(frame: Frame) -> None:
+    """
+    Check a frame in itself: undamaged, complete, in order, and a barrier only where one can be.
+
+    Raises:
+        InvalidFrame: With the rule it breaks.
+    """
+    _require(frame.digest == digest_frame(frame), "digest", "the frame was damaged on its way")
+    _require(
+        frame.count == len(frame.rows),
+        "count",
+        f"{len(frame.rows)} rows came of {frame.count}",
+    )
+    _require(
+        0 <= frame.after <= frame.upto <= frame.head <= SEQ_MAX and 0 < frame.epoch <= SEQ_MAX,
+        "range",
+        f"after {frame.after}, up to {frame.upto}, head {frame.head} in epoch {frame.epoch}",
+    )
+    previous = frame.after
+    for row in frame.rows:
+        _require(row.seq > previous, "order", f"seq {row.seq} comes after {previous}")
+        previous = row.seq
+    _require(previous <= frame.upto, "range", f"seq {previous} is above {frame.upto}")
+    if frame.barrier:
+        _require(frame.upto == frame.head, "barrier", "a barrier that is not at the head")
+    else:
+        # A page that is neither at the head nor brings anything would be asked for again for ever.
+        _require(
+            bool(frame.rows) and previous == frame.upto, "range", "a page that does not move on"
+        )
+    _require(
+        math.isfinite(frame.age_seconds) and frame.age_seconds >= 0,
+        "age",
+        f"an age of {frame.age_seconds} s",
+    )
+    _require(0 <= frame.floor <= frame.head, "floor", f"a floor of {frame.floor}")
+
+
+def check_follows(frame: Frame, held: Held) -> None:
+    """
+    Check that a frame continues what is held: the same history, no gap, and T not before the T that was shown.
+
+    A replica in epoch 0 is empty and takes the epoch of its first frame.
+
+    Raises:
+        InvalidFrame: With the rule it breaks.
+    """
+    _require(frame.shard == held.shard, "shard", f"shard {frame.shard!r}, not {held.shard!r}")
+    begins = held.epoch == 0 and held.cursor == 0
+    _require(
+        begins or frame.epoch == held.epoch,
+        "epoch",
+        f"epoch {frame.epoch}, not {held.epoch}",
+    )
+    _require(
+        frame.after == held.cursor,
+        "gap",
+        f"the frame begins after {frame.after}, the replica is at {held.cursor}",
+    )
+    if held.as_of is not None:
+        _require(
+            frame.as_of >= held.as_of,
+            "as_of",
+            f"core time went back from {held.as_of.isoformat()} to {frame.as_of.isoformat()}",
+        )
+
+
+def _require(holds: bool, reason: str, detail: str) -> None:  # noqa: FBT001 - reads as a sentence
+    if not holds:
+        raise InvalidFrame(reason, detail)

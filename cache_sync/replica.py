@@ -1,0 +1,258 @@
+"""
+A node's copy of the documents, written: rows, cursor, as-of time and age move together, and only at barriers.
+
+Readers of the same file are in `replica_reader`. The file can be fetched again, so its commits do not wait for the disk
+(synchronous NORMAL): power loss may take the newest commits, whole ones, and the feed brings them again.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+from msgspec.structs import astuple
+
+from cache_sync.clock import Clock
+from cache_sync.document_table import create_documents, forget_tombstones, read_head
+from cache_sync.errors import DamagedSnapshot, InvalidFrame, StorageFailed
+from cache_sync.frame_guards import Held, check_follows, check_frame
+from cache_sync.frames import Frame
+from cache_sync.sqlite import (
+    Connection,
+    DatabaseError,
+    IntegrityError,
+    OperationalError,
+    connect,
+    database,
+    write,
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+_UPSERT = """
+INSERT INTO documents (account_id, kind, key, seq, body) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (account_id, kind, key) DO UPDATE SET seq = excluded.seq, body = excluded.body
+WHERE excluded.seq > documents.seq
+"""
+_MOVE_HEAD = "UPDATE shard_head SET epoch = ?, head = ? WHERE shard = ?"
+_MOVE_AS_OF = """
+INSERT INTO as_of (id, as_of_us, asked_boot_seconds, age_seconds, at_least, boot_id)
+VALUES (1, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET as_of_us = excluded.as_of_us,
+    asked_boot_seconds = excluded.asked_boot_seconds, age_seconds = excluded.age_seconds,
+    at_least = excluded.at_least, boot_id = excluded.boot_id
+"""
+
+
+class OpenFile(Protocol):
+    """How a replica's file is opened for writing; tests pass one that fails on demand."""
+
+    def __call__(self, path: Path) -> Connection:
+        """Open the file, making it when it is not there."""
+        ...
+
+
+def open_for_writing(path: Path) -> Connection:
+    """Open a replica's file as its only writer."""
+    return connect(path, synchronous="NORMAL")
+
+
+def to_microseconds(instant: datetime) -> int:
+    """Convert an instant to whole microseconds since 1970, exactly."""
+    return (instant - _EPOCH) // _MICROSECOND
+
+
+def from_microseconds(microseconds: int) -> datetime:
+    """Convert microseconds since 1970 to an instant, UTC."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+class ReplicaWriter:
+    """
+    The only writer of one snapshot file.
+
+    Args:
+        path: The file; made, empty and in epoch 0, when it is not there.
+        shard: The shard it holds.
+        clock: Names the boot that ages are measured in.
+        open_file: How the file is opened.
+
+    Raises:
+        DamagedSnapshot: The file is not a replica of this shard, or cannot be read.
+        StorageFailed: The disk refused.
+    """
+
+    def __init__(
+        self, path: Path, shard: str, *, clock: Clock, open_file: OpenFile = open_for_writing
+    ) -> None:
+        self.path = path
+        self._shard = shard
+        self._clock = clock
+        with mapped_errors(path):
+            self._connection = open_file(path)
+            try:
+                self._prepare()
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def _prepare(self) -> None:
+        with write(self._connection) as connection:
+            create_documents(connection)
+            as_of = database(connection).table("as_of")
+            if not as_of.exists():
+                as_of.create(
+                    {
+                        "id": int,
+                        "as_of_us": int,
+                        "asked_boot_seconds": float,
+                        "age_seconds": float,
+                        "at_least": int,
+                        "boot_id": str,
+                    },
+                    pk="id",
+                    not_null={
+                        "as_of_us",
+                        "asked_boot_seconds",
+                        "age_seconds",
+                        "at_least",
+                        "boot_id",
+                    },
+                    strict=True,
+                )
+            shards = connection.execute("SELECT shard FROM shard_head").fetchall()
+            if not shards:
+                connection.execute(
+                    "INSERT INTO shard_head (shard, epoch, head, floor) VALUES (?, 0, 0, 0)",
+                    (self._shard,),
+                )
+            elif shards != [(self._shard,)]:
+                raise DamagedSnapshot(f"{self.path.name} does not hold shard {self._shard!r}")
+
+    def held(self) -> Held:
+        """Return the replica's place in the feed."""
+        with mapped_errors(self.path):
+            return self._held()
+
+    def _held(self) -> Held:
+        epoch, cursor, floor = read_head(self._connection, self._shard)
+        row = self._connection.execute("SELECT as_of_us FROM as_of WHERE id = 1").fetchone()
+        as_of = from_microseconds(row[0]) if row is not None else None
+        return Held(self._shard, epoch, cursor, floor, as_of)
+
+    def apply(self, frames: Sequence[Frame], asked_boot_seconds: float) -> int:
+        """
+        Apply consecutive frames that end at a barrier, as one transaction; return the number of rows.
+
+        Rows, cursor, as-of time and age become visible together or not at all. A heartbeat, a barrier without rows,
+        moves only as-of and age.
+
+        Args:
+            frames: One after the other, the last a barrier.
+            asked_boot_seconds: When the question that the last frame answers was sent, on the boot clock.
+
+        Raises:
+            InvalidFrame: A frame does not fit; nothing was changed.
+            DamagedSnapshot: The file cannot be read.
+            StorageFailed: The disk refused; nothing was changed.
+        """
+        barrier = frames[-1]
+        if not barrier.barrier:
+            raise InvalidFrame("barrier", "readers see barrier states only")
+        with mapped_errors(self.path), write(self._connection):
+            for frame in frames:
+                self._apply_rows(frame)
+            self._move_as_of(barrier, asked_boot_seconds)
+        return sum(frame.count for frame in frames)
+
+    def stage(self, frame: Frame) -> int:
+        """
+        Apply one frame to a file that no reader sees yet, barrier or not; return the number of rows.
+
+        The file gets its as-of time, and with it becomes readable, only by `apply`.
+
+        Raises:
+            InvalidFrame: The frame does not fit; nothing was changed.
+            StorageFailed: The disk refused; nothing was changed.
+        """
+        with mapped_errors(self.path), write(self._connection):
+            self._apply_rows(frame)
+        return frame.count
+
+    def _apply_rows(self, frame: Frame) -> None:
+        check_frame(frame)
+        held = self._held()
+        check_follows(frame, held)
+        if frame.rows:
+            self._connection.executemany(_UPSERT, map(astuple, frame.rows))
+        if (frame.epoch, frame.upto) != (held.epoch, held.cursor):
+            self._connection.execute(_MOVE_HEAD, (frame.epoch, frame.upto, self._shard))
+        if frame.floor > held.floor:
+            forget_tombstones(self._connection, self._shard, frame.floor)
+
+    def _move_as_of(self, frame: Frame, asked_boot_seconds: float) -> None:
+        self._connection.execute(
+            _MOVE_AS_OF,
+            (
+                to_microseconds(frame.as_of),
+                asked_boot_seconds,
+                frame.age_seconds,
+                int(frame.age_at_least),
+                self._clock.boot_id(),
+            ),
+        )
+
+    def copy_to(self, path: Path) -> None:
+        """
+        Copy the whole replica, as it stands, into a new file.
+
+        Raises:
+            StorageFailed: The disk refused.
+        """
+        with mapped_errors(path):
+            target = connect(path, synchronous="NORMAL")
+            try:
+                self._connection.backup(target)
+            finally:
+                target.close()
+
+    def verify(self) -> None:
+        """
+        Check the file's structure and that it holds what its head says, before readers are sent to it.
+
+        Raises:
+            DamagedSnapshot: It does not.
+        """
+        with mapped_errors(self.path):
+            (answer,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
+            (newest,) = self._connection.execute("SELECT max(seq) FROM documents").fetchone()
+            held = self._held()
+        if answer != "ok":
+            raise DamagedSnapshot(f"{self.path.name}: {answer}")
+        if held.epoch == 0 or held.as_of is None:
+            raise DamagedSnapshot(f"{self.path.name} has not reached a barrier")
+        if newest is not None and newest > held.cursor:
+            raise DamagedSnapshot(f"{self.path.name} holds seq {newest} above {held.cursor}")
+
+    def close(self) -> None:
+        """Write everything back into the file itself where no reader is in the way, and let it go."""
+        with mapped_errors(self.path):
+            try:
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            finally:
+                self._connection.close()
+
+
+@contextmanager
+def mapped_errors(path: Path) -> Iterator[None]:
+    """Turn what the driver raises into this folder's errors."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise InvalidFrame("collision", f"{path.name}: {error}") from error
+    except OperationalError as error:
+        raise StorageFailed(f"{path.name}: {error}") from error
+    except DatabaseError as error:
+        raise DamagedSnapshot(f"{path.name}: {error}") from error

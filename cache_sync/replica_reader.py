@@ -1,0 +1,261 @@
+"""A node's copy of the documents, read: one unchanging state per read, at its place in the feed and with its age."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from cache_sync.clock import Clock
+from cache_sync.documents import (
+    BODY_TYPES,
+    CREDENTIAL,
+    Body,
+    CredentialBody,
+    Document,
+)
+from cache_sync.errors import DamagedSnapshot, NoSnapshot, StorageFailed
+from cache_sync.frames import Position
+from cache_sync.replica import from_microseconds, mapped_errors
+from cache_sync.snapshot_folder import PointerMark, SnapshotFolder
+from cache_sync.sqlite import Connection, connect, read
+
+MMAP_BYTES = 1 << 30
+BUSY_TIMEOUT_SECONDS = 0.2
+_OPEN_ATTEMPTS = 3
+
+_BodyT = TypeVar("_BodyT", bound=Body)
+
+_KIND_OF: dict[type[object], str] = {body_type: kind for kind, body_type in BODY_TYPES.items()}
+_DECODERS: dict[type[object], msgspec.json.Decoder[Body]] = {
+    body_type: msgspec.json.Decoder(body_type) for body_type in BODY_TYPES.values()
+}
+
+_STATE = """
+SELECT epoch, shard, head, floor, as_of_us, asked_boot_seconds, age_seconds, at_least, boot_id
+FROM shard_head, as_of
+"""
+_DOCUMENT = "SELECT seq, body FROM documents WHERE account_id = ? AND kind = ? AND key = ?"
+_DOCUMENTS = """
+SELECT key, seq, body FROM documents
+WHERE account_id = ? AND kind = ? AND body IS NOT NULL ORDER BY key
+"""
+# The kind stands here as a literal because the partial index on it is only found that way.
+_CREDENTIAL = """
+SELECT body FROM documents WHERE kind = 'credential' AND key = ? AND body IS NOT NULL
+ORDER BY seq DESC LIMIT 1
+"""
+
+
+class ReplicaState(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Where a replica stands in the feed, and how old that is at this moment.
+
+    ``as_of`` is core time T: everything the core committed before T is in what is read. ``age_seconds`` is how long
+    ago T was, never less than the truth; ``at_least`` says that it may be more, because the machine was started anew
+    since. ``head`` is the feed's head as of T, equal to ``cursor`` at a barrier.
+    """
+
+    epoch: int
+    shard: str
+    cursor: int
+    head: int
+    floor: int
+    as_of: datetime
+    age_seconds: float
+    at_least: bool
+
+    @property
+    def position(self) -> Position:
+        """The position that a customer who has seen this state carries on."""
+        return Position(self.epoch, self.shard, self.cursor)
+
+
+class SnapshotView:
+    """
+    One unchanging barrier state of the documents, for as long as its `ReplicaReader.read` block lasts.
+
+    Documents that were deleted are as unknown as those that never were.
+
+    Raises (all of its methods):
+        DamagedSnapshot: The file cannot be read, or a body does not decode.
+        StorageFailed: The disk refused.
+    """
+
+    def __init__(self, connection: Connection, path: Path, clock: Clock) -> None:
+        self._connection = connection
+        self._path = path
+        self._clock = clock
+
+    def state(self) -> ReplicaState:
+        """Return where this state stands and its age now."""
+        with mapped_errors(self._path):
+            row = self._connection.execute(_STATE).fetchone()
+        if row is None:
+            raise DamagedSnapshot(f"{self._path.name} has not reached a barrier")
+        epoch, shard, head, floor, as_of_us, asked, age_seconds, at_least, boot_id = row
+        now = self._clock.boot_seconds()
+        if boot_id == self._clock.boot_id():
+            age_seconds += max(0.0, now - asked)
+        else:
+            # T was learnt before this boot began: it is older than the boot, by an unknown time.
+            age_seconds += now
+            at_least = 1
+        return ReplicaState(
+            epoch=epoch,
+            shard=shard,
+            cursor=head,
+            head=head,
+            floor=floor,
+            as_of=from_microseconds(as_of_us),
+            age_seconds=age_seconds,
+            at_least=bool(at_least),
+        )
+
+    def document(self, account_id: str, kind: str, key: str = "") -> Document | None:
+        """Return one document as it is stored; its seq names this version of it."""
+        with mapped_errors(self._path):
+            row = self._connection.execute(_DOCUMENT, (account_id, kind, key)).fetchone()
+        if row is None or row[1] is None:
+            return None
+        return Document(account_id, kind, key, row[0], row[1])
+
+    def documents(self, account_id: str, kind: str) -> list[Document]:
+        """Return an account's documents of one kind as they are stored, in the order of their keys."""
+        with mapped_errors(self._path):
+            rows = self._connection.execute(_DOCUMENTS, (account_id, kind)).fetchall()
+        return [Document(account_id, kind, key, seq, body) for key, seq, body in rows]
+
+    def body(self, body_type: type[_BodyT], account_id: str, key: str = "") -> _BodyT | None:
+        """Return one document's body, decoded."""
+        found = self.document(account_id, _KIND_OF[body_type], key)
+        return decode_body(body_type, found) if found is not None else None
+
+    def bodies(self, body_type: type[_BodyT], account_id: str) -> list[_BodyT]:
+        """Return the bodies of an account's documents of one kind, decoded, in the order of their keys."""
+        return [
+            decode_body(body_type, document)
+            for document in self.documents(account_id, _KIND_OF[body_type])
+        ]
+
+    def credential(self, key: str) -> CredentialBody | None:
+        """Return the credential under a `sign_in_key`, whatever account it is filed under."""
+        with mapped_errors(self._path):
+            row = self._connection.execute(_CREDENTIAL, (key,)).fetchone()
+        if row is None:
+            return None
+        return decode_body(CredentialBody, Document("", CREDENTIAL, key, 0, row[0]))
+
+
+def decode_body(body_type: type[_BodyT], document: Document) -> _BodyT:
+    """
+    Decode a live document's body.
+
+    Raises:
+        DamagedSnapshot: It is not what its kind says. Neither the body nor a part of it stands in the message.
+    """
+    assert document.body is not None, "a tombstone has no body"
+    try:
+        body = _DECODERS[body_type].decode(document.body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DamagedSnapshot(
+            f"the {document.kind} document of seq {document.seq} does not decode"
+        ) from error
+    assert isinstance(body, body_type)
+    return body
+
+
+class ReplicaReader:
+    """
+    Reads a node's current snapshot, following the pointer; one per process, synchronous, microseconds a look-up.
+
+    Args:
+        directory: The snapshot folder.
+        clock: What ages are measured on.
+        mmap_bytes: How much of the file is read through a memory map.
+    """
+
+    def __init__(self, directory: Path, *, clock: Clock, mmap_bytes: int = MMAP_BYTES) -> None:
+        self._folder = SnapshotFolder(directory)
+        self._clock = clock
+        self._mmap_bytes = mmap_bytes
+        self._mark: PointerMark | None = None
+        self._path: Path | None = None
+        self._connection: Connection | None = None
+
+    def ready(self) -> bool:
+        """Tell whether there is a snapshot to read."""
+        try:
+            with self.read():
+                return True
+        except (NoSnapshot, DamagedSnapshot, StorageFailed):
+            return False
+
+    @contextmanager
+    def read(self) -> Iterator[SnapshotView]:
+        """
+        Read one unchanging barrier state: that of the moment when the block begins.
+
+        Never await inside and never nest: an open read keeps the write-ahead log from being reset.
+
+        Raises:
+            NoSnapshot: This node has not got its first snapshot yet.
+            DamagedSnapshot: The current snapshot cannot be read.
+            StorageFailed: The disk refused.
+        """
+        connection, path = self._follow_pointer()
+        assert not connection.in_transaction, "one read at a time"
+        with mapped_errors(path):
+            connection.execute("BEGIN")
+        try:
+            yield SnapshotView(connection, path, self._clock)
+        finally:
+            connection.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """Let the file go. The next read opens it again."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+        self._mark = None
+
+    def _follow_pointer(self) -> tuple[Connection, Path]:
+        mark = self._folder.pointer_mark()
+        if self._connection is not None and self._path is not None and mark == self._mark:
+            return self._connection, self._path
+        for attempt in range(_OPEN_ATTEMPTS):
+            # The mark is taken before the name is read: a pointer replaced in between is looked at again next time.
+            mark = self._folder.pointer_mark()
+            path = self._folder.current()
+            if mark is None or path is None:
+                raise NoSnapshot("this node has not got its first snapshot yet")
+            try:
+                connection = self._open(path)
+            except (StorageFailed, DamagedSnapshot):
+                # Removed since the pointer was read: it names another by now.
+                if attempt + 1 < _OPEN_ATTEMPTS and self._folder.pointer_mark() != mark:
+                    continue
+                raise
+            self.close()
+            self._connection, self._path, self._mark = connection, path, mark
+            return connection, path
+        raise AssertionError("unreachable")
+
+    def _open(self, path: Path) -> Connection:
+        with mapped_errors(path):
+            connection = connect(
+                path,
+                synchronous="NORMAL",
+                read_only=True,
+                mmap_bytes=self._mmap_bytes,
+                busy_timeout_seconds=BUSY_TIMEOUT_SECONDS,
+            )
+            try:
+                with read(connection):
+                    connection.execute(_STATE).fetchone()
+            except BaseException:
+                connection.close()
+                raise
+        return connection

@@ -1,0 +1,112 @@
+"""
+Where a node's snapshots lie, and which of them is the current one.
+
+`current` holds the name of a file beside it and is replaced whole, so a reader sees the old snapshot or the new one,
+after a crash too. Every snapshot has a name of its own: a new file beside an old write-ahead log would be read together
+with it.
+"""
+
+import os
+from pathlib import Path
+from random import Random
+
+POINTER = "current"
+_BUILD_PREFIX = "building-"
+_SUFFIX = ".db"
+_COMPANIONS = ("-wal", "-shm", "-journal")
+
+PointerMark = tuple[int, int]
+
+
+class SnapshotFolder:
+    """
+    The folder of one shard's snapshots.
+
+    Args:
+        directory: Made when it is not there, by the writer only.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._pointer = directory / POINTER
+
+    def pointer_mark(self) -> PointerMark | None:
+        """Return what changes whenever the pointer is replaced, at the price of one stat; None without a pointer."""
+        try:
+            found = self._pointer.stat()
+        except FileNotFoundError:
+            return None
+        return (found.st_ino, found.st_mtime_ns)
+
+    def current(self) -> Path | None:
+        """Return the current snapshot's file; None before the first."""
+        try:
+            name = self._pointer.read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            return None
+        return self.directory / Path(name).name
+
+    def new_build(self, rng: Random) -> Path:
+        """Name a file to build a snapshot in, which no reader will look at."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        return self.directory / f"{_BUILD_PREFIX}{rng.getrandbits(64):016x}{_SUFFIX}"
+
+    def adopt(self, build: Path, seq: int) -> Path:
+        """
+        Make a finished build the current snapshot; return its new path.
+
+        The build must be closed, with nothing left in its write-ahead log. After a crash at any point the pointer
+        names the old snapshot or the new one, whole.
+        """
+        mark = build.name.removeprefix(_BUILD_PREFIX).removesuffix(_SUFFIX)
+        snapshot = self.directory / f"{seq}-{mark}{_SUFFIX}"
+        self._sync(build)
+        self._replace(build, snapshot)
+        self._sync(self.directory)
+        pointer = self.directory / f"{POINTER}.{mark}"
+        pointer.write_text(snapshot.name + "\n", encoding="utf-8")
+        self._sync(pointer)
+        self._replace(pointer, self._pointer)
+        self._sync(self.directory)
+        return snapshot
+
+    def remove_unneeded(self, keep: set[Path]) -> None:
+        """
+        Remove what no reader can be sent to: abandoned builds, and snapshots other than the current one and `keep`.
+
+        Keep the previous snapshot: a reader may have read the pointer and not opened the file yet. A reader that
+        holds a removed file open reads on in it until it looks at the pointer again.
+        """
+        if not self.directory.is_dir():
+            return
+        current = self.current()
+        kept = {path.name for path in keep}
+        if current is not None:
+            kept.add(current.name)
+        for path in self.directory.iterdir():
+            if _snapshot_name(path.name) is not None and _snapshot_name(path.name) not in kept:
+                path.unlink(missing_ok=True)
+
+    def discard(self, build: Path) -> None:
+        """Remove a build that will not be finished."""
+        for suffix in ("", *_COMPANIONS):
+            build.with_name(build.name + suffix).unlink(missing_ok=True)
+
+    def _replace(self, source: Path, target: Path) -> None:
+        source.replace(target)
+
+    def _sync(self, path: Path) -> None:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _snapshot_name(name: str) -> str | None:
+    """Return the name of the snapshot that a file belongs to; None for other files, such as the pointer."""
+    if name.startswith(f"{POINTER}."):
+        return name
+    for companion in _COMPANIONS:
+        name = name.removesuffix(companion)
+    return name if name.endswith(_SUFFIX) else None
