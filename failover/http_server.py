@@ -70,7 +70,9 @@ class _SocketServer(Server):
         # Granian's own stub knows neither this constructor nor that a server may have no socket of its own.
         holder: Any = SocketHolder
         self._ssp: Any = None
-        self._shd: Any = holder(self._listener.fileno(), bool(self.bind_uds), BACKLOG)
+        # Granian closes what it is handed when it stops; the caller's descriptor stays the caller's.
+        own = os.dup(self._listener.fileno())
+        self._shd: Any = holder(own, bool(self.bind_uds), BACKLOG)
 
 
 class _NotExperimental(logging.Filter):
