@@ -2,12 +2,13 @@
 
 import base64
 import fcntl
-import hashlib
 import os
 import secrets
 from pathlib import Path
 
 import msgspec
+
+from failover.signing import new_secret
 
 FILE_NAME = "secrets.json"
 _KEY_BYTES = 32
@@ -31,16 +32,6 @@ class CoreKeys(msgspec.Struct, frozen=True, kw_only=True):
     def lookup_key_bytes(self) -> bytes:
         """The key under which e-mail addresses are hashed into document keys."""
         return base64.b64decode(self.lookup_key)
-
-
-def sha256_hex(secret: str) -> str:
-    """Hash a node's or an operator's secret as its receivers keep it."""
-    return hashlib.sha256(secret.encode()).hexdigest()
-
-
-def new_secret() -> str:
-    """Make a secret that fits into a header: 256 random bits."""
-    return secrets.token_urlsafe(_KEY_BYTES)
 
 
 def _new_key() -> str:

@@ -12,6 +12,7 @@ change publishes nothing. Whoever changes a row calls the function of what shows
 """
 
 from datetime import date, datetime, timedelta
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -57,7 +58,9 @@ _LATEST_STATEMENT = """
     SELECT statement_id, due_date, amount_due_cents FROM statements
     WHERE account_id = ? ORDER BY period_to DESC LIMIT 1
 """
-_METHODS = "SELECT method_id, type, label, status FROM payment_methods WHERE account_id = ? ORDER BY rowid"
+_METHODS = (
+    "SELECT method_id, type, label, status FROM payment_methods WHERE account_id = ? ORDER BY rowid"
+)
 _SERVICE_POINTS = """
     SELECT s.service_point_id, s.address,
         (SELECT m.meter_id FROM meters m WHERE m.service_point_id = s.service_point_id
@@ -73,7 +76,7 @@ _PAYMENT = """
     FROM payments WHERE payment_id = ? AND fingerprint = ?
 """
 _BLOCKS = """
-    SELECT day, start, interval_seconds, values_wh, qualities FROM interval_blocks
+    SELECT day, interval_seconds, values_wh, qualities FROM interval_blocks
     WHERE service_point_id = ? AND day >= ? AND day < ? ORDER BY day
 """
 
@@ -106,7 +109,9 @@ def publish_account(tx: Transaction, account_id: str) -> int:
         due_date=date.fromisoformat(latest[1]) if latest else None,
         payment_methods=[
             PaymentMethod(method_id=method_id, type=type_, label=label, status=method_status)
-            for method_id, type_, label, method_status in connection.execute(_METHODS, (account_id,))
+            for method_id, type_, label, method_status in connection.execute(
+                _METHODS, (account_id,)
+            )
         ],
         service_points=[
             ServicePoint(
@@ -136,12 +141,19 @@ def publish_statements(tx: Transaction, account_id: str) -> None:
     ).fetchall()
     if not rows:
         return
-    oldest_end = months_before(date.fromisoformat(rows[0][1]), tx.utility.edge_retention_months).isoformat()
+    oldest_end = months_before(
+        date.fromisoformat(rows[0][1]), tx.utility.edge_retention_months
+    ).isoformat()
     archived: list[ArchivedStatement] = []
     for statement_id, period_to, body in rows:
         held = period_to > oldest_end
         publish(
-            tx.connection, DEFAULT_SHARD, account_id, STATEMENT, statement_id, body if held else None
+            tx.connection,
+            DEFAULT_SHARD,
+            account_id,
+            STATEMENT,
+            statement_id,
+            body if held else None,
         )
         if not held:
             archived.append(_archived(msgspec.json.decode(body, type=StatementBody)))
@@ -151,7 +163,10 @@ def publish_statements(tx: Transaction, account_id: str) -> None:
     ).fetchone()
     if archived or had_archive:
         tx.publish(
-            account_id, ARCHIVE, ARCHIVE_KEY, ArchiveBody(account_id=account_id, statements=archived)
+            account_id,
+            ARCHIVE,
+            ARCHIVE_KEY,
+            ArchiveBody(account_id=account_id, statements=archived),
         )
 
 
@@ -183,9 +198,7 @@ def publish_payment(tx: Transaction, payment_id: str, fingerprint: str) -> int:
 
 
 def publish_usage(tx: Transaction, service_point_id: str, month: str) -> int:
-    """
-    Publish a local month (``YYYY-MM``) of a service point's readings; without any, what was published is withdrawn.
-    """
+    """Publish a local month (``YYYY-MM``) of a service point's readings; a month without any is withdrawn."""
     connection = tx.connection
     (account_id,) = connection.execute(
         "SELECT account_id FROM service_points WHERE service_point_id = ?", (service_point_id,)
@@ -193,8 +206,14 @@ def publish_usage(tx: Transaction, service_point_id: str, month: str) -> int:
     first = date.fromisoformat(f"{month}-01")
     after = (first + timedelta(days=32)).replace(day=1)
     days = [
-        usage_day(date.fromisoformat(day), start, interval_seconds, values_wh, qualities, tx.utility.timezone)
-        for day, start, interval_seconds, values_wh, qualities in connection.execute(
+        usage_day(
+            date.fromisoformat(day),
+            interval_seconds,
+            values_wh,
+            qualities,
+            tx.utility.timezone,
+        )
+        for day, interval_seconds, values_wh, qualities in connection.execute(
             _BLOCKS, (service_point_id, first.isoformat(), after.isoformat())
         )
     ]
@@ -241,7 +260,9 @@ def withdraw_credential(tx: Transaction, customer_id: str) -> None:
 
 def publish_everything_shown(tx: Transaction) -> None:
     """Publish every account and its statements again, after a setting that they show has changed."""
-    for (account_id,) in tx.connection.execute("SELECT account_id FROM accounts ORDER BY account_id").fetchall():
+    for (account_id,) in tx.connection.execute(
+        "SELECT account_id FROM accounts ORDER BY account_id"
+    ).fetchall():
         publish_account(tx, account_id)
         publish_statements(tx, account_id)
 
@@ -255,8 +276,8 @@ def months_before(day: date, months: int) -> date:
     return first.replace(day=min(day.day, last_day))
 
 
-def usage_day(  # noqa: PLR0913, PLR0917 - a row of the table
-    day: date, start: int, interval_seconds: int, values_wh: bytes, qualities: bytes, timezone: str
+def usage_day(
+    day: date, interval_seconds: int, values_wh: bytes, qualities: bytes, timezone: str
 ) -> UsageDay:
     """
     Sum a stored day of readings into its hours.
@@ -315,14 +336,15 @@ def _archived(body: StatementBody) -> ArchivedStatement:
     )
 
 
-def _credential_row(connection: Connection, customer_id: str) -> tuple[str, str, int, str]:
-    row = connection.execute(
+def _credential_row(
+    connection: Connection, customer_id: str
+) -> tuple[str, str, int, Literal["active", "revoked"]]:
+    row: tuple[str, str, int, Literal["active", "revoked"]] | None = connection.execute(
         "SELECT email, verifier, credential_version, status FROM customers WHERE customer_id = ?",
         (customer_id,),
     ).fetchone()
     assert row is not None, "the customer was written in this transaction"
-    email, verifier, version, status = row
-    return email, verifier, version, status
+    return row
 
 
 def _accounts_of(connection: Connection, customer_id: str) -> list[str]:

@@ -242,6 +242,7 @@ _PAYMENTS = (
         accepted_at TEXT NOT NULL,
         decided_at TEXT NOT NULL,
         value_date TEXT,
+        value_date_clamped INTEGER NOT NULL DEFAULT 0 CHECK (value_date_clamped IN (0, 1)),
         reason TEXT NOT NULL DEFAULT '',
         case_number TEXT NOT NULL DEFAULT '',
         transaction_id INTEGER REFERENCES ledger_transactions,
@@ -295,6 +296,7 @@ _PAYMENTS = (
         peer_url TEXT NOT NULL,
         status TEXT NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'revoked')),
         registered_at TEXT NOT NULL,
+        revoked_at TEXT,
         unissued TEXT
     ) STRICT
     """,

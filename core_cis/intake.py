@@ -1,0 +1,305 @@
+"""
+Intents in, at most once.
+
+An intent is decided in one transaction: its inbox row, the ledger, the payment and the documents. The same (id,
+fingerprint) again gets the first outcome; the same id with another fingerprint is rejected. An intent whose
+processing fails unexpectedly is undone alone (a savepoint), counted durably, and after some attempts put under review
+with a case number, so that it never holds up the others.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import msgspec
+import structlog
+
+from cache_sync.document_table import read_head
+from cache_sync.documents import DEFAULT_SHARD
+from cache_sync.sqlite import DatabaseError, IntegrityError
+from core_cis.domain.payments import RejectReason, Wish, reason_to_reject, value_date
+from core_cis.instants import to_text
+from core_cis.payment_posting import Decision, read_account_facts, record_decision
+from core_cis.settings import ServerSettings
+from core_cis.store import CoreStore, Transaction
+from failover.intents import Intent, Outcome, receipt_number
+from failover.signing import verify
+
+_AMOUNT_BITS = 62
+_log = structlog.get_logger(__name__)
+
+_FIND = "SELECT fingerprint, outcome FROM inbox WHERE intent_id = ?"
+_INSERT = """
+    INSERT INTO inbox (intent_id, fingerprint, won, state, account_id, edge_id, incarnation, ordinal, delivered_by,
+        received_at, intent, outcome)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_COUNT_FAILURE = """
+    INSERT INTO intake_failures (intent_id, fingerprint, attempts, last_error, failed_at) VALUES (?, ?, 1, ?, ?)
+    ON CONFLICT (intent_id, fingerprint) DO UPDATE
+    SET attempts = attempts + 1, last_error = excluded.last_error, failed_at = excluded.failed_at
+    RETURNING attempts
+"""
+_FORGET_FAILURE = "DELETE FROM intake_failures WHERE intent_id = ? AND fingerprint = ?"
+
+
+class EdgeKey(NamedTuple):
+    """What an edge's signature is checked with; ``revoked_at`` when it is no longer one of us."""
+
+    public_key: str
+    revoked_at: datetime | None
+
+
+class IntakeResult(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What became of a batch.
+
+    ``outcomes`` are final. ``posted``, ``rejected``, ``dead_lettered``, ``repeated`` and ``conflicts`` count them;
+    ``refused`` counts intents that nobody proved to have recorded, ``failed`` those to be tried again: neither has an
+    outcome.
+    """
+
+    outcomes: list[Outcome]
+    posted: int = 0
+    rejected: int = 0
+    dead_lettered: int = 0
+    repeated: int = 0
+    conflicts: int = 0
+    refused: int = 0
+    failed: int = 0
+
+
+class _Tally:
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+        self.counts: dict[str, int] = {}
+
+    def count(self, what: str) -> None:
+        self.counts[what] = self.counts.get(what, 0) + 1
+
+    def add(self, outcome: Outcome, *, repeated: bool) -> None:
+        self.outcomes.append(outcome)
+        if repeated:
+            self.count("repeated")
+            return
+        self.count("dead_lettered" if outcome.state == "dead_letter" else outcome.state)
+        if outcome.reason == "id_conflict":
+            self.count("conflicts")
+
+
+def check_signatures(
+    intents: list[Intent], edge_keys: Mapping[str, EdgeKey]
+) -> tuple[list[Intent], list[tuple[Intent, str]]]:
+    """
+    Part intents into those that a registered edge provably recorded and the others, with a stable reason each.
+
+    An edge that was revoked since is still believed for what it accepted before: a replaced edge's payments, drained
+    by the sibling that holds their copies, must not be lost.
+    """
+    proven: list[Intent] = []
+    refused: list[tuple[Intent, str]] = []
+    for intent in intents:
+        reason = _reason_to_refuse(intent, edge_keys.get(intent.edge_id))
+        if reason:
+            refused.append((intent, reason))
+        else:
+            proven.append(intent)
+    return proven, refused
+
+
+def _reason_to_refuse(intent: Intent, key: EdgeKey | None) -> str:
+    if key is None:
+        return "unknown_edge"
+    if key.revoked_at is not None and intent.accepted_at >= key.revoked_at:
+        return "revoked_edge"
+    # Beyond this no column holds it, and no honest edge records it.
+    if intent.amount_cents.bit_length() > _AMOUNT_BITS:
+        return "absurd_amount"
+    return "" if verify(intent, key.public_key) else "bad_signature"
+
+
+class Intake:
+    """
+    Decides intents, in the thread that owns the store.
+
+    Args:
+        store: The core's database.
+        settings: Attempts and plausible times of acceptance.
+        process: Decides one intent within a savepoint; a parameter so that tests can make it fail.
+    """
+
+    def __init__(
+        self,
+        store: CoreStore,
+        settings: ServerSettings,
+        process: "Callable[[Transaction, Intent, ServerSettings], Decision] | None" = None,
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._decide = process or decide
+
+    def take(self, proven: list[Intent], *, delivered_by: str) -> IntakeResult:
+        """
+        Decide intents whose signatures were checked, as one transaction.
+
+        Raises:
+            DatabaseError: The disk or the database refused: nothing of the batch was decided.
+        """
+        tally = _Tally()
+        with self._store.transaction() as tx:
+            epoch = read_head(tx.connection, DEFAULT_SHARD).epoch
+            for intent in proven:
+                self._take_one(tx, intent, delivered_by, epoch, tally)
+        return IntakeResult(outcomes=tally.outcomes, **tally.counts)
+
+    def _take_one(
+        self, tx: Transaction, intent: Intent, delivered_by: str, epoch: int, tally: _Tally
+    ) -> None:
+        try:
+            with tx.savepoint():
+                outcome, repeated = self._first_outcome(tx, intent, delivered_by, epoch)
+        except Exception as error:
+            # A failing disk is nobody's poison: the whole batch is undone and asked again.
+            if isinstance(error, DatabaseError) and not isinstance(error, IntegrityError):
+                raise
+            parked = self._park(tx, intent, delivered_by, epoch, error)
+            if parked is None:
+                tally.count("failed")
+            else:
+                tally.add(parked, repeated=False)
+        else:
+            tally.add(outcome, repeated=repeated)
+
+    def _first_outcome(
+        self, tx: Transaction, intent: Intent, delivered_by: str, epoch: int
+    ) -> tuple[Outcome, bool]:
+        known = dict(tx.connection.execute(_FIND, (intent.intent_id,)).fetchall())
+        if intent.fingerprint in known:
+            return msgspec.msgpack.decode(known[intent.fingerprint], type=Outcome), True
+        if known:
+            _log.error("one id, two payments", alarm="id_conflict", edge=intent.edge_id)
+            decision = _decision(intent, state="rejected", reason="id_conflict")
+        else:
+            decision = self._decide(tx, intent, self._settings)
+        outcome = _write(tx, intent, decision, delivered_by, epoch, won=not known)
+        tx.connection.execute(_FORGET_FAILURE, (intent.intent_id, intent.fingerprint))
+        return outcome, False
+
+    def _park(
+        self, tx: Transaction, intent: Intent, delivered_by: str, epoch: int, error: Exception
+    ) -> Outcome | None:
+        (attempts,) = tx.connection.execute(
+            _COUNT_FAILURE,
+            (intent.intent_id, intent.fingerprint, type(error).__name__, to_text(tx.stamp)),
+        ).fetchall()[0]
+        given_up = attempts >= self._settings.attempts_max
+        _log.error(
+            "an intent could not be processed",
+            alarm="dead_letter" if given_up else "intake_failure",
+            attempts=attempts,
+            edge=intent.edge_id,
+            exc_info=error,
+        )
+        if not given_up:
+            return None
+        try:
+            with tx.savepoint():
+                won = tx.connection.execute(_FIND, (intent.intent_id,)).fetchone() is None
+                decision = _decision(
+                    intent,
+                    state="dead_letter",
+                    reason="under_review",
+                    case_number=f"C-{receipt_number(intent.intent_id + intent.fingerprint)}",
+                )
+                return _write(tx, intent, decision, delivered_by, epoch, won=won)
+        except (IntegrityError, ValueError, OverflowError):
+            _log.exception("an intent could not even be put under review", alarm="dead_letter")
+            return None
+
+
+def decide(tx: Transaction, intent: Intent, settings: ServerSettings) -> Decision:
+    """Judge one intent that has no outcome yet by the account as it stands in this transaction."""
+    facts = read_account_facts(tx.connection, intent.account_id, tx.utility.currency)
+    wish = Wish(
+        account_id=intent.account_id,
+        amount_cents=intent.amount_cents,
+        currency=intent.currency,
+        method_id=intent.method_id,
+        accepted_at=intent.accepted_at,
+        not_after=intent.not_after,
+    )
+    method = facts.method(intent.method_id) if facts else None
+    label = method.label if method else ""
+    reason: RejectReason | None = reason_to_reject(wish, facts, tx.stamp)
+    if reason is not None:
+        return _decision(intent, state="rejected", reason=reason, method_label=label)
+    counts_on = value_date(
+        intent.accepted_at,
+        now=tx.stamp,
+        timezone=tx.utility.timezone,
+        past_max=timedelta(seconds=settings.past_seconds_max),
+        future_max=timedelta(seconds=settings.future_seconds_max),
+    )
+    if counts_on.clamped:
+        _log.warning(
+            "a time of acceptance cannot be believed", alarm="value_date", edge=intent.edge_id
+        )
+    return msgspec.structs.replace(
+        _decision(intent, state="posted", method_label=label),
+        value_date=counts_on.day,
+        value_date_clamped=counts_on.clamped,
+    )
+
+
+def _decision(intent: Intent, **decided: object) -> Decision:
+    return msgspec.convert(
+        {
+            "payment_id": intent.intent_id,
+            "fingerprint": intent.fingerprint,
+            "account_id": intent.account_id,
+            "amount_cents": intent.amount_cents,
+            "currency": intent.currency,
+            "method_id": intent.method_id,
+            "method_label": "",
+            "source": "intent",
+            "accepted_at": intent.accepted_at,
+        }
+        | decided,
+        Decision,
+    )
+
+
+def _write(
+    tx: Transaction, intent: Intent, decision: Decision, delivered_by: str, epoch: int, *, won: bool
+) -> Outcome:
+    seq = record_decision(tx, decision)
+    outcome = Outcome(
+        intent_id=intent.intent_id,
+        fingerprint=intent.fingerprint,
+        state=decision.state,
+        decided_at=tx.stamp,
+        value_date=decision.value_date,
+        reason=decision.reason,
+        case_number=decision.case_number,
+        epoch=epoch,
+        shard=DEFAULT_SHARD,
+        seq=seq,
+    )
+    tx.connection.execute(
+        _INSERT,
+        (
+            intent.intent_id,
+            intent.fingerprint,
+            won,
+            outcome.state,
+            intent.account_id,
+            intent.edge_id,
+            intent.incarnation,
+            intent.ordinal,
+            delivered_by,
+            to_text(tx.stamp),
+            msgspec.msgpack.encode(intent),
+            msgspec.msgpack.encode(outcome),
+        ),
+    )
+    return outcome

@@ -1,0 +1,154 @@
+"""Decided payments: the row, the ledger's transaction and the documents, all in the caller's transaction."""
+
+from datetime import date, datetime
+from typing import Literal
+
+import msgspec
+
+from cache_sync.documents import MethodStatus
+from cache_sync.sqlite import Connection
+from core_cis.bookkeeping import post
+from core_cis.domain import ledger
+from core_cis.domain.accounts import AccountFacts, AccountStatus, Method
+from core_cis.instants import to_text
+from core_cis.publishing import publish_account, publish_payment
+from core_cis.store import Transaction
+from failover.intents import fingerprint as payment_fingerprint
+
+DESCRIPTION = "Payment, thank you"
+
+_ACCOUNT = "SELECT status FROM accounts WHERE account_id = ?"
+_METHODS = "SELECT method_id, label, status FROM payment_methods WHERE account_id = ?"
+_INSERT = """
+    INSERT INTO payments (payment_id, fingerprint, account_id, state, amount_cents, currency, method_id,
+        method_label, source, accepted_at, decided_at, value_date, value_date_clamped, reason, case_number,
+        transaction_id)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """What the core decided of a payment, and of which."""
+
+    payment_id: str
+    fingerprint: str
+    account_id: str
+    state: Literal["posted", "rejected", "dead_letter"]
+    amount_cents: int
+    currency: str
+    method_id: str
+    method_label: str
+    source: Literal["intent", "office"]
+    accepted_at: datetime
+    value_date: date | None = None
+    value_date_clamped: bool = False
+    reason: str = ""
+    case_number: str = ""
+
+
+def read_account_facts(
+    connection: Connection, account_id: str, currency: str
+) -> AccountFacts | None:
+    """Read what a payment is judged by; None when there is no such account."""
+    row: tuple[AccountStatus] | None = connection.execute(_ACCOUNT, (account_id,)).fetchone()
+    if row is None:
+        return None
+    rows: list[tuple[str, str, MethodStatus]] = connection.execute(
+        _METHODS, (account_id,)
+    ).fetchall()
+    return AccountFacts(account_id, row[0], currency, tuple(Method(*method) for method in rows))
+
+
+def record_decision(tx: Transaction, decision: Decision) -> int:
+    """
+    Write a decided payment with everything that follows from it; return the seq of its document.
+
+    A posted one goes into the ledger under (source, payment id), so the database itself refuses a second.
+    """
+    transaction_id: int | None = None
+    if decision.state == "posted":
+        assert decision.value_date is not None, "a posted payment counts on a day"
+        posting = post(
+            tx,
+            ledger.payment(
+                account_id=decision.account_id,
+                payment_id=decision.payment_id,
+                source=decision.source,
+                amount_cents=decision.amount_cents,
+                value_date=decision.value_date,
+                description=DESCRIPTION,
+            ),
+        )
+        assert not posting.repeated, "a payment is decided once"
+        transaction_id = posting.transaction_id
+    tx.connection.execute(
+        _INSERT,
+        (
+            decision.payment_id,
+            decision.fingerprint,
+            decision.account_id,
+            decision.state,
+            decision.amount_cents,
+            decision.currency,
+            decision.method_id,
+            decision.method_label,
+            decision.source,
+            to_text(decision.accepted_at),
+            to_text(tx.stamp),
+            decision.value_date.isoformat() if decision.value_date else None,
+            decision.value_date_clamped,
+            decision.reason,
+            decision.case_number,
+            transaction_id,
+        ),
+    )
+    if decision.state == "posted":
+        publish_account(tx, decision.account_id)
+    return publish_payment(tx, decision.payment_id, decision.fingerprint)
+
+
+def post_office_payment(
+    tx: Transaction,
+    *,
+    payment_id: str,
+    account_id: str,
+    amount_cents: int,
+    method_id: str,
+    accepted_at: datetime,
+    value_date: date,
+) -> int:
+    """
+    Post a payment that reached the utility itself, such as by mail or at the counter; return its document's seq.
+
+    Repeating it with the same id changes nothing. ``method_id`` may be any label of how it came.
+    """
+    fingerprint = payment_fingerprint(
+        account_id=account_id,
+        type_="payment",
+        amount_cents=amount_cents,
+        currency=tx.utility.currency,
+        method_id=method_id,
+    )
+    known = tx.connection.execute(
+        "SELECT 1 FROM payments WHERE payment_id = ? AND fingerprint = ?", (payment_id, fingerprint)
+    ).fetchone()
+    if known is not None:
+        return publish_payment(tx, payment_id, fingerprint)
+    facts = read_account_facts(tx.connection, account_id, tx.utility.currency)
+    method = facts.method(method_id) if facts else None
+    return record_decision(
+        tx,
+        Decision(
+            payment_id=payment_id,
+            fingerprint=fingerprint,
+            account_id=account_id,
+            state="posted",
+            amount_cents=amount_cents,
+            currency=tx.utility.currency,
+            method_id=method_id,
+            method_label=method.label if method else method_id,
+            source="office",
+            accepted_at=accepted_at,
+            value_date=value_date,
+        ),
+    )
