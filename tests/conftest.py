@@ -1,15 +1,16 @@
 """What all tests share: where real data lies, which browser there is, how property tests run."""
 
 import os
-import shutil
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 TESTS = Path(__file__).resolve().parent
 CHECKOUT = TESTS.parent
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 # A machine busy with other tests is slow, not wrong; a failure prints what repeats it.
 settings.register_profile(
@@ -43,9 +44,20 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def chromium() -> str:
+def launcher() -> ModuleType:
+    """Return the script at the root as a module; importing it prepares nothing."""
+    loader = SourceFileLoader("launcher", str(CHECKOUT / "ridethrough"))
+    spec = spec_from_loader("launcher", loader)
+    assert spec
+    module = module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def chromium(launcher: ModuleType) -> str:
     """Return the path of a Chromium; without one the test skips, or fails where CI promises one."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    found: str | None = launcher.find_browser()
     if found is None:
         how = "no Chromium found: apt-get install chromium, or ./ridethrough test as root"
         if os.environ.get("CI") == "true":

@@ -6,9 +6,8 @@ import re
 import tomllib
 from collections.abc import Iterator
 from functools import cache
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -308,13 +307,8 @@ def test_links_lead_somewhere() -> None:
     assert not broken, "\n".join(broken)
 
 
-def test_documented_commands_exist() -> None:
+def test_documented_commands_exist(launcher: ModuleType) -> None:
     """Every `./ridethrough COMMAND` that stands on a line of its own in a document is one."""
-    loader = SourceFileLoader("launcher", str(ROOT / "ridethrough"))
-    spec = spec_from_loader("launcher", loader)
-    assert spec
-    launcher = module_from_spec(spec)
-    loader.exec_module(launcher)
     verbs = {*launcher.PASSED_ON, "test", "check", "help"}
     unknown = [
         f"{path}: {verb}"

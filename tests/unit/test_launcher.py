@@ -4,8 +4,6 @@ import ast
 import json
 import os
 import sys
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import ModuleType
 
@@ -23,17 +21,6 @@ uv==0.13.8 \\
 uvloop==2.0 \\
     --hash=sha256:dd
 """
-
-
-@pytest.fixture(scope="module")
-def launcher() -> ModuleType:
-    """Return the script as a module; importing it prepares nothing."""
-    loader = SourceFileLoader("launcher", str(LAUNCHER))
-    spec = spec_from_loader("launcher", loader)
-    assert spec
-    module = module_from_spec(spec)
-    loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
