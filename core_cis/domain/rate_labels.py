@@ -8,8 +8,19 @@ from core_cis.domain.rate_plan import Ladder, RatePlan
 from core_cis.domain.tariffs import KWH_DAILY, Tier
 
 _MONTHS = (
-    "January February March April May June July August September October November December"
-).split()
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
 _PEAK_NAMES = {2: ("On-peak", "Off-peak"), 3: ("On-peak", "Mid-peak", "Off-peak")}
 _TENTH = Decimal("0.1")
 _HOURS_A_DAY = 24
@@ -35,10 +46,8 @@ def time_label(plan: RatePlan, season: int, period: int, months: frozenset[int])
     prices = [ladder.tiers[0].price for ladder in ranked]
     names = _PEAK_NAMES.get(len(ranked))
     rank = [ladder.period for ladder in ranked].index(period)
-    if names is None or len(set(prices)) != len(prices):
-        name = f"Period {period + 1}"
-    else:
-        name = names[rank]
+    tell_apart = names is not None and len(set(prices)) == len(prices)
+    name = names[rank] if names is not None and tell_apart else f"Period {period + 1}"
     if rank == len(ranked) - 1:
         return f"{name} energy, all other hours"
     hours = _hours_text(plan, period, months)

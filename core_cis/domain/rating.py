@@ -23,6 +23,7 @@ What has no rule is refused by name, with `CannotPrice`.
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal, localcontext
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -138,7 +139,7 @@ def rate_terms(
 
 
 def _whole(terms: Sequence[TariffTerm]) -> BillPeriod:
-    for before, after in zip(terms[:-1], terms[1:], strict=True):
+    for before, after in pairwise(terms):
         if before.period.end != after.period.start:
             msg = f"a term starts on {after.period.start}, the one before ends {before.period.end}"
             raise ValueError(msg)
@@ -182,7 +183,7 @@ def _energy_lines(term: _Term, split: SplitUsage) -> Iterator[RatedLine]:
                 yield _energy_line(term, split, season, ladder, limits, index, quantity)
 
 
-def _energy_line(  # noqa: PLR0913, PLR0917 (what a line says comes from all of these)
+def _energy_line(
     term: _Term,
     split: SplitUsage,
     season: int,
@@ -322,7 +323,7 @@ def _tax_lines(tariff: Tariff, lines: Sequence[RatedLine], bill: BillPeriod) -> 
         yield _line("tax", f"tax:{index}", tax.name, pre_tax, "$", tax.percent / 100, bill)
 
 
-def _line(  # noqa: PLR0913 (a line has this many columns)
+def _line(
     kind: LineKind,
     code: str,
     description: str,

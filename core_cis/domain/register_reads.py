@@ -64,7 +64,7 @@ def register_usage(
             f"the read of {current.day}, {current.units}, is below the estimate of "
             f"{previous.day}, {previous.units}: the estimate was too high",
         )
-    capacity = 10**dials
+    capacity: int = 10**dials
     rolled_over = capacity + used
     days = max((current.day - previous.day).days, 1)
     plausible = ROLLOVER_AVERAGE_FACTOR * average_daily_units * days

@@ -1,6 +1,7 @@
 """Usage by season and price: what interval readings or a register read give a tariff to rate."""
 
 from decimal import Decimal
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -114,7 +115,7 @@ def _month_stretches(term: BillPeriod) -> list[BillPeriod]:
     """The term cut at the first of each month."""
     firsts = [day for day in term.each_day() if day.day == 1 and day != term.start]
     bounds = [term.start, *firsts, term.end]
-    return [BillPeriod(start, end) for start, end in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [BillPeriod(start, end) for start, end in pairwise(bounds)]
 
 
 def _split_intervals(
@@ -143,7 +144,7 @@ def _split_intervals(
     return SplitUsage(seasons, kwh, estimated)
 
 
-def _add_hours(  # noqa: PLR0913, PLR0917 (the inner loop of rating: sums are passed in)
+def _add_hours(
     block: IntervalBlock,
     row: tuple[int, ...],
     zone: ZoneInfo,
