@@ -163,6 +163,19 @@ def test_the_real_lock_pins_the_installer(launcher: ModuleType) -> None:
     assert launcher.locked_block(lock, "uv").count("--hash=sha256:") > 1
 
 
+def test_a_checkout_without_locks_is_refused_by_name(
+    launcher: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Half a checkout gives a sentence with the missing file, no traceback."""
+    monkeypatch.setattr(launcher, "ROOT", tmp_path)
+    monkeypatch.setattr(launcher, "VENV", tmp_path / ".venv")
+    assert launcher.main(["core", "serve"]) == 1
+    assert f"{tmp_path}/requirements.lock" in capsys.readouterr().err
+
+
 def test_foreign_modules_are_kept_out_and_proxies_let_in(launcher: ModuleType) -> None:
     """Somebody's PYTHONPATH does not reach our processes; how they reach the network does."""
     environ = {"PYTHONPATH": "/x", "PYTHONHOME": "/y", "VIRTUAL_ENV": "/z", "HTTPS_PROXY": "p"}
