@@ -37,11 +37,12 @@ class ProxyPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class ProxiesPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All proxies of a fleet and the port of their control."""
+    """All proxies of a fleet and the port of their control; ``idle_links`` have no proxy."""
 
     control_port: int
     seed: int = 0
     proxies: list[ProxyPlan]
+    idle_links: list[str] = []
 
 
 def control_url(control_port: int, link: str) -> str:
@@ -134,7 +135,7 @@ def build_links(plan: ProxiesPlan) -> tuple[list[FaultProxy], dict[str, Link]]:
     """Bind every proxy's port and tie the proxies to their links. Raises OSError when a port is taken."""
     rng = Random(plan.seed)
     proxies: list[FaultProxy] = []
-    members: dict[str, list[FaultProxy]] = {}
+    members: dict[str, list[FaultProxy]] = {link: [] for link in plan.idle_links}
     for planned in plan.proxies:
         listener = open_listener(HOST, planned.port)
         proxy = FaultProxy(listener, (HOST, planned.target_port), Random(rng.getrandbits(64)))

@@ -1,0 +1,347 @@
+"""
+A local fleet of real processes: a core, edges, and fault proxies on every link between them.
+
+The data folder holds everything: ``core/``, ``edges/NAME/``, ``logs/``, the plan of ports and ``fleet.json``. The fleet
+starts and stops processes when told to, and restarts none by itself.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from random import Random
+
+import msgspec
+
+from chaos.errors import FleetError
+from chaos.fleet_file import (
+    FILE_NAME,
+    CoreEntry,
+    Customer,
+    EdgeEntry,
+    FleetFile,
+    write_fleet_file,
+    write_private,
+)
+from chaos.fleet_plan import (
+    EdgePlan,
+    FleetPlan,
+    choose_plan,
+    core_link,
+    peer_link,
+    port_is_free,
+    read_plan,
+    write_plan,
+)
+from chaos.process import FleetProcess, wait_answering
+from chaos.proxy_control import HOST, control_url
+from failover.node_config import read_config, write_config
+
+CORE_READY_SECONDS = 60.0
+EDGE_READY_SECONDS = 60.0
+STOP_SECONDS = 10.0
+COMMAND_SECONDS = 600.0
+DEMO_RETENTION_MONTHS = 6
+
+
+def python_module(module: str, *arguments: str) -> list[str]:
+    """Return the argv that runs one of our commands from any folder, with this very interpreter."""
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+class FleetOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What a fleet is made of.
+
+    ``normal_min_seconds`` replaces the edges' own setting when given. ``environment`` goes to every process, so that
+    a test can run an edge from a patched copy.
+    """
+
+    accounts: int = 200
+    edges: int = 2
+    first_port: int | None = None
+    normal_min_seconds: float | None = None
+    environment: dict[str, str] = {}
+    seed: int = 1
+
+
+class Fleet:
+    """
+    The processes of a fleet and where they are.
+
+    `prepare` once, then `start`; `stop` leaves no process. All from the main thread, to which the processes are tied.
+    """
+
+    def __init__(self, data: Path, options: FleetOptions) -> None:
+        self.data = data.resolve()
+        self.options = options
+        self.play_url = ""
+        self.plan: FleetPlan
+        self.core: FleetProcess
+        self.proxies: FleetProcess
+        self.edges: dict[str, FleetProcess] = {}
+        self.customers: list[Customer] = []
+
+    # -- where things are ----------------------------------------------------------------------------------------------
+
+    @property
+    def file(self) -> Path:
+        """Where ``fleet.json`` is."""
+        return self.data / FILE_NAME
+
+    @property
+    def core_data(self) -> Path:
+        """The core's data folder."""
+        return self.data / "core"
+
+    @property
+    def core_url(self) -> str:
+        """The core's own address, without a proxy before it."""
+        return f"http://{HOST}:{self.plan.core_port}"
+
+    def edge_data(self, name: str) -> Path:
+        """Return an edge's data folder."""
+        return self.data / "edges" / name / "data"
+
+    def edge_config(self, name: str) -> Path:
+        """Return an edge's configuration file."""
+        return self.data / "edges" / name / "config.json"
+
+    def edge_url(self, name: str) -> str:
+        """Return an edge's public address."""
+        return f"http://{HOST}:{self.plan.edge(name).port}"
+
+    def core_proxy(self, name: str) -> str:
+        """Return the control URL of the link between an edge and the core."""
+        return control_url(self.plan.control_port, core_link(name))
+
+    def peer_proxy(self, name: str) -> str:
+        """Return the control URL of the link between an edge and its siblings."""
+        return control_url(self.plan.control_port, peer_link(name))
+
+    @property
+    def operator_token(self) -> str:
+        """The token of the core's operator API."""
+        try:
+            secrets = msgspec.json.decode((self.core_data / "secrets.json").read_bytes())
+            return str(secrets["operator_token"])
+        except (OSError, msgspec.DecodeError, KeyError, TypeError) as error:
+            raise FleetError(f"the core in {self.core_data} has no operator token") from error
+
+    # -- making it -----------------------------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """
+        Fill a new core with demo data (shown with its progress) or take over what is there, and register the edges.
+
+        Raises:
+            FleetError: A command failed, or a port is taken.
+        """
+        self.data.mkdir(parents=True, exist_ok=True)
+        if not self.logins_file.exists():
+            self._fill_core()
+        self.customers = self._read_logins()
+        self.plan = self._make_plan()
+        for edge in self.plan.edges:
+            self._register(edge)
+        for edge in self.plan.edges:
+            self._configure(edge)
+        write_plan(self._plan_file, self.plan)
+        write_private(self._proxies_file, msgspec.json.encode(self.plan.proxies(self.options.seed)))
+        self._make_processes()
+
+    def start(self) -> None:
+        """
+        Start everything and wait until all of it is ready; on failure nothing is left running.
+
+        Raises:
+            FleetError: A process ended or was not ready in time.
+        """
+        try:
+            self.proxies.start()
+            self.core.start()
+            control = f"http://{HOST}:{self.plan.control_port}/healthz"
+            wait_answering(self.proxies, control, seconds=CORE_READY_SECONDS)
+            wait_answering(self.core, f"{self.core_url}/readyz", seconds=CORE_READY_SECONDS)
+            for process in self.edges.values():
+                process.start()
+            for name in self.edges:
+                self.wait_edge_ready(name)
+        except BaseException:
+            self.stop()
+            raise
+        self.write_file()
+
+    def wait_edge_ready(self, name: str) -> None:
+        """Wait until an edge has a snapshot to show. Raises `FleetError`."""
+        url = f"{self.edge_url(name)}/readyz"
+        wait_answering(self.edges[name], url, seconds=EDGE_READY_SECONDS)
+
+    def write_file(self) -> None:
+        """Write ``fleet.json`` with the processes as they are now."""
+        write_fleet_file(self.file, self.describe())
+
+    def describe(self) -> FleetFile:
+        """Return what ``fleet.json`` tells."""
+        return FleetFile(
+            core=CoreEntry(
+                url=self.core_url,
+                pid=self.core.pid,
+                command=self.core.command,
+                operator_token=self.operator_token,
+                data=str(self.core_data),
+            ),
+            edges=[
+                EdgeEntry(
+                    name=name,
+                    url=self.edge_url(name),
+                    pid=process.pid,
+                    command=process.command,
+                    data=str(self.edge_data(name)),
+                    proxy=self.core_proxy(name),
+                    peer_proxy=self.peer_proxy(name),
+                )
+                for name, process in self.edges.items()
+            ],
+            customers=self.customers,
+            play_url=self.play_url,
+        )
+
+    def stop(self) -> None:
+        """Stop everything, edges first, and leave no process; frozen ones are thawed to stop in order."""
+        waves = [list(self.edges.values()), [self.core], [self.proxies]]
+        for wave in waves:
+            for process in wave:
+                process.send(signal.SIGCONT)
+                process.send(signal.SIGTERM)
+            until = time.monotonic() + STOP_SECONDS
+            for process in wave:
+                process.wait_stopped(max(0.1, until - time.monotonic()))
+            for process in wave:
+                process.clean_up()
+        self.file.unlink(missing_ok=True)
+
+    # -- parts ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def logins_file(self) -> Path:
+        """Where the demo data's sign-ins are kept."""
+        return self.data / "customers.json"
+
+    @property
+    def _plan_file(self) -> Path:
+        return self.data / "plan.json"
+
+    @property
+    def _proxies_file(self) -> Path:
+        return self.data / "proxies.json"
+
+    def _fill_core(self) -> None:
+        # Filled beside and renamed, so that an interrupted start leaves nothing half full behind.
+        if self.core_data.exists():
+            raise FleetError(f"{self.core_data} is not a core of demo data; choose another --data")
+        beside, logins = self.data / "core.new", self.data / "customers.new.json"
+        shutil.rmtree(beside, ignore_errors=True)
+        self._run(
+            "core_cis",
+            *("demo-data", "--data", str(beside)),
+            *("--accounts", str(self.options.accounts), "--logins", str(logins)),
+            shown=True,
+        )
+        beside.rename(self.core_data)
+        logins.rename(self.logins_file)
+
+    def _read_logins(self) -> list[Customer]:
+        try:
+            return msgspec.json.decode(self.logins_file.read_bytes(), type=list[Customer])
+        except (OSError, msgspec.DecodeError) as error:
+            raise FleetError(f"{self.logins_file} holds no sign-ins: {error}") from error
+
+    def _make_plan(self) -> FleetPlan:
+        kept = read_plan(self._plan_file)
+        wanted = self.options.first_port
+        if (
+            kept is not None
+            and len(kept.edges) == self.options.edges
+            and (wanted is None or kept.edges[0].port == wanted)
+            and all(port_is_free(port) for port in kept.ports())
+        ):
+            return kept
+        return choose_plan(self.options.edges, wanted, Random(os.getpid()))
+
+    def _register(self, edge: EdgePlan) -> None:
+        # The core reaches an edge directly: its questions after an outage are not what a drill breaks.
+        self._run(
+            "core_cis",
+            *("edges", "add", edge.name, "--data", str(self.core_data)),
+            *("--peer-url", f"http://{HOST}:{edge.peer_port}"),
+        )
+
+    def _configure(self, edge: EdgePlan) -> None:
+        path = self.edge_config(edge.name)
+        peers = [
+            ("--peer", f"{peer.target}=http://{HOST}:{peer.port}")
+            for peer in self.plan.peers
+            if peer.source == edge.name
+        ]
+        self._run(
+            "core_cis",
+            *("edges", "config", edge.name, "--data", str(self.core_data), "--force"),
+            *("--core-url", f"http://{HOST}:{edge.core_port}", "--out", str(path)),
+            *("--port", str(edge.port), "--peer-port", str(edge.peer_port)),
+            *(word for peer in peers for word in peer),
+        )
+        minimum = self.options.normal_min_seconds
+        if minimum is not None:
+            changed = msgspec.structs.replace(read_config(path), normal_min_seconds=minimum)
+            write_config(path, changed, overwrite=True)
+
+    def _make_processes(self) -> None:
+        logs = self.data / "logs"
+        environment = self.options.environment
+        self.core = FleetProcess(
+            "core",
+            python_module(
+                "core_cis",
+                *("serve", "--data", str(self.core_data), "--port", str(self.plan.core_port)),
+            ),
+            logs / "core.log",
+            environment,
+        )
+        self.proxies = FleetProcess(
+            "the fault proxies",
+            python_module("chaos", "proxies", "--plan", str(self._proxies_file)),
+            logs / "proxies.log",
+        )
+        self.edges = {
+            edge.name: FleetProcess(
+                edge.name,
+                python_module(
+                    "edge_portal",
+                    *("serve", "--config", str(self.edge_config(edge.name))),
+                    *("--data", str(self.edge_data(edge.name))),
+                ),
+                logs / f"{edge.name}.log",
+                environment,
+            )
+            for edge in self.plan.edges
+        }
+
+    def _run(self, module: str, *arguments: str, shown: bool = False) -> None:
+        try:
+            done = subprocess.run(
+                python_module(module, *arguments),
+                stdin=subprocess.DEVNULL,
+                capture_output=not shown,
+                text=True,
+                timeout=COMMAND_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise FleetError(f"{' '.join(arguments[:2])} took too long") from error
+        if done.returncode:
+            said = "" if shown else f":\n{(done.stderr or done.stdout).strip()}"
+            raise FleetError(f"{module} {' '.join(arguments[:2])} failed{said}")
