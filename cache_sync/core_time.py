@@ -31,26 +31,26 @@ def stamp(connection: Connection, now: datetime) -> datetime:
     `now` is the wall clock; the stamp is later where the clock stands behind the high-water mark. Two transactions
     never get the same stamp. Call it once in a transaction, at its start.
     """
-    return _raise_high_water(connection, now, least_step_us=1)
+    return _raise_high_water(connection, now)
 
 
 def close(connection: Connection, now: datetime) -> datetime:
     """
     Close core time: return T such that every commit stamped at or before T is done, and later ones are above it.
 
+    No two closings return the same T, so that a T which comes twice is known to be the same answer, not a newer one.
     Commit this write transaction before anything is read in T's name: the mark must be durable first.
     """
-    return _raise_high_water(connection, now, least_step_us=0)
+    return _raise_high_water(connection, now)
 
 
-def _raise_high_water(connection: Connection, now: datetime, least_step_us: int) -> datetime:
+def _raise_high_water(connection: Connection, now: datetime) -> datetime:
     # Outside a transaction each statement would commit alone, and two processes could get the same stamp.
     assert connection.in_transaction, "core time is taken within a write transaction"
     (high_water_us,) = connection.execute(
         "SELECT high_water_us FROM core_clock WHERE id = 1"
     ).fetchone()
     now_us = (now - _EPOCH) // _MICROSECOND
-    taken_us = max(now_us, high_water_us + least_step_us)
-    if taken_us > high_water_us:
-        connection.execute("UPDATE core_clock SET high_water_us = ? WHERE id = 1", (taken_us,))
+    taken_us = max(now_us, high_water_us + 1)
+    connection.execute("UPDATE core_clock SET high_water_us = ? WHERE id = 1", (taken_us,))
     return _EPOCH + timedelta(microseconds=taken_us)

@@ -1,12 +1,13 @@
 """What makes a frame fit to follow what a replica holds. Pure."""
 
 import math
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from cache_sync.errors import InvalidFrame
 from cache_sync.frames import Frame, digest_frame
 
+_NEVER = datetime.min.replace(tzinfo=UTC)
 SEQ_MAX = 2**63 - 1
 
 
@@ -18,6 +19,11 @@ class Held(NamedTuple):
     cursor: int
     floor: int
     as_of: datetime | None
+
+    @property
+    def as_of_or_never(self) -> datetime:
+        """T, or the beginning of time before the first barrier."""
+        return self.as_of or _NEVER
 
 
 def check_frame(frame: Frame) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Protocol
 
 from msgspec.structs import astuple
 
@@ -18,8 +17,8 @@ from cache_sync.document_table import create_documents, forget_tombstones, read_
 from cache_sync.errors import DamagedSnapshot, InvalidFrame, StorageFailed
 from cache_sync.frame_guards import Held, check_follows, check_frame
 from cache_sync.frames import Frame
+from cache_sync.snapshot_folder import SnapshotFolder
 from cache_sync.sqlite import (
-    Connection,
     DatabaseError,
     IntegrityError,
     OperationalError,
@@ -37,26 +36,18 @@ ON CONFLICT (account_id, kind, key) DO UPDATE SET seq = excluded.seq, body = exc
 WHERE excluded.seq > documents.seq
 """
 _MOVE_HEAD = "UPDATE shard_head SET epoch = ?, head = ? WHERE shard = ?"
+# The same T again is an old answer that came twice, or a T that two questions shared: it never makes T look younger.
 _MOVE_AS_OF = """
 INSERT INTO as_of (id, as_of_us, asked_boot_seconds, age_seconds, at_least, boot_id)
 VALUES (1, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET as_of_us = excluded.as_of_us,
     asked_boot_seconds = excluded.asked_boot_seconds, age_seconds = excluded.age_seconds,
     at_least = excluded.at_least, boot_id = excluded.boot_id
+WHERE excluded.as_of_us > as_of.as_of_us OR (
+    excluded.boot_id = as_of.boot_id AND excluded.asked_boot_seconds - excluded.age_seconds
+        < as_of.asked_boot_seconds - as_of.age_seconds
+)
 """
-
-
-class OpenFile(Protocol):
-    """How a replica's file is opened for writing; tests pass one that fails on demand."""
-
-    def __call__(self, path: Path) -> Connection:
-        """Open the file, making it when it is not there."""
-        ...
-
-
-def open_for_writing(path: Path) -> Connection:
-    """Open a replica's file as its only writer."""
-    return connect(path, synchronous="NORMAL")
 
 
 def to_microseconds(instant: datetime) -> int:
@@ -77,7 +68,7 @@ class ReplicaWriter:
         path: The file; made, empty and in epoch 0, when it is not there.
         shard: The shard it holds.
         clock: Names the boot that ages are measured in.
-        open_file: How the file is opened.
+        folder: Where it lies, and how it is opened.
 
     Raises:
         DamagedSnapshot: The file is not a replica of this shard, or cannot be read.
@@ -85,13 +76,13 @@ class ReplicaWriter:
     """
 
     def __init__(
-        self, path: Path, shard: str, *, clock: Clock, open_file: OpenFile = open_for_writing
+        self, path: Path, shard: str, *, clock: Clock, folder: SnapshotFolder | None = None
     ) -> None:
         self.path = path
         self._shard = shard
         self._clock = clock
         with mapped_errors(path):
-            self._connection = open_file(path)
+            self._connection = (folder or SnapshotFolder(path.parent)).open_for_writing(path)
             try:
                 self._prepare()
             except BaseException:
@@ -171,7 +162,7 @@ class ReplicaWriter:
         """
         Apply one frame to a file that no reader sees yet, barrier or not; return the number of rows.
 
-        The file gets its as-of time, and with it becomes readable, only by `apply`.
+        The file has no as-of time afterwards, and without one it is not read: only `apply` gives it one.
 
         Raises:
             InvalidFrame: The frame does not fit; nothing was changed.
@@ -179,6 +170,7 @@ class ReplicaWriter:
         """
         with mapped_errors(self.path), write(self._connection):
             self._apply_rows(frame)
+            self._connection.execute("DELETE FROM as_of")
         return frame.count
 
     def _apply_rows(self, frame: Frame) -> None:
@@ -236,13 +228,22 @@ class ReplicaWriter:
         if newest is not None and newest > held.cursor:
             raise DamagedSnapshot(f"{self.path.name} holds seq {newest} above {held.cursor}")
 
-    def close(self) -> None:
-        """Write everything back into the file itself where no reader is in the way, and let it go."""
+    def write_back(self) -> None:
+        """
+        Move everything from the write-ahead log into the file itself; nobody may be reading it.
+
+        Raises:
+            StorageFailed: The disk refused, or somebody is reading.
+        """
         with mapped_errors(self.path):
-            try:
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            finally:
-                self._connection.close()
+            busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise StorageFailed(f"{self.path.name} is being read")
+
+    def close(self) -> None:
+        """Let the file go."""
+        with mapped_errors(self.path):
+            self._connection.close()
 
 
 @contextmanager

@@ -7,8 +7,13 @@ with it.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
+
+from cache_sync.errors import StorageFailed
+from cache_sync.sqlite import Connection, connect
 
 POINTER = "current"
 _BUILD_PREFIX = "building-"
@@ -20,7 +25,7 @@ PointerMark = tuple[int, int]
 
 class SnapshotFolder:
     """
-    The folder of one shard's snapshots.
+    The folder of one shard's snapshots, and all that is done to its disk; tests pass one that fails on demand.
 
     Args:
         directory: Made when it is not there, by the writer only.
@@ -46,9 +51,14 @@ class SnapshotFolder:
             return None
         return self.directory / Path(name).name
 
+    def open_for_writing(self, path: Path) -> Connection:
+        """Open a snapshot's file as its only writer. A thread may verify or copy it while nothing else is done."""
+        return connect(path, synchronous="NORMAL", same_thread=False)
+
     def new_build(self, rng: Random) -> Path:
         """Name a file to build a snapshot in, which no reader will look at."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+        with _mapped_errors(self.directory):
+            self.directory.mkdir(parents=True, exist_ok=True)
         return self.directory / f"{_BUILD_PREFIX}{rng.getrandbits(64):016x}{_SUFFIX}"
 
     def adopt(self, build: Path, seq: int) -> Path:
@@ -57,17 +67,23 @@ class SnapshotFolder:
 
         The build must be closed, with nothing left in its write-ahead log. After a crash at any point the pointer
         names the old snapshot or the new one, whole.
+
+        Raises:
+            StorageFailed: The disk refused. The pointer names the old snapshot, unless only its last flush failed.
         """
+        if build.with_name(build.name + "-wal").exists():
+            raise StorageFailed(f"{build.name} still has a write-ahead log")
         mark = build.name.removeprefix(_BUILD_PREFIX).removesuffix(_SUFFIX)
         snapshot = self.directory / f"{seq}-{mark}{_SUFFIX}"
-        self._sync(build)
-        self._replace(build, snapshot)
-        self._sync(self.directory)
-        pointer = self.directory / f"{POINTER}.{mark}"
-        pointer.write_text(snapshot.name + "\n", encoding="utf-8")
-        self._sync(pointer)
-        self._replace(pointer, self._pointer)
-        self._sync(self.directory)
+        with _mapped_errors(self.directory):
+            self._sync(build)
+            self._replace(build, snapshot)
+            self._sync(self.directory)
+            pointer = self.directory / f"{POINTER}.{mark}"
+            pointer.write_text(snapshot.name + "\n", encoding="utf-8")
+            self._sync(pointer)
+            self._replace(pointer, self._pointer)
+            self._sync(self.directory)
         return snapshot
 
     def remove_unneeded(self, keep: set[Path]) -> None:
@@ -83,14 +99,17 @@ class SnapshotFolder:
         kept = {path.name for path in keep}
         if current is not None:
             kept.add(current.name)
-        for path in self.directory.iterdir():
-            if _snapshot_name(path.name) is not None and _snapshot_name(path.name) not in kept:
-                path.unlink(missing_ok=True)
+        with _mapped_errors(self.directory):
+            for path in self.directory.iterdir():
+                name = _snapshot_name(path.name)
+                if name is not None and name not in kept:
+                    path.unlink(missing_ok=True)
 
     def discard(self, build: Path) -> None:
         """Remove a build that will not be finished."""
-        for suffix in ("", *_COMPANIONS):
-            build.with_name(build.name + suffix).unlink(missing_ok=True)
+        with _mapped_errors(self.directory):
+            for suffix in ("", *_COMPANIONS):
+                build.with_name(build.name + suffix).unlink(missing_ok=True)
 
     def _replace(self, source: Path, target: Path) -> None:
         source.replace(target)
@@ -101,6 +120,14 @@ class SnapshotFolder:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+@contextmanager
+def _mapped_errors(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageFailed(f"{directory.name}: {error.strerror}") from error
 
 
 def _snapshot_name(name: str) -> str | None:

@@ -1,0 +1,411 @@
+"""
+A follower keeps a node's snapshot at the feed's newest barrier, and never lets a reader see anything else.
+
+It tails: pages up to the next barrier are applied to the current snapshot in one transaction. What would be too much
+for one, and everything that begins anew, is built in a file beside, verified, and swapped in. What does not fit (a gap,
+a fork, a bad hash) is not applied: the old snapshot keeps serving, the status says why, a new one is built beside it.
+"""
+
+import asyncio
+import logging
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+
+import msgspec
+
+from cache_sync.backoff import Backoff
+from cache_sync.clock import Clock
+from cache_sync.documents import DEFAULT_SHARD
+from cache_sync.errors import (
+    BelowFloor,
+    DamagedSnapshot,
+    EpochChanged,
+    FeedUnavailable,
+    Forked,
+    InvalidFrame,
+    StorageFailed,
+)
+from cache_sync.feed_client import Asker, FeedClient
+from cache_sync.follower_status import FollowerStatus, StatusKeeper, read_status
+from cache_sync.frame_guards import Held, check_follows, check_frame
+from cache_sync.frames import Frame
+from cache_sync.offload import Offload, in_thread
+from cache_sync.replica import ReplicaWriter
+from cache_sync.snapshot_build import SnapshotBuild
+from cache_sync.snapshot_folder import SnapshotFolder
+
+log = logging.getLogger(__name__)
+
+# These say that the build itself cannot become true; the others may be a frame damaged on its way.
+_FATAL_TO_A_BUILD = frozenset({"floor", "epoch", "collision", "shard", "as_of", "behind"})
+
+
+class FollowerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Bounds of a follower.
+
+    ``tail_pages_max`` pages may wait in memory for their barrier; a catch-up longer than that is built in a copy.
+    ``refusals_max`` frames in a row may be refused before the snapshot itself is doubted and built anew.
+    """
+
+    page_rows: int = 5000
+    tail_pages_max: int = 4
+    wait_seconds: float = 0.5
+    answer_seconds_max: float = 3.0
+    heartbeat_seconds_min: float = 0.05
+    retry_first_seconds: float = 0.1
+    retry_cap_seconds: float = 2.0
+    rebuild_first_seconds: float = 0.5
+    rebuild_cap_seconds: float = 60.0
+    refusals_max: int = 3
+    status_seconds: float = 0.5
+
+
+class Follower:
+    """
+    The only writer of one snapshot folder.
+
+    Args:
+        source: Where the frames come from.
+        directory: The snapshot folder; made when it is not there.
+        shard: The shard to follow.
+        clock: Time.
+        rng: Where jitter and file names come from.
+        settings: Bounds.
+        offload: Where copying and verifying a whole snapshot runs.
+        folder: The folder's disk, where it is not the ordinary one.
+    """
+
+    def __init__(
+        self,
+        source: FeedClient,
+        directory: Path,
+        *,
+        shard: str = DEFAULT_SHARD,
+        clock: Clock,
+        rng: Random,
+        settings: FollowerSettings | None = None,
+        offload: Offload = in_thread,
+        folder: SnapshotFolder | None = None,
+    ) -> None:
+        self._folder = folder or SnapshotFolder(directory)
+        self._shard = shard
+        self._clock = clock
+        self._rng = rng
+        self._settings = settings or FollowerSettings()
+        self._offload = offload
+        self._asker = Asker(
+            source, clock=clock, answer_seconds_max=self._settings.answer_seconds_max
+        )
+        self._retry = Backoff(
+            self._settings.retry_first_seconds, self._settings.retry_cap_seconds, rng
+        )
+        self._rebuild = Backoff(
+            self._settings.rebuild_first_seconds, self._settings.rebuild_cap_seconds, rng
+        )
+        self._opened = False
+        self._current: Path | None = None
+        self._writer: ReplicaWriter | None = None
+        self._held: Held | None = None
+        self._least = (0, 0)
+        self._pages: list[Frame] = []
+        self._build: SnapshotBuild | None = None
+        self._rebuild_reason = ""
+        self._rebuild_at: float | None = None
+        self._refusals = 0
+        self._keeper = StatusKeeper(
+            self._folder.directory, shard, clock=clock, write_seconds=self._settings.status_seconds
+        )
+
+    @property
+    def status(self) -> FollowerStatus:
+        """What the follower is doing now."""
+        return self._keeper.status
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Follow until told to stop."""
+        stopping = asyncio.create_task(self._stop_asking(stop))
+        try:
+            while not stop.is_set():
+                delay = await self.step()
+                if delay > 0:
+                    waiting = asyncio.ensure_future(self._clock.sleep(delay))
+                    await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                    waiting.cancel()
+        finally:
+            stopping.cancel()
+        self.close()
+
+    async def _stop_asking(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._asker.stop()
+
+    async def step(self) -> float:
+        """
+        Ask one question and act on the answer; return for how many seconds nothing is to be asked.
+
+        Nothing that comes from the feed or the disk is raised: it is in the status.
+        """
+        try:
+            delay = await self._step()
+        except FeedUnavailable as error:
+            if self._rebuild_at is None:
+                self._keeper.say("disconnected", str(error))
+            delay = self._retry.next_seconds()
+        except EpochChanged as error:
+            delay = self._follow_epoch(error.epoch)
+        except Forked:
+            delay = self._replace_snapshot("forked")
+        except BelowFloor:
+            delay = self._replace_snapshot("below_floor")
+        except InvalidFrame as error:
+            delay = self._refuse(error)
+        except DamagedSnapshot as error:
+            log.warning("the snapshot is damaged: %s", error)
+            delay = self._replace_snapshot("damaged")
+        except StorageFailed as error:
+            delay = self._reopen_later(error)
+        self._write_status()
+        return delay
+
+    async def _step(self) -> float:
+        self._open()
+        if self._build is None and (self._held is None or self._rebuild_at is not None):
+            wait_seconds = self._begin_build()
+            if wait_seconds > 0:
+                return wait_seconds
+        frame, asked = await self._ask()
+        if self._build is not None:
+            await self._continue_build(self._build, frame, asked)
+        else:
+            await self._tail(frame, asked)
+        self._retry.reset()
+        self._refusals = 0
+        answered_in = self._clock.boot_seconds() - asked
+        if frame.rows or answered_in >= self._settings.heartbeat_seconds_min:
+            return 0.0
+        # A source that does not wait for news must not be asked without end.
+        return self._settings.heartbeat_seconds_min
+
+    # Opening
+
+    def _open(self) -> None:
+        if self._opened:
+            return
+        self._current = self._folder.current()
+        self._folder.remove_unneeded(keep=set())
+        self._opened = True
+        if self._current is None:
+            return
+        before = read_status(self._folder.directory)
+        if before is not None and before.shard == self._shard:
+            # What was shown before a snapshot was damaged or lost still binds the one that replaces it.
+            self._least = max(self._least, (before.epoch, before.cursor))
+        if not self._current.exists():
+            raise DamagedSnapshot(f"{self._current.name} is missing")
+        self._open_writer(self._current)
+        if before is not None and before.rebuild_snapshot == self._current.name:
+            self._rebuild_reason = before.reason
+            self._rebuild_at = self._clock.boot_seconds()
+
+    def _open_writer(self, path: Path) -> None:
+        writer = ReplicaWriter(path, self._shard, clock=self._clock, folder=self._folder)
+        self._writer = writer
+        held = writer.held()
+        if held.as_of is None:
+            raise DamagedSnapshot(f"{path.name} has not reached a barrier")
+        self._hold(held)
+
+    def _hold(self, held: Held) -> None:
+        self._held = held
+        self._least = max(self._least, (held.epoch, held.cursor))
+
+    # Asking
+
+    async def _ask(self) -> tuple[Frame, float]:
+        after, epoch, wait = self._question()
+        frame, asked = await self._asker.ask(after, epoch, self._settings.page_rows, wait)
+        check_frame(frame)
+        self._keeper.note(answered_boot_seconds=asked, head=frame.head)
+        return frame, asked
+
+    def _question(self) -> tuple[int, int, float]:
+        if self._build is not None:
+            return self._build.cursor, self._build.question_epoch(), 0.0
+        assert self._held is not None, "without a snapshot one is built"
+        if self._pages:
+            return self._pages[-1].upto, self._held.epoch, 0.0
+        return self._held.cursor, self._held.epoch, self._settings.wait_seconds
+
+    # Tailing
+
+    async def _tail(self, frame: Frame, asked: float) -> None:
+        held, writer = self._held, self._writer
+        assert held is not None
+        assert writer is not None
+        if frame.epoch != held.epoch and frame.shard == held.shard:
+            raise EpochChanged(frame.epoch)
+        reached = held if not self._pages else held._replace(cursor=self._pages[-1].upto)
+        check_follows(frame, reached)
+        if frame.floor > reached.cursor > 0:
+            raise BelowFloor(frame.floor)
+        self._pages.append(frame)
+        if frame.barrier:
+            rows = writer.apply(self._pages, asked)
+            self._pages = []
+            self._hold(writer.held())
+            self._rebuild.reset()
+            self._keeper.count(rows=rows)
+            self._keeper.say("following")
+        elif len(self._pages) >= self._settings.tail_pages_max:
+            await self._catch_up_beside(writer)
+        else:
+            self._keeper.say("following", "more pages to the next barrier")
+
+    async def _catch_up_beside(self, writer: ReplicaWriter) -> None:
+        path = self._folder.new_build(self._rng)
+        self._keeper.say("catching_up", "more changes than one transaction should hold")
+        try:
+            await self._offload(lambda: writer.copy_to(path))
+            build = SnapshotBuild(
+                path, self._shard, from_copy=True, clock=self._clock, folder=self._folder
+            )
+            self._build = build
+            pages, self._pages = self._pages, []
+            for page in pages:
+                self._keeper.count(rows=build.add(page, 0.0))
+        except (StorageFailed, DamagedSnapshot):
+            if self._build is None:
+                self._folder.discard(path)
+            raise
+
+    # Building beside
+
+    def _begin_build(self) -> float:
+        if self._rebuild_at is not None:
+            remaining = self._rebuild_at - self._clock.boot_seconds()
+            if remaining > 0:
+                self._keeper.say("stopped", self._rebuild_reason)
+                return min(remaining, self._settings.status_seconds)
+        self._build = SnapshotBuild(
+            self._folder.new_build(self._rng),
+            self._shard,
+            from_copy=False,
+            clock=self._clock,
+            folder=self._folder,
+        )
+        self._keeper.say("bootstrapping", self._rebuild_reason)
+        return 0.0
+
+    async def _continue_build(self, build: SnapshotBuild, frame: Frame, asked: float) -> None:
+        held = self._held
+        if frame.epoch < self._least[0]:
+            raise EpochChanged(frame.epoch)
+        self._keeper.count(rows=build.add(frame, asked))
+        self._keeper.say(
+            "catching_up" if build.from_copy else "bootstrapping", self._rebuild_reason
+        )
+        if not frame.barrier:
+            return
+        finished = await self._offload(build.verify)
+        # A source behind us is behind, not a fork: readers never go back.
+        if (finished.epoch, finished.cursor) < self._least:
+            raise InvalidFrame("behind", f"the new snapshot is at {finished.cursor}")
+        if (
+            held is not None
+            and finished.epoch == held.epoch
+            and finished.as_of_or_never < held.as_of_or_never
+        ):
+            raise InvalidFrame("as_of", "the new snapshot's core time is older")
+        build.finish()
+        self._swap(self._folder.adopt(build.path, finished.cursor))
+
+    def _swap(self, adopted: Path) -> None:
+        previous, old_writer = self._current, self._writer
+        self._build = None
+        self._current = adopted
+        self._writer = None
+        self._rebuild_at = None
+        self._rebuild_reason = ""
+        self._rebuild.reset()
+        self._keeper.note(rebuild_snapshot="")
+        self._keeper.count(snapshots_built=1)
+        if old_writer is not None:
+            old_writer.close()
+        self._open_writer(adopted)
+        self._folder.remove_unneeded(keep={previous} if previous is not None else set())
+        self._keeper.say("following")
+
+    # When something does not fit
+
+    def _follow_epoch(self, epoch: int) -> float:
+        if epoch < self._least[0]:
+            # Nothing of an older epoch may replace what is held; ask again, the source may be put right.
+            self._drop_unfinished()
+            self._keeper.say("stopped", "older_epoch")
+            return self._rebuild.next_seconds()
+        return self._replace_snapshot("epoch_changed")
+
+    def _refuse(self, error: InvalidFrame) -> float:
+        self._refusals += 1
+        self._keeper.count(frames_refused=1)
+        log.warning("refused a frame: %s", error)
+        fatal = self._build is not None and error.reason in _FATAL_TO_A_BUILD
+        doubted = self._refusals >= self._settings.refusals_max or error.reason == "collision"
+        if fatal or doubted:
+            self._refusals = 0
+            return self._replace_snapshot(error.reason)
+        # A frame damaged on its way says nothing about the snapshot: ask again before doubting it.
+        self._pages = []
+        self._keeper.say("stopped", error.reason)
+        return self._retry.next_seconds()
+
+    def _replace_snapshot(self, reason: str) -> float:
+        """Stop applying; build a new snapshot beside after a while that grows with every attempt."""
+        self._drop_unfinished()
+        delay = self._rebuild.next_seconds()
+        self._rebuild_reason = reason
+        self._rebuild_at = self._clock.boot_seconds() + delay
+        name = self._current.name if self._current is not None else ""
+        self._keeper.note(rebuild_snapshot=name)
+        self._keeper.say("stopped", reason)
+        return min(delay, self._settings.status_seconds)
+
+    def _reopen_later(self, error: StorageFailed) -> float:
+        log.warning("the disk refused: %s", error)
+        self._drop_unfinished()
+        if self._writer is not None:
+            # After a failed flush SQLite may believe what the disk does not hold: look at the file anew.
+            with suppress(StorageFailed, DamagedSnapshot):
+                self._writer.close()
+        self._writer = None
+        self._held = None
+        self._opened = False
+        self._keeper.say("stopped", "storage")
+        return self._retry.next_seconds()
+
+    def _drop_unfinished(self) -> None:
+        self._pages = []
+        build, self._build = self._build, None
+        if build is not None:
+            with suppress(StorageFailed, DamagedSnapshot):
+                build.abandon()
+            with suppress(StorageFailed):
+                self._folder.discard(build.path)
+
+    def _write_status(self) -> None:
+        held, build = self._held, self._build
+        if held is not None:
+            self._keeper.note(epoch=held.epoch, cursor=held.cursor)
+        self._keeper.note(building_cursor=build.cursor if build is not None else None)
+        self._keeper.write()
+
+    def close(self) -> None:
+        """Stop: abandon what is unfinished and let the files go."""
+        self._drop_unfinished()
+        if self._writer is not None:
+            self._writer.close()
+        self._writer = None
+        self._held = None
+        self._opened = False

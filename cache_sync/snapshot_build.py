@@ -1,0 +1,84 @@
+"""A snapshot being built beside the one that serves, until it has reached a barrier and was verified."""
+
+from pathlib import Path
+
+from cache_sync.clock import Clock
+from cache_sync.errors import InvalidFrame
+from cache_sync.frame_guards import Held
+from cache_sync.frames import Frame
+from cache_sync.replica import ReplicaWriter
+from cache_sync.snapshot_folder import SnapshotFolder
+
+
+class SnapshotBuild:
+    """
+    A snapshot under construction, from the beginning of the feed or in a copy of the current snapshot.
+
+    Args:
+        path: A file that no reader looks at.
+        shard: The shard it will hold.
+        from_copy: Whether the file is a copy of a snapshot: it continues that one's epoch.
+        clock: Names the boot that ages are measured in.
+        folder: Where it lies, and how it is opened.
+    """
+
+    def __init__(
+        self, path: Path, shard: str, *, from_copy: bool, clock: Clock, folder: SnapshotFolder
+    ) -> None:
+        self.path = path
+        self.from_copy = from_copy
+        self._writer = ReplicaWriter(path, shard, clock=clock, folder=folder)
+        self._floor_max: int | None = None
+        held = self._writer.held()
+        self.cursor = held.cursor
+        self._epoch = held.epoch
+
+    def question_epoch(self) -> int:
+        """Return the epoch to ask for: none in particular for a build from the beginning."""
+        return self._epoch if self.from_copy else 0
+
+    def add(self, frame: Frame, asked_boot_seconds: float) -> int:
+        """
+        Add the next frame; return the number of rows.
+
+        Raises:
+            InvalidFrame: The frame does not fit. When floor or epoch have moved under a build from the beginning it
+                cannot be finished (`floor`, `epoch`).
+            StorageFailed: The disk refused.
+        """
+        if not self.from_copy:
+            # A document that was read and then deleted has its tombstone above the head of the first page. As long
+            # as the floor stays below that head, no such tombstone is missing.
+            if self._floor_max is None:
+                self._floor_max = frame.head
+            if frame.floor > self._floor_max:
+                raise InvalidFrame("floor", "deletes were forgotten while the snapshot was built")
+        writer = self._writer
+        rows = writer.apply([frame], asked_boot_seconds) if frame.barrier else writer.stage(frame)
+        self.cursor = frame.upto
+        self._epoch = frame.epoch
+        return rows
+
+    def verify(self) -> Held:
+        """
+        Check the finished file and return where it stands.
+
+        Raises:
+            DamagedSnapshot: It cannot be trusted.
+        """
+        self._writer.verify()
+        return self._writer.held()
+
+    def finish(self) -> None:
+        """
+        Let the file go, with nothing left in its write-ahead log.
+
+        Raises:
+            StorageFailed: The disk refused.
+        """
+        self._writer.write_back()
+        self._writer.close()
+
+    def abandon(self) -> None:
+        """Let the file go; it will be removed."""
+        self._writer.close()
