@@ -6,6 +6,7 @@ CoreError
 ├── InvalidTariff          a tariff file breaks a rule of its shape
 ├── CannotPrice            a tariff or a usage that rating cannot price, by name
 ├── MissingReadings        a gap too long to estimate
+├── BillRefused            a bill that lacks something else, such as a tariff in force
 ├── ImplausibleRead        a register read that cannot follow the one before
 ├── UnusableReadings       a meter reading file that cannot be used at all
 ├── UnknownSchema          a database of another version of this program
@@ -13,7 +14,9 @@ CoreError
 ├── UnknownAccount         an account that does not exist
 ├── UnknownEdge            an edge that is not registered
 ├── EdgeConflict           an edge's registration that cannot be done as asked
-└── CoreBusy               another process serves this core
+├── CoreBusy               another process serves this core
+├── NotBegun               a job whose turn did not come in time: nothing was done
+└── WriterFull             too many jobs wait: nothing was done
 ```
 """
 
@@ -77,6 +80,10 @@ class MissingReadings(CoreError):
         self.start = start
         self.end = end
         self.detail = detail
+
+
+class BillRefused(CoreError):
+    """A bill cannot be made because something it needs is not there, such as a tariff in force."""
 
 
 class ImplausibleRead(CoreError):
@@ -152,3 +159,11 @@ class EdgeConflict(CoreError):
 
 class CoreBusy(CoreError):
     """Another process serves the core of this folder."""
+
+
+class NotBegun(CoreError, TimeoutError):
+    """A job's turn did not come before its caller's deadline: nothing was done."""
+
+
+class WriterFull(CoreError):
+    """Too many jobs wait for the core's writer: nothing was done."""

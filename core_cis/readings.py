@@ -1,0 +1,99 @@
+"""Interval readings in the core's tables: blocks of one local day, merged, read back and published."""
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+
+import msgspec
+
+from cache_sync.sqlite import Connection
+from core_cis.domain.metering import Conflict, IntervalBlock, merge_blocks
+from core_cis.publishing import publish_usage
+from core_cis.store import Transaction
+
+_SELECT = """
+    SELECT day, start, interval_seconds, values_wh, qualities FROM interval_blocks
+    WHERE service_point_id = ? AND day >= ? AND day < ? ORDER BY day
+"""
+_UPSERT = """
+    INSERT INTO interval_blocks (service_point_id, day, start, interval_seconds, values_wh, qualities, meter_id)
+    VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (service_point_id, day) DO UPDATE SET values_wh = excluded.values_wh, qualities = excluded.qualities
+"""
+_encode = msgspec.msgpack.Encoder().encode
+_decode_values = msgspec.msgpack.Decoder(tuple[int | None, ...]).decode
+_decode_qualities = msgspec.msgpack.Decoder(tuple[int, ...]).decode
+
+
+def load_blocks(
+    connection: Connection, service_point_id: str, first: date, end: date
+) -> list[IntervalBlock]:
+    """Read a service point's blocks of the local days ``[first, end)``, oldest first; unread days have none."""
+    return [
+        IntervalBlock(
+            day=date.fromisoformat(day),
+            start=datetime.fromtimestamp(start, UTC),
+            interval_seconds=interval_seconds,
+            wh=_decode_values(values_wh),
+            quality=_decode_qualities(qualities),
+        )
+        for day, start, interval_seconds, values_wh, qualities in connection.execute(
+            _SELECT, (service_point_id, first.isoformat(), end.isoformat())
+        )
+    ]
+
+
+def read_days(connection: Connection, service_point_id: str) -> tuple[date, date] | None:
+    """Tell the first and the last local day of which anything was read; None before the first reading."""
+    first, last = connection.execute(
+        "SELECT min(day), max(day) FROM interval_blocks WHERE service_point_id = ?",
+        (service_point_id,),
+    ).fetchone()
+    return (date.fromisoformat(first), date.fromisoformat(last)) if first else None
+
+
+def store_blocks(
+    tx: Transaction, service_point_id: str, blocks: Iterable[IntervalBlock], *, meter_id: str
+) -> list[Conflict]:
+    """
+    Merge blocks into what is stored and publish the months they touch; storing the same again changes nothing.
+
+    Returns:
+        Measured values that differ from a stored measured one; the stored one stands.
+
+    Raises:
+        ValueError: A day is already stored in intervals of another length.
+    """
+    offered = {block.day: block for block in blocks}
+    if not offered:
+        return []
+    conflicts: list[Conflict] = []
+    stored = {
+        block.day: block
+        for block in load_blocks(
+            tx.connection,
+            service_point_id,
+            min(offered),
+            date.fromordinal(max(offered).toordinal() + 1),
+        )
+    }
+    rows = []
+    for day, block in offered.items():
+        kept = block
+        if day in stored:
+            kept, found = merge_blocks(stored[day], block)
+            conflicts += found
+        rows.append(
+            (
+                service_point_id,
+                day.isoformat(),
+                int(kept.start.timestamp()),
+                kept.interval_seconds,
+                _encode(kept.wh),
+                _encode(kept.quality),
+                meter_id,
+            )
+        )
+    tx.connection.executemany(_UPSERT, rows)
+    for month in sorted({day.isoformat()[:7] for day in offered}):
+        publish_usage(tx, service_point_id, month)
+    return conflicts
