@@ -5,14 +5,16 @@ from datetime import date, datetime
 
 import msgspec
 
-from cache_sync.sqlite import Connection
+from cache_sync.sqlite import Connection, read
 from core_cis.domain.ledger import RECEIVABLE, Entry, LedgerTransaction
 from core_cis.instants import from_text, to_text
 from core_cis.store import Transaction
 
 _NEXT_ID = "SELECT coalesce(max(transaction_id), 0) + 1 FROM ledger_transactions"
 _POSTED = "SELECT transaction_id FROM ledger_transactions WHERE source = ? AND idempotency_key = ?"
-_INSERT_ENTRY = "INSERT INTO ledger_entries (transaction_id, ledger_account, account_id, amount_cents) VALUES (?, ?, ?, ?)"
+_INSERT_ENTRY = """
+    INSERT INTO ledger_entries (transaction_id, ledger_account, account_id, amount_cents) VALUES (?, ?, ?, ?)
+"""
 _INSERT_TRANSACTION = (
     "INSERT INTO ledger_transactions (transaction_id, source, idempotency_key, kind, description, value_date,"
     " posted_at, payment_id, reverses_transaction_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -55,6 +57,15 @@ class AccountEntry(msgspec.Struct, frozen=True, kw_only=True):
     value_date: date
     posted_at: datetime
     description: str
+
+
+class AccountLedger(msgspec.Struct, frozen=True):
+    """An account's ledger: ``balance`` in cents, positive is owed; one entry a transaction, oldest first."""
+
+    account_id: str
+    currency: str
+    balance: int
+    entries: list[AccountEntry]
 
 
 def post(
@@ -160,3 +171,15 @@ def receivables(connection: Connection) -> dict[str, int]:
         (RECEIVABLE,),
     )
     return dict(rows.fetchall())
+
+
+def read_ledger(connection: Connection, account_id: str, *, currency: str) -> AccountLedger | None:
+    """Read an account's ledger as it stands now; None when there is no such account."""
+    with read(connection):
+        known = connection.execute(
+            "SELECT 1 FROM accounts WHERE account_id = ?", (account_id,)
+        ).fetchone()
+        if known is None:
+            return None
+        entries = account_entries(connection, account_id)
+        return AccountLedger(account_id, currency, balance_cents(connection, account_id), entries)

@@ -1,0 +1,79 @@
+"""``ridethrough core``: the system of record on the command line."""
+
+import importlib
+from pathlib import Path
+
+import click
+
+from core_cis.options import data_option, open_store, utility_options
+from core_cis.settings import DEFAULT_HOST, DEFAULT_PORT
+
+# Verbs that live elsewhere and are imported only when they are asked for: a command starts in a blink.
+_ELSEWHERE = {
+    "import": ("core_cis.cli_import", "import_group"),
+    "bill": ("core_cis.cli_bill", "bill_command"),
+    "edges": ("core_cis.cli_edges", "edges_group"),
+    "ledger": ("core_cis.cli_ledger", "ledger_command"),
+    "reconcile": ("core_cis.cli_reconcile", "reconcile_command"),
+}
+
+
+class _CoreGroup(click.Group):
+    """Finds commands in other modules when they are named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *_ELSEWHERE})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        module, name = _ELSEWHERE[cmd_name]
+        command = getattr(importlib.import_module(module), name)
+        assert isinstance(command, click.Command), f"{name} is a command"
+        return command
+
+
+@click.group(cls=_CoreGroup)
+@click.version_option(package_name="ridethrough", prog_name="ridethrough core")
+def main() -> None:
+    """Keep the utility's books: customers, meters, tariffs, bills, the ledger."""
+
+
+@main.command("init")
+@data_option
+@utility_options
+def init_command(data_dir: Path, **utility: str | int | None) -> None:
+    """Make a core, or change the settings of one."""
+    with open_store(data_dir, **utility) as store:
+        known = store.utility()
+    click.echo(f"{known.name}: {known.timezone}, {known.currency}, in {data_dir}")
+
+
+@main.command("serve")
+@data_option
+@click.option("--host", default=DEFAULT_HOST, show_default=True, help="The address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=DEFAULT_PORT,
+    show_default=True,
+    help="The port; 0 for any.",
+)
+@utility_options
+def serve_command(data_dir: Path, host: str, port: int, **utility: str | int | None) -> None:
+    """Serve feed, intake and operators until SIGTERM or Ctrl-C."""
+    import asyncio  # noqa: PLC0415 - the other commands start without it
+
+    from core_cis.errors import CoreBusy  # noqa: PLC0415 - likewise
+    from core_cis.serving import serve_core  # noqa: PLC0415 - likewise, and litestar with it
+
+    with open_store(data_dir, **utility):
+        pass
+    try:
+        asyncio.run(serve_core(data_dir, host, port))
+    except (CoreBusy, OSError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+if __name__ == "__main__":
+    main(prog_name="ridethrough core")

@@ -1,0 +1,47 @@
+"""What is asked of the core by account: the ledger, for operators; archived statements, for edges."""
+
+from typing import Any
+
+from litestar import Request, Response, get
+from litestar.params import FromPath
+
+from core_cis.api.guards import fleet_guard, operator_guard, services
+from core_cis.bookkeeping import AccountLedger, read_ledger
+from failover.web import Problem
+
+_STATEMENT = "SELECT body FROM statements WHERE account_id = ? AND statement_id = ?"
+
+
+@get("/accounts/{account_id:str}/ledger", guards=[operator_guard], summary="An account's ledger")
+async def show_ledger(request: Request[Any, Any, Any], account_id: FromPath[str]) -> AccountLedger:
+    """
+    List what every ledger transaction did to an account.
+
+    For operators (`Authorization: Bearer`). 404 `unknown_account`.
+    """
+    running = services(request)
+    ledger = read_ledger(running.reader, account_id, currency=running.utility().currency)
+    if ledger is None:
+        raise Problem("unknown_account", status=404, title="There is no such account")
+    return ledger
+
+
+@get(
+    "/archive/accounts/{account_id:str}/statements/{statement_id:str}",
+    guards=[fleet_guard],
+    media_type="application/json",
+    summary="A statement that edges no longer hold",
+)
+async def show_archived_statement(
+    request: Request[Any, Any, Any], account_id: FromPath[str], statement_id: FromPath[str]
+) -> Response[bytes]:
+    """
+    Answer a statement of an account (`StatementBody`), as it was issued, whether edges still hold it or not.
+
+    For nodes of the fleet (`Authorization: Node`), on behalf of the account's own customer: the edge checked that. 404
+    `unknown_statement` also for another account's statement.
+    """
+    row = services(request).reader.execute(_STATEMENT, (account_id, statement_id)).fetchone()
+    if row is None:
+        raise Problem("unknown_statement", status=404, title="There is no such statement")
+    return Response(row[0], media_type="application/json")

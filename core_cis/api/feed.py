@@ -1,0 +1,113 @@
+"""The feed: documents downstream, and the probe that edges look at the core with."""
+
+import asyncio
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, Response, get
+from litestar.params import FromPath, Parameter
+
+from cache_sync.documents import DEFAULT_SHARD
+from cache_sync.errors import BelowFloor, EpochChanged, FeedUnavailable, Forked
+from cache_sync.feed import WAIT_SECONDS_MAX
+from cache_sync.frames import FRAME_CONTENT_TYPE, Frame
+from core_cis.api.guards import fleet_guard, services
+from failover.web import Problem, remaining_seconds
+
+_PROBE_SECONDS = 2.0
+_FEED_SECONDS = 10.0
+_SEQ_MAX = 2**62
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """
+    Proof that the core can read and write: ``as_of`` is a core time that was closed for this answer.
+
+    ``epoch`` and ``head`` say how far the documents were then.
+    """
+
+    epoch: int
+    head: int
+    as_of: datetime
+
+
+@get(
+    "/feed/{shard:str}",
+    guards=[fleet_guard],
+    media_type=FRAME_CONTENT_TYPE,
+    summary="Documents after a cursor",
+)
+async def read_feed(
+    request: Request[Any, Any, Any],
+    shard: FromPath[str],
+    after: Annotated[int, Parameter(ge=0, le=_SEQ_MAX)] = 0,
+    epoch: Annotated[int, Parameter(ge=0, le=_SEQ_MAX)] = 0,
+    limit: Annotated[int, Parameter(ge=1, le=_SEQ_MAX)] = 1000,
+    wait: Annotated[float, Parameter(ge=0, le=60)] = 0.0,
+) -> Response[bytes]:
+    """
+    Answer the documents after a cursor as a msgpack `Frame`; at the head, wait for news for at most half a second.
+
+    For nodes of the fleet (`Authorization: Node`). Epoch 0 asks from the beginning, whatever the epoch. Problems: 404
+    `unknown_shard`, 409 `epoch_changed` (with `epoch`) and `fork` (with `head`), 410 `below_floor` (with `floor`), 503
+    `feed_unavailable`.
+    """
+    running = services(request)
+    if shard != DEFAULT_SHARD:
+        raise Problem("unknown_shard", status=404, title="There is no such shard")
+    seconds = remaining_seconds(request.headers, default=_FEED_SECONDS, maximum=_FEED_SECONDS)
+    try:
+        async with asyncio.timeout(seconds):
+            frame = await running.feed.page(
+                after=after,
+                epoch=epoch,
+                limit=min(limit, running.settings.feed_rows_max),
+                wait_seconds=min(wait, seconds, WAIT_SECONDS_MAX),
+            )
+    except EpochChanged as error:
+        raise Problem(
+            "epoch_changed", status=409, title="The core is in another epoch", epoch=error.epoch
+        ) from error
+    except Forked as error:
+        raise Problem(
+            "fork", status=409, title="The cursor is ahead of the core", head=error.head
+        ) from error
+    except BelowFloor as error:
+        raise Problem(
+            "below_floor",
+            status=410,
+            title="Deletes after this cursor are forgotten",
+            floor=error.floor,
+        ) from error
+    except (FeedUnavailable, TimeoutError) as error:
+        raise Problem(
+            "feed_unavailable", status=503, title="The feed cannot answer now", retry="same"
+        ) from error
+    running.metrics.frames.inc()
+    running.metrics.rows.inc(frame.count)
+    return Response(_encode(frame), media_type=FRAME_CONTENT_TYPE)
+
+
+@get("/probe", guards=[fleet_guard], summary="Can the core read and write?")
+async def probe(request: Request[Any, Any, Any]) -> Probe:
+    """
+    Close a core time (a real, durable write) and read the head.
+
+    For nodes of the fleet (`Authorization: Node`). 503 `core_unavailable` when that takes longer than the caller waits.
+    """
+    running = services(request)
+    seconds = remaining_seconds(request.headers, default=_PROBE_SECONDS, maximum=_PROBE_SECONDS)
+    try:
+        async with asyncio.timeout(seconds):
+            closed = await running.time_source.closed(fresh=True)
+    except (FeedUnavailable, TimeoutError) as error:
+        raise Problem(
+            "core_unavailable", status=503, title="The core cannot write now", retry="same"
+        ) from error
+    head = running.head()
+    return Probe(epoch=head.epoch, head=head.head, as_of=closed.as_of)
+
+
+def _encode(frame: Frame) -> bytes:
+    return msgspec.msgpack.encode(frame)

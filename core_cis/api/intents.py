@@ -1,0 +1,89 @@
+"""Intents upstream: what edges recorded comes in, what the core decided goes out."""
+
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.params import FromPath, FromQuery
+
+from cache_sync.sqlite import DatabaseError
+from core_cis.api.guards import fleet_guard, operator_guard, services
+from core_cis.errors import NotBegun, WriterFull
+from core_cis.intent_records import IntentRecord, read_intent
+from failover.intents import IntentBatch, OutcomeBatch
+from failover.web import (
+    MSGPACK,
+    Problem,
+    caller,
+    decode_msgpack,
+    remaining_seconds,
+)
+
+_INTAKE_SECONDS = 10.0
+
+
+@post(
+    "/intents",
+    guards=[fleet_guard],
+    status_code=200,
+    media_type=MSGPACK,
+    summary="Deliver intents",
+)
+async def deliver_intents(
+    request: Request[Any, Any, Any],
+    drain: FromQuery[bool] = False,  # noqa: FBT002 - a query parameter
+) -> Response[bytes]:
+    """
+    Decide a msgpack `IntentBatch`, at most once each; answer a msgpack `OutcomeBatch`.
+
+    For nodes of the fleet (`Authorization: Node`); any registered edge may deliver what another signed. With
+    `drain=true` the batch yields to live traffic, and the answer grants a pace. Nothing is begun for a caller whose
+    deadline has passed. Problems: 400 and 422 for a body that is no batch, 413 for one too large or with too many
+    intents, 503 (`retry: same`) when nothing was done.
+    """
+    running = services(request)
+    body = await request.body()
+    batch = decode_msgpack(body, IntentBatch, max_bytes=running.settings.body_bytes_max)
+    if len(batch.intents) > running.settings.intent_batch_max:
+        raise Problem(
+            "too_many_intents",
+            status=413,
+            title="Too many intents at once",
+            detail=f"At most {running.settings.intent_batch_max} are taken in one call.",
+        )
+    seconds = remaining_seconds(request.headers, default=_INTAKE_SECONDS, maximum=_INTAKE_SECONDS)
+    try:
+        result = await running.take_intents(
+            batch.intents, delivered_by=caller(request), drain=drain, within_seconds=seconds
+        )
+    except (NotBegun, WriterFull) as error:
+        pause = running.pacing.pause_seconds
+        raise Problem(
+            "core_busy",
+            status=503,
+            title="The core is busy",
+            detail="Nothing was done.",
+            retry="same",
+            headers={"Retry-After": str(max(1, round(pause)))},
+        ) from error
+    except DatabaseError as error:
+        raise Problem(
+            "not_decided", status=503, title="The core cannot write now", retry="same"
+        ) from error
+    answer = OutcomeBatch(
+        outcomes=result.outcomes, credits=running.pacing.credits if drain else None
+    )
+    return Response(msgspec.msgpack.encode(answer), status_code=200, media_type=MSGPACK)
+
+
+@get("/intents/{intent_id:str}", guards=[operator_guard], summary="What became of an intent")
+async def show_intent(request: Request[Any, Any, Any], intent_id: FromPath[str]) -> IntentRecord:
+    """
+    Tell what the core knows of an intent: its first outcome and, in `others`, what lost against it.
+
+    For operators (`Authorization: Bearer`). 404 `unknown_intent` when it never arrived.
+    """
+    record = read_intent(services(request).reader, intent_id)
+    if record is None:
+        raise Problem("unknown_intent", status=404, title="This intent has not arrived")
+    return record

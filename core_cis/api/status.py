@@ -1,0 +1,101 @@
+"""How the core is: for operators, for supervisors, for Prometheus."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, get
+
+from cache_sync.errors import FeedUnavailable
+from core_cis import metrics
+from core_cis.api.guards import operator_guard, services
+from core_cis.registry import read_edges
+from failover.web import Problem
+
+_OUTCOMES = "SELECT state, count(*) FROM inbox GROUP BY state ORDER BY state"
+
+
+class EdgeStatus(msgspec.Struct, frozen=True):
+    """A registered edge, by name."""
+
+    node_id: str
+    status: str
+
+
+class CoreStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    How the core is: how far its documents are, what waits, what became of all intents so far.
+
+    ``as_of`` is the core time that was closed for this answer; ``drain_credits`` the pace that drains are granted.
+    """
+
+    node_id: str = "core"
+    utility: str
+    timezone: str
+    currency: str
+    retention_months: int
+    epoch: int
+    head: int
+    floor: int
+    as_of: datetime
+    writer_waiting: int
+    drain_credits: int
+    intents: dict[str, int]
+    failing: int
+    edges: list[EdgeStatus]
+
+
+@get("/status", guards=[operator_guard], summary="How the core is")
+async def show_status(request: Request[Any, Any, Any]) -> CoreStatus:
+    """
+    Tell how the core is.
+
+    For operators (`Authorization: Bearer`). 503 `core_unavailable` when it cannot write.
+    """
+    running = services(request)
+    try:
+        closed = await running.time_source.closed()
+    except FeedUnavailable as error:
+        raise Problem("core_unavailable", status=503, title="The core cannot write now") from error
+    head, utility, reader = running.head(), running.utility(), running.reader
+    (failing,) = reader.execute("SELECT count(*) FROM intake_failures").fetchone()
+    return CoreStatus(
+        utility=utility.name,
+        timezone=utility.timezone,
+        currency=utility.currency,
+        retention_months=utility.edge_retention_months,
+        epoch=head.epoch,
+        head=head.head,
+        floor=head.floor,
+        as_of=closed.as_of,
+        writer_waiting=running.writer.waiting,
+        drain_credits=running.pacing.credits,
+        intents=dict(reader.execute(_OUTCOMES).fetchall()),
+        failing=failing,
+        edges=[EdgeStatus(edge.node_id, edge.status) for edge in read_edges(reader)],
+    )
+
+
+@get("/healthz", media_type="text/plain", summary="Is the process alive?")
+async def healthz() -> str:
+    """Answer as long as the process can. Open to all: says nothing about anybody."""
+    return "ok\n"
+
+
+@get("/readyz", media_type="text/plain", summary="Can it serve?")
+async def readyz(request: Request[Any, Any, Any]) -> str:
+    """
+    Answer once the database can be read.
+
+    Open to all: says nothing about anybody.
+    """
+    services(request).head()
+    return "ready\n"
+
+
+@get("/metrics", media_type=metrics.CONTENT_TYPE, summary="Figures for Prometheus")
+async def show_metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """Answer counters and timings in Prometheus' text format. Open to all: no figure is of one customer."""
+    running = services(request)
+    running.metrics.waiting.set(running.writer.waiting)
+    return Response(running.metrics.exposition(), media_type=metrics.CONTENT_TYPE)

@@ -1,0 +1,69 @@
+"""The core as an ASGI application, wired in one place."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from litestar import Litestar
+from litestar.openapi import OpenAPIConfig
+
+from cache_sync.clock import Clock
+from core_cis.api.accounts import show_archived_statement, show_ledger
+from core_cis.api.feed import probe, read_feed
+from core_cis.api.intents import deliver_intents, show_intent
+from core_cis.api.status import healthz, readyz, show_metrics, show_status
+from core_cis.services import CoreServices
+from core_cis.settings import ServerSettings, Utility
+from failover.web import NodeKeys, exception_handlers
+
+VERSION = "0.1.0"
+
+
+def create_app(
+    data_dir: Path,
+    clock: Clock,
+    settings: ServerSettings | None = None,
+    *,
+    utility: Utility | None = None,
+) -> Litestar:
+    """
+    Build the core's application; it opens the database when it starts.
+
+    Args:
+        data_dir: The core's folder, made when it is not there.
+        clock: Time.
+        settings: Limits of the server.
+        utility: Whose books these are, for a new core.
+    """
+    limits = settings or ServerSettings()
+
+    @asynccontextmanager
+    async def running(app: Litestar) -> AsyncIterator[None]:
+        async with CoreServices(data_dir, clock, limits, utility=utility) as services:
+            app.state.services = services
+            app.state.node_keys = NodeKeys(services.node_hash)
+            yield
+
+    return Litestar(
+        route_handlers=[
+            read_feed,
+            probe,
+            deliver_intents,
+            show_intent,
+            show_ledger,
+            show_archived_statement,
+            show_status,
+            healthz,
+            readyz,
+            show_metrics,
+        ],
+        lifespan=[running],
+        exception_handlers=exception_handlers,
+        request_max_body_size=limits.body_bytes_max,
+        openapi_config=OpenAPIConfig(
+            title="Ridethrough core",
+            version=VERSION,
+            description="The system of record: documents downstream, intents upstream, the ledger.",
+        ),
+        logging_config=None,
+    )

@@ -1,0 +1,126 @@
+"""``core edges``: the edges of the fleet."""
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from core_cis.options import data_option, json_option, open_store
+from core_cis.registry import Serving, add_edge, read_edges, revoke_edge, write_edge_config
+
+
+@click.group("edges")
+def edges_group() -> None:
+    """Register edges, write their configuration, expel them."""
+
+
+@edges_group.command("add")
+@data_option
+@click.argument("name")
+@click.option(
+    "--peer-url",
+    required=True,
+    metavar="URL",
+    help="Where its siblings and the core reach its peer API.",
+)
+def add_command(data_dir: Path, name: str, peer_url: str) -> None:
+    """Register an edge."""
+    with open_store(data_dir) as store, store.transaction() as tx:
+        add_edge(tx, name, peer_url)
+    click.echo(f"edge {name} is registered; write its configuration with: core edges config {name}")
+
+
+@edges_group.command("config")
+@data_option
+@click.argument("name")
+@click.option("--core-url", required=True, metavar="URL", help="Where the edge reaches the core.")
+@click.option(
+    "--peer", "peers", multiple=True, metavar="NAME=URL", help="Another address for a sibling."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address it listens on.")
+@click.option("--port", required=True, type=click.IntRange(0, 65535), help="Its customers' port.")
+@click.option(
+    "--peer-port", required=True, type=click.IntRange(0, 65535), help="Its siblings' port."
+)
+@click.option(
+    "--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="Web workers."
+)
+@click.option(
+    "--normal-min-seconds",
+    default=60.0,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    help="The least time between two returns to normal.",
+)
+@click.option(
+    "--secure-cookies/--insecure-cookies",
+    default=None,
+    help="Cookies for HTTPS only; by default only on a loopback address they are not.",
+)
+@click.option(
+    "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The file."
+)
+@click.option(
+    "--force", is_flag=True, help="Write it again, with new keys where the old ones are lost."
+)
+def config_command(  # noqa: PLR0913, PLR0917 - one parameter an option
+    data_dir: Path,
+    name: str,
+    core_url: str,
+    peers: tuple[str, ...],
+    host: str,
+    port: int,
+    peer_port: int,
+    workers: int,
+    normal_min_seconds: float,
+    out: Path,
+    secure_cookies: bool | None,  # noqa: FBT001 - click's flag
+    force: bool,  # noqa: FBT001 - click's flag
+) -> None:
+    """Write the file that an edge is started with; it holds its keys, so only its owner may read it."""
+    peer_urls = dict(_name_and_url(peer) for peer in peers)
+    loopback = host in {"127.0.0.1", "::1", "localhost"}
+    serving = Serving(
+        core_url=core_url,
+        host=host,
+        port=port,
+        peer_port=peer_port,
+        workers=workers,
+        peer_urls=peer_urls,
+        normal_min_seconds=normal_min_seconds,
+        insecure_cookies=loopback if secure_cookies is None else not secure_cookies,
+    )
+    with open_store(data_dir) as store, store.transaction() as tx:
+        write_edge_config(tx, name, serving, out, keys=store.keys, force=force)
+    click.echo(f"wrote {out}")
+
+
+@edges_group.command("list")
+@data_option
+@json_option
+def list_command(data_dir: Path, as_json: bool) -> None:  # noqa: FBT001 - click's flag
+    """List the registered edges."""
+    with open_store(data_dir) as store:
+        edges = read_edges(store.connection)
+    if as_json:
+        click.echo(msgspec.json.encode(edges))
+        return
+    for edge in edges:
+        click.echo(f"{edge.node_id:<20} {edge.status:<8} {edge.peer_url}")
+
+
+@edges_group.command("revoke")
+@data_option
+@click.argument("name")
+def revoke_command(data_dir: Path, name: str) -> None:
+    """Expel an edge; what it accepted before is still posted when a sibling brings it."""
+    with open_store(data_dir) as store, store.transaction() as tx:
+        revoke_edge(tx, name)
+    click.echo(f"edge {name} is revoked")
+
+
+def _name_and_url(text: str) -> tuple[str, str]:
+    name, separator, url = text.partition("=")
+    if not separator or not url:
+        raise click.BadParameter(f"{text!r} is not NAME=URL", param_hint="--peer")
+    return name, url

@@ -1,0 +1,243 @@
+"""The edges of the fleet: who may read the feed and deliver intents, and the file each is started with."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from cache_sync.sqlite import Connection
+from core_cis.errors import EdgeConflict, UnknownEdge
+from core_cis.instants import from_text, to_text
+from core_cis.intake import EdgeKey
+from core_cis.keys import CoreKeys
+from core_cis.settings import Utility
+from core_cis.store import Transaction
+from failover.errors import ConfigInvalid
+from failover.node_config import CORE_NODE_ID, EdgeConfig, PeerConfig, read_config, write_config
+from failover.node_config import Utility as EdgeUtility
+from failover.signing import generate_signing_key, new_secret, public_key, secret_hash
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+
+
+class Edge(msgspec.Struct, frozen=True, kw_only=True):
+    """A registered edge, its public part. ``configured`` says that its private part was handed out."""
+
+    node_id: str
+    public_key: str
+    secret_sha256: str
+    peer_url: str
+    status: Literal["active", "revoked"]
+    registered_at: datetime
+    revoked_at: datetime | None = None
+    configured: bool = False
+
+
+class _Private(msgspec.Struct, frozen=True):
+    node_secret: str
+    signing_key: str
+
+
+class Serving(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Where an edge serves, and where it finds the others.
+
+    ``peer_urls`` overrides registered peer addresses by node id, such as a proxy's on the way to them.
+    """
+
+    core_url: str
+    host: str = "127.0.0.1"
+    port: int
+    peer_port: int
+    workers: int = 2
+    peer_urls: Mapping[str, str] = {}
+    normal_min_seconds: float = 60.0
+    insecure_cookies: bool = True
+
+
+def add_edge(tx: Transaction, node_id: str, peer_url: str) -> None:
+    """
+    Register an edge: its keys are made here, and their private part is kept only until its configuration is written.
+
+    Raises:
+        EdgeConflict: The name is taken or is no name.
+    """
+    if not _NAME.fullmatch(node_id) or node_id == CORE_NODE_ID:
+        raise EdgeConflict(
+            f"{node_id!r} is no name for an edge: use lower-case letters, digits and hyphens"
+        )
+    if tx.connection.execute("SELECT 1 FROM edges WHERE node_id = ?", (node_id,)).fetchone():
+        raise EdgeConflict(f"edge {node_id} is registered already")
+    private = _Private(node_secret=new_secret(), signing_key=generate_signing_key())
+    tx.connection.execute(
+        "INSERT INTO edges (node_id, public_key, secret_sha256, peer_url, registered_at, unissued)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            node_id,
+            public_key(private.signing_key),
+            secret_hash(private.node_secret),
+            peer_url,
+            to_text(tx.stamp),
+            msgspec.json.encode(private).decode(),
+        ),
+    )
+
+
+def revoke_edge(tx: Transaction, node_id: str) -> None:
+    """
+    Expel an edge: it may no longer read or deliver; what it accepted before is still believed.
+
+    Raises:
+        UnknownEdge: There is none of this name.
+    """
+    changed = tx.connection.execute(
+        "UPDATE edges SET status = 'revoked', revoked_at = coalesce(revoked_at, ?), unissued = NULL"
+        " WHERE node_id = ?",
+        (to_text(tx.stamp), node_id),
+    ).rowcount
+    if not changed:
+        raise UnknownEdge(node_id)
+
+
+def read_edges(connection: Connection) -> list[Edge]:
+    """List the registered edges by name, revoked ones too."""
+    return [
+        Edge(
+            node_id=node_id,
+            public_key=key,
+            secret_sha256=secret_sha256,
+            peer_url=peer_url,
+            status=status,
+            registered_at=from_text(registered_at),
+            revoked_at=from_text(revoked_at) if revoked_at else None,
+            configured=bool(configured),
+        )
+        for node_id, key, secret_sha256, peer_url, status, registered_at, revoked_at, configured in connection.execute(
+            "SELECT node_id, public_key, secret_sha256, peer_url, status, registered_at, revoked_at,"
+            " unissued IS NULL FROM edges ORDER BY node_id"
+        )
+    ]
+
+
+def edge_keys(connection: Connection) -> dict[str, EdgeKey]:
+    """Read what signatures of intents are checked with, by node id."""
+    rows = connection.execute("SELECT node_id, public_key, revoked_at FROM edges")
+    return {
+        node_id: EdgeKey(key, from_text(revoked_at) if revoked_at else None)
+        for node_id, key, revoked_at in rows
+    }
+
+
+def node_secret_hash(connection: Connection, node_id: str) -> str | None:
+    """Tell the hash of an active edge's secret; None for every other node."""
+    row = connection.execute(
+        "SELECT secret_sha256 FROM edges WHERE node_id = ? AND status = 'active'", (node_id,)
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
+def write_edge_config(
+    tx: Transaction,
+    node_id: str,
+    serving: Serving,
+    out: Path,
+    *,
+    keys: CoreKeys,
+    force: bool = False,
+) -> EdgeConfig:
+    """
+    Write an edge's configuration, and forget its private part once the file is there.
+
+    With ``force`` an existing file at ``out`` is written again, with the keys that it holds. An edge whose keys were
+    handed out and are not in that file gets new ones: the file that it had is worthless from then on, and its siblings
+    need theirs written again.
+
+    Raises:
+        UnknownEdge: It is not registered, or was revoked.
+        EdgeConflict: Its file was written before, or ``out`` exists, and ``force`` was not given.
+    """
+    row = tx.connection.execute(
+        "SELECT unissued FROM edges WHERE node_id = ? AND status = 'active'", (node_id,)
+    ).fetchone()
+    if row is None:
+        raise UnknownEdge(node_id)
+    private = _private_part(tx, node_id, row[0], out, force=force)
+    config = _config(tx, node_id, serving, keys, private)
+    try:
+        write_config(out, config, overwrite=force)
+    except FileExistsError as error:
+        raise EdgeConflict(f"{out} exists") from error
+    tx.connection.execute("UPDATE edges SET unissued = NULL WHERE node_id = ?", (node_id,))
+    return config
+
+
+def _private_part(
+    tx: Transaction, node_id: str, unissued: str | None, out: Path, *, force: bool
+) -> _Private:
+    if unissued is not None:
+        return msgspec.json.decode(unissued, type=_Private)
+    if not force:
+        raise EdgeConflict(f"the keys of edge {node_id} were handed out; --force writes again")
+    kept = _private_part_of_file(tx, node_id, out)
+    if kept is not None:
+        return kept
+    private = _Private(node_secret=new_secret(), signing_key=generate_signing_key())
+    tx.connection.execute(
+        "UPDATE edges SET public_key = ?, secret_sha256 = ? WHERE node_id = ?",
+        (public_key(private.signing_key), secret_hash(private.node_secret), node_id),
+    )
+    return private
+
+
+def _private_part_of_file(tx: Transaction, node_id: str, out: Path) -> _Private | None:
+    try:
+        config = read_config(out)
+        known = (public_key(config.signing_key), secret_hash(config.node_secret))
+    except ConfigInvalid:
+        return None
+    registered = tx.connection.execute(
+        "SELECT public_key, secret_sha256 FROM edges WHERE node_id = ?", (node_id,)
+    ).fetchone()
+    return _Private(config.node_secret, config.signing_key) if known == registered else None
+
+
+def _config(
+    tx: Transaction, node_id: str, serving: Serving, keys: CoreKeys, private: _Private
+) -> EdgeConfig:
+    utility: Utility = tx.utility
+    siblings = [
+        edge
+        for edge in read_edges(tx.connection)
+        if edge.status == "active" and edge.node_id != node_id
+    ]
+    return EdgeConfig(
+        node_id=node_id,
+        node_secret=private.node_secret,
+        signing_key=private.signing_key,
+        core_url=serving.core_url,
+        core_secret_sha256=secret_hash(keys.node_secret),
+        operator_token_sha256=secret_hash(keys.operator_token),
+        session_key=keys.session_key,
+        form_key=keys.form_key,
+        lookup_key=keys.lookup_key,
+        host=serving.host,
+        port=serving.port,
+        peer_port=serving.peer_port,
+        workers=serving.workers,
+        retention_months=utility.edge_retention_months,
+        utility=EdgeUtility(name=utility.name, phone=utility.phone),
+        peers=[
+            PeerConfig(
+                node_id=edge.node_id,
+                url=serving.peer_urls.get(edge.node_id, edge.peer_url),
+                public_key=edge.public_key,
+                secret_sha256=edge.secret_sha256,
+            )
+            for edge in siblings
+        ],
+        normal_min_seconds=serving.normal_min_seconds,
+        insecure_cookies=serving.insecure_cookies,
+    )

@@ -1,0 +1,167 @@
+"""What a running core's routes work with: the writer, the readers, the feed, the figures."""
+
+import hmac
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+
+import msgspec
+import structlog
+
+from cache_sync.clock import Clock
+from cache_sync.core_time import close
+from cache_sync.document_table import ShardHead, read_head
+from cache_sync.documents import DEFAULT_SHARD
+from cache_sync.feed import CLOSE_SECONDS_MAX, CoreTimeSource, FeedSource
+from cache_sync.offload import in_thread
+from cache_sync.sqlite import Connection, connect, write
+from core_cis.errors import NotBegun, WriterFull
+from core_cis.intake import Intake, IntakeResult, check_signatures
+from core_cis.keys import CoreKeys, load_keys
+from core_cis.metrics import CoreMetrics
+from core_cis.pacing import DrainPacing
+from core_cis.registry import edge_keys, node_secret_hash
+from core_cis.settings import ServerSettings, Utility
+from core_cis.store import DATABASE_NAME, CoreStore, read_utility
+from core_cis.writer import Turn, Writer
+from failover.intents import Intent
+from failover.signing import secret_hash
+
+_log = structlog.get_logger(__name__)
+
+
+class CoreServices:
+    """
+    One running core.
+
+    Use as ``async with``; everything in it belongs to the event loop that entered it, the store to its writer's
+    thread.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        clock: Clock,
+        settings: ServerSettings,
+        *,
+        utility: Utility | None = None,
+    ) -> None:
+        self.clock = clock
+        self.settings = settings
+        self.metrics = CoreMetrics()
+        self.pacing = DrainPacing()
+        self.writer = Writer(self._open_store, clock)
+        self._data_dir = data_dir
+        self._utility = utility
+        self._keys: CoreKeys | None = None
+        self._reader: Connection | None = None
+        self._feed: FeedSource | None = None
+        self.time_source = CoreTimeSource(self._close_time, clock)
+
+    async def __aenter__(self) -> Self:
+        await self.writer.start()
+        path = self._data_dir / DATABASE_NAME
+        self._keys = load_keys(self._data_dir)
+        self._reader = connect(path, synchronous="FULL", read_only=True)
+        self._feed = FeedSource(path, DEFAULT_SHARD, time_source=self.time_source, clock=self.clock)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._feed is not None:
+            await self._feed.close()
+            self._feed = None
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+        await self.writer.stop()
+
+    @property
+    def reader(self) -> Connection:
+        """A read-only connection for short questions in the event loop; never held across a wait."""
+        assert self._reader is not None, "the services were entered"
+        return self._reader
+
+    @property
+    def feed(self) -> FeedSource:
+        """The documents, for followers."""
+        assert self._feed is not None, "the services were entered"
+        return self._feed
+
+    @property
+    def ready(self) -> bool:
+        """Whether questions can be answered."""
+        return self._feed is not None
+
+    def is_operator(self, token: str | None) -> bool:
+        """Tell whether a token is the operators'."""
+        assert self._keys is not None, "the services were entered"
+        expected = secret_hash(self._keys.operator_token)
+        return token is not None and hmac.compare_digest(secret_hash(token), expected)
+
+    def node_hash(self, node_id: str) -> str | None:
+        """Tell the hash of a registered edge's secret."""
+        return node_secret_hash(self.reader, node_id)
+
+    def utility(self) -> Utility:
+        """Tell whose books these are."""
+        return read_utility(self.reader)
+
+    def head(self) -> ShardHead:
+        """Read how far the documents are: a real read of the database."""
+        return read_head(self.reader, DEFAULT_SHARD)
+
+    async def take_intents(
+        self, intents: list[Intent], *, delivered_by: str, drain: bool, within_seconds: float
+    ) -> IntakeResult:
+        """
+        Check and decide intents, as one transaction in the writer's thread.
+
+        Raises:
+            NotBegun: The caller's time was over before its turn came: nothing was done.
+            WriterFull: Too many wait: nothing was done.
+            DatabaseError: The database refused: nothing was done.
+        """
+        begun = self.clock.boot_seconds()
+        keys = edge_keys(self.reader)
+        # 0.1 ms each: a long batch is checked in a thread, so that the loop goes on answering.
+        proven, refused = await in_thread(lambda: check_signatures(intents, keys))
+        for intent, reason in refused:
+            _log.error(
+                "an intent nobody provably recorded",
+                alarm="refused_intent",
+                reason=reason,
+                edge=intent.edge_id,
+                delivered_by=delivered_by,
+            )
+        queued = self.clock.boot_seconds()
+
+        def work(store: CoreStore) -> IntakeResult:
+            if drain:
+                self.pacing.waited(self.clock.boot_seconds() - queued)
+            return Intake(store, self.settings).take(proven, delivered_by=delivered_by)
+
+        left = within_seconds - (queued - begun)
+        try:
+            result = await self.writer.run(
+                work, turn=Turn.DRAIN if drain else Turn.LIVE, within_seconds=left
+            )
+        except (NotBegun, WriterFull):
+            self.metrics.not_begun.inc()
+            if drain:
+                self.pacing.refused()
+            raise
+        self.feed.notify()
+        self.metrics.intake_seconds.observe(self.clock.boot_seconds() - begun)
+        result = msgspec.structs.replace(result, refused=len(refused))
+        self.metrics.count_intake(result)
+        return result
+
+    async def _close_time(self) -> datetime:
+        def work(store: CoreStore) -> datetime:
+            with write(store.connection) as connection:
+                return close(connection, self.clock.now())
+
+        return await self.writer.run(work, turn=Turn.TIME, within_seconds=CLOSE_SECONDS_MAX)
+
+    def _open_store(self) -> CoreStore:
+        return CoreStore.open(self._data_dir, self.clock, utility=self._utility)

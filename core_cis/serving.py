@@ -1,0 +1,58 @@
+"""``core serve``: one process, one socket, a clean end."""
+
+import asyncio
+import contextlib
+import fcntl
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import structlog
+
+from cache_sync.clock import SystemClock
+from core_cis.app import create_app
+from core_cis.errors import CoreBusy
+from core_cis.logs import configure_logs
+from failover.http_server import open_socket, serve
+
+LOCK_NAME = "core.lock"
+_log = structlog.get_logger(__name__)
+
+
+@contextlib.contextmanager
+def locked(data_dir: Path) -> Iterator[None]:
+    """
+    Hold the folder of a core as its only server, until the block or the process ends.
+
+    Raises:
+        CoreBusy: Another process holds it.
+    """
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (data_dir / LOCK_NAME).open("w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CoreBusy(f"another process serves the core in {data_dir}") from error
+        yield
+
+
+async def serve_core(data_dir: Path, host: str, port: int) -> None:
+    """
+    Serve a core until SIGTERM or SIGINT; what is in flight is finished.
+
+    Raises:
+        CoreBusy: Another process serves this folder.
+        OSError: The address is taken.
+    """
+    configure_logs()
+    with locked(data_dir):
+        listener = open_socket(host, port)
+        with contextlib.closing(listener):
+            stop = asyncio.Event()
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, stop.set)
+            address = listener.getsockname()
+            _log.info("serving", host=address[0], port=address[1])
+            await serve(create_app(data_dir, SystemClock()), listener, stop=stop)
+            _log.info("stopped")

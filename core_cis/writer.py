@@ -1,0 +1,142 @@
+"""The server's one writer thread: everything that changes the core's database waits here for its turn."""
+
+import asyncio
+import itertools
+import queue
+import threading
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any, NamedTuple, TypeVar
+
+import structlog
+
+from cache_sync.clock import Clock
+from core_cis.errors import NotBegun, WriterFull
+from core_cis.store import CoreStore
+
+WAITING_MAX = 256
+_log = structlog.get_logger(__name__)
+_ResultT = TypeVar("_ResultT")
+
+
+class Turn(IntEnum):
+    """Whose work goes first: core time (labels depend on it), customers who are waiting, then drains."""
+
+    TIME = 0
+    LIVE = 1
+    DRAIN = 2
+
+
+class _Job(NamedTuple):
+    turn: int
+    number: int
+    work: Callable[[CoreStore], Any] | None
+    begin_before: float
+    answer: "asyncio.Future[Any] | None"
+
+
+class Writer:
+    """
+    A thread that owns the store and does one job after the other, by turn and then by arrival.
+
+    Args:
+        open_store: Opens the store, in the writer's thread.
+        clock: What deadlines are measured on.
+        waiting_max: The most jobs that may wait; more are refused at once.
+    """
+
+    def __init__(
+        self, open_store: Callable[[], CoreStore], clock: Clock, *, waiting_max: int = WAITING_MAX
+    ) -> None:
+        self._open_store = open_store
+        self._clock = clock
+        self._waiting_max = waiting_max
+        self._jobs: queue.PriorityQueue[_Job] = queue.PriorityQueue()
+        self._numbers = itertools.count()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for their turn."""
+        return self._jobs.qsize()
+
+    async def start(self) -> None:
+        """Open the store; whatever its opening raises is raised here."""
+        self._loop = asyncio.get_running_loop()
+        opened: asyncio.Future[None] = self._loop.create_future()
+        self._thread = threading.Thread(
+            target=self._run, args=(opened,), name="writer", daemon=True
+        )
+        self._thread.start()
+        await opened
+
+    async def stop(self) -> None:
+        """Finish the jobs that wait, then close the store."""
+        if self._thread is not None:
+            self._jobs.put(_Job(max(Turn) + 1, next(self._numbers), None, 0.0, None))
+            await asyncio.to_thread(self._thread.join)
+            self._thread = None
+
+    async def run(
+        self, work: Callable[[CoreStore], _ResultT], *, turn: Turn, within_seconds: float
+    ) -> _ResultT:
+        """
+        Do a job in the writer's thread and return its result; what it raises is raised here.
+
+        A job whose caller has gone, or whose time is over before its turn comes, is not begun. One that was begun is
+        finished, whoever still listens.
+
+        Raises:
+            NotBegun: Its turn did not come in time: nothing was done.
+            WriterFull: Too many jobs wait: nothing was done.
+        """
+        if self._jobs.qsize() >= self._waiting_max and turn is not Turn.TIME:
+            raise WriterFull
+        answer: asyncio.Future[_ResultT] = asyncio.get_running_loop().create_future()
+        begin_before = self._clock.boot_seconds() + within_seconds
+        self._jobs.put(_Job(turn, next(self._numbers), work, begin_before, answer))
+        return await answer
+
+    def _run(self, opened: "asyncio.Future[None]") -> None:
+        try:
+            store = self._open_store()
+        except BaseException as error:  # noqa: BLE001 - handed over to whoever starts the server
+            self._tell(_refuse, opened, error)
+            return
+        self._tell(_settle, opened, None)
+        with store:
+            while (job := self._jobs.get()).work is not None:
+                self._do(store, job.work, job)
+
+    def _do(self, store: CoreStore, work: Callable[[CoreStore], Any], job: _Job) -> None:
+        assert job.answer is not None, "every job but the last is waited for"
+        if job.answer.cancelled():
+            return
+        if self._clock.boot_seconds() > job.begin_before:
+            self._tell(_refuse, job.answer, NotBegun())
+            return
+        try:
+            result = work(store)
+        except BaseException as error:  # noqa: BLE001 - handed over to whoever waits for the job
+            self._tell(_refuse, job.answer, error)
+        else:
+            self._tell(_settle, job.answer, result)
+
+    def _tell(self, how: Callable[..., None], answer: "asyncio.Future[Any]", what: object) -> None:
+        assert self._loop is not None, "the thread starts after the loop is known"
+        try:
+            self._loop.call_soon_threadsafe(how, answer, what)
+        except RuntimeError:
+            # The loop was closed before the thread was done: nobody is left to be told.
+            _log.warning("a job ended after the server")
+
+
+def _settle(answer: "asyncio.Future[Any]", result: object) -> None:
+    if not answer.done():
+        answer.set_result(result)
+
+
+def _refuse(answer: "asyncio.Future[Any]", error: BaseException) -> None:
+    if not answer.done():
+        answer.set_exception(error)
