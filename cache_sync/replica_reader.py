@@ -13,7 +13,6 @@ from cache_sync.documents import (
     BODY_TYPES,
     CREDENTIAL,
     Body,
-    CredentialBody,
     Document,
 )
 from cache_sync.errors import DamagedSnapshot, NoSnapshot, StorageFailed
@@ -44,7 +43,7 @@ WHERE account_id = ? AND kind = ? AND body IS NOT NULL ORDER BY key
 """
 # The kind stands here as a literal because the partial index on it is only found that way.
 _CREDENTIAL = """
-SELECT body FROM documents WHERE kind = 'credential' AND key = ? AND body IS NOT NULL
+SELECT account_id, seq, body FROM documents WHERE kind = 'credential' AND key = ? AND body IS NOT NULL
 ORDER BY seq DESC LIMIT 1
 """
 
@@ -140,13 +139,11 @@ class SnapshotView:
             for document in self.documents(account_id, _KIND_OF[body_type])
         ]
 
-    def credential(self, key: str) -> CredentialBody | None:
-        """Return the credential under a `sign_in_key`, whatever account it is filed under."""
+    def credential(self, key: str) -> Document | None:
+        """Return the credential under a `sign_in_key`, whatever account it is filed under, as it is stored."""
         with mapped_errors(self._path):
             row = self._connection.execute(_CREDENTIAL, (key,)).fetchone()
-        if row is None:
-            return None
-        return decode_body(CredentialBody, Document("", CREDENTIAL, key, 0, row[0]))
+        return Document(row[0], CREDENTIAL, key, row[1], row[2]) if row is not None else None
 
 
 def decode_body(body_type: type[_BodyT], document: Document) -> _BodyT:
