@@ -248,10 +248,8 @@ def _own_payment_missing(history: History, read: Read) -> list[str]:
     most = before.balance_cents - read.own_cents
     if most - read.own_maybe_cents <= left <= most:
         return []
-    return [
-        f"{_describe(read)}: {dollars(left)} left to pay, after {dollars(read.own_cents)} of "
-        f"{dollars(before.balance_cents)} were paid"
-    ]
+    paid = f"{dollars(read.own_cents)} of {dollars(before.balance_cents)}"
+    return [f"{_describe(read)}: {dollars(left)} left to pay, after {paid} were paid"]
 
 
 def degraded_in_time(history: History) -> Finding:

@@ -1,4 +1,4 @@
-"""What must hold of money: nothing lost, nothing doubled, nothing out of nowhere, the right day, and all books equal."""
+"""What must hold of money: nothing lost, nothing doubled, nothing out of nowhere, the right day, all books equal."""
 
 from collections import Counter, defaultdict
 from datetime import datetime
@@ -167,7 +167,7 @@ def money_conserved(history: History) -> Finding:
             f"{account_id}: {entry.transaction_id} moved {dollars(entry.amount_cents)} "
             f"that no payment explains"
             for entry in new
-            if not entry.intent_id
+            if not _explained(history, entry)
         ]
         total = sum(entry.amount_cents for entry in after.entries)
         if total != after.balance_cents:
@@ -193,6 +193,11 @@ def money_conserved(history: History) -> Finding:
         violations=wrong,
         vacuous="" if history.ledgers_after else "no ledger was read",
     )
+
+
+def _explained(history: History, entry: LedgerEntry) -> bool:
+    core = history.core_intents.get(entry.intent_id or "")
+    return core is not None and core.state == "posted"
 
 
 def states_follow_arrows(history: History) -> Finding:
