@@ -12,6 +12,7 @@ from core_cis.settings import DEFAULT_HOST, DEFAULT_PORT
 _ELSEWHERE = {
     "import": ("core_cis.cli_import", "import_group"),
     "bill": ("core_cis.cli_bill", "bill_command"),
+    "demo-data": ("core_cis.cli_demo_data", "demo_data_command"),
     "edges": ("core_cis.cli_edges", "edges_group"),
     "ledger": ("core_cis.cli_ledger", "ledger_command"),
     "reconcile": ("core_cis.cli_reconcile", "reconcile_command"),

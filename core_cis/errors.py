@@ -11,6 +11,7 @@ CoreError
 ├── UnusableReadings       a meter reading file that cannot be used at all
 ├── UnknownSchema          a database of another version of this program
 ├── SettingsConflict       a setting that cannot change any more
+├── CoreNotEmpty           a core that should be empty and is not
 ├── UnknownAccount         an account that does not exist
 ├── UnknownEdge            an edge that is not registered
 ├── EdgeConflict           an edge's registration that cannot be done as asked
@@ -135,6 +136,15 @@ class SettingsConflict(CoreError):
     def __init__(self, setting: str, detail: str) -> None:
         super().__init__(f"{setting} cannot change: {detail}")
         self.setting = setting
+
+
+class CoreNotEmpty(CoreError):
+    """A core that should be empty has customers: demo data never mixes with others."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(
+            f"{where} has customers already (or an interrupted filling); name another folder or remove this one"
+        )
 
 
 class UnknownAccount(CoreError):

@@ -84,7 +84,7 @@ def profile_watts(day: date) -> tuple[float, ...]:
 class Home:
     """One made-up home: its level, its cooling and its habits, drawn once from a seed."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int | str) -> None:
         """Draw a home. The same seed gives the same home and the same year."""
         self._random = Random(seed)
         year_kwh = min(
@@ -111,7 +111,9 @@ class Home:
         for hour in hours:
             base = watts[(hour + self._shift_hours) % 24] * self._scale * mood
             cooling = (
-                self._cooling_watts * season**2 * max(0.0, math.sin((hour - _COOLING_STARTS) / 15 * math.pi))
+                self._cooling_watts
+                * season**2
+                * max(0.0, math.sin((hour - _COOLING_STARTS) / 15 * math.pi))
                 if hour > _COOLING_STARTS
                 else 0.0
             )
