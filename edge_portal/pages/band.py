@@ -1,0 +1,174 @@
+"""
+What the band at the top of a page says about the node's mode, and which line it draws. Pure.
+
+The words follow one rule: a message appears only while something differs from what the customer is used to, it says
+what still works, and it never promises when the rest comes back.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from edge_portal import words
+from edge_portal.views import AccountView, Freshness, ModeView
+from failover.intents import Receipt
+
+BandState = Literal["live", "riding", "catching", "reading"]
+PageKind = Literal["account", "pay", "door"]
+
+UNSETTLED: frozenset[str] = frozenset({"accepted", "checking"})
+# Older than this while the core answers: the figures are not current, and the page says so.
+FRESH_SECONDS = 10.0
+
+
+class Band(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    The service message and the line.
+
+    ``as_of`` is the long form for the message, ``as_of_label`` the short one for headings and the line. ``heading``
+    is empty when there is no message; the labels are empty when the figures are current.
+    """
+
+    state: BandState
+    heading: str = ""
+    lead: str = ""
+    as_of: str = ""
+    body: str = ""
+    as_of_label: str = ""
+    call: bool = False
+
+    @property
+    def in_title(self) -> str:
+        """What titles and headings gain: `` as of 9:42 a.m.``, nothing while the figures are current."""
+        return f" as of {self.as_of_label}" if self.as_of_label else ""
+
+
+def unsettled(payments: list[Receipt]) -> list[Receipt]:
+    """Return the payments that still wait for the core's outcome."""
+    return [payment for payment in payments if payment.state in UNSETTLED]
+
+
+def as_of_words(freshness: Freshness, timezone: str) -> tuple[str, str]:
+    """
+    Tell the as-of time long and short.
+
+    When the age is only a lower bound, nobody knows what day it is now: the day is named, never called today.
+    """
+    if freshness.at_least:
+        told = words.moment_words(freshness.as_of, timezone, None)
+        ago = words.age(freshness.age_seconds, at_least=True)
+        day = words.full_date(words.local_date(freshness.as_of, timezone))
+        return f"{told}, {ago} ago", f"{words.clock_time(freshness.as_of, timezone)} on {day}"
+    today = words.local_date(words.core_now(freshness), timezone)
+    return (
+        words.moment_words(freshness.as_of, timezone, today),
+        words.moment_label(freshness.as_of, timezone, today),
+    )
+
+
+def band_of(view: AccountView, kind: PageKind) -> Band:
+    """Choose the band of a page that shows an account."""
+    waiting = len(unsettled(view.payments))
+    return choose_band(
+        view.mode,
+        view.freshness,
+        view.account.timezone,
+        kind=kind,
+        waiting=waiting,
+        behind=view.catching_up,
+    )
+
+
+def choose_band(
+    mode: ModeView,
+    freshness: Freshness,
+    timezone: str,
+    *,
+    kind: PageKind,
+    waiting: int = 0,
+    behind: bool = False,
+) -> Band:
+    """Choose the band from the mode, the age of the data and how many of this customer's payments wait."""
+    long, short = as_of_words(freshness, timezone)
+    if mode.mode == "degraded":
+        return _down(mode, kind, long, short, behind=behind)
+    if behind:
+        return Band(
+            state="catching",
+            heading="We are bringing your account up to date.",
+            lead="You have already seen newer figures than this page has. It shows your account as it was at ",
+            as_of=long,
+            body=". Look again in a moment.",
+            as_of_label=short,
+        )
+    stale = freshness.at_least or freshness.age_seconds > FRESH_SECONDS
+    if mode.mode == "recovering" and waiting:
+        return _posting(waiting, long if stale else "", short if stale else "")
+    if mode.mode == "recovering" and stale:
+        return Band(
+            state="catching",
+            heading="Our main system is back. We are bringing your account up to date.",
+            lead="You see your account as it was at ",
+            as_of=long,
+            body=". You do not need to do anything.",
+            as_of_label=short,
+        )
+    return Band(state="live")
+
+
+def _posting(waiting: int, long: str, short: str) -> Band:
+    verb = "is" if waiting == 1 else "are"
+    told = f"{waiting} of your payments {verb} waiting. You do not need to do anything."
+    return Band(
+        state="catching",
+        heading="Our main system is back. We are posting the payments we accepted.",
+        lead="You see your account as it was at "
+        if long
+        else "Your balance may change for a few minutes. ",
+        as_of=long,
+        body=f". {told}" if long else told,
+        as_of_label=short,
+    )
+
+
+def _down(mode: ModeView, kind: PageKind, long: str, short: str, *, behind: bool) -> Band:
+    what = "Our main system is down."
+    seen = {
+        "account": "You see your account as it was at ",
+        "pay": "Amounts on this page are as of ",
+        "door": "You will see your account as it was at ",
+    }[kind]
+    older = " You have already seen newer figures elsewhere." if behind else ""
+    if not mode.payments_open:
+        door = (
+            "You can still sign in and read your bills."
+            if kind == "door"
+            else "You can read your bills."
+        )
+        return Band(
+            state="reading",
+            heading=f"{what} {door} You cannot pay online right now.",
+            lead=seen,
+            as_of=long,
+            body=f".{older} We have not taken any money that you do not have a receipt for. To pay now, call ",
+            as_of_label=short,
+            call=True,
+        )
+    can = {
+        "account": "You can still read your bills and pay.",
+        "pay": "You can still pay.",
+        "door": "You can still sign in, read your bills and pay.",
+    }[kind]
+    promise = {
+        "account": " Payments you make now are safe. We accept them now and post them when the system is back.",
+        "pay": " We accept your payment now and post it when the system is back. It counts as paid today.",
+        "door": "",
+    }[kind]
+    return Band(
+        state="riding",
+        heading=f"{what} {can}",
+        lead=seen,
+        as_of=long,
+        body=f".{older}{promise}",
+        as_of_label=short,
+    )

@@ -1,0 +1,72 @@
+"""Pages for what went wrong, in the same look, and the reading of forms."""
+
+from typing import Any, Final
+
+from litestar import Request, Response
+
+from edge_portal import words
+from edge_portal.cookies import AnyRequest
+from edge_portal.pages.band import Band
+from edge_portal.pages.rendering import page, render
+from edge_portal.pages.site import site_of
+
+FORM_BYTES_MAX: Final = 16 * 1024
+FORM_FIELDS_MAX: Final = 32
+
+TOLD: Final = {
+    400: (
+        "We could not read that",
+        "Something in the address or the form was not as it should be.",
+    ),
+    403: ("This form was too old", "Nothing was changed. Please go back and send it again."),
+    404: ("We could not find that page", "It may have moved, or it may belong to another account."),
+    405: ("That does not work here", "This address is not for that."),
+    413: ("That was too much at once", "What you sent is larger than any of our forms."),
+    429: ("Too many tries", "Please wait a moment and try again."),
+    500: (
+        "Something went wrong on our side",
+        "Nothing was changed by what you just did, unless a receipt says so.",
+    ),
+    503: (
+        "We cannot show your account right now",
+        "This part of our site has just started and has no bills yet.",
+    ),
+    504: (
+        "That took too long",
+        "Please try again. A payment is never taken twice from the same form.",
+    ),
+}
+
+
+def failure_page(
+    request: Request[Any, Any, Any], status: int, retry_after: int | None = None
+) -> Response[bytes]:
+    """Answer with a page that says what went wrong and what to do now; works without session and snapshot."""
+    heading, told = TOLD.get(status, TOLD[500 if status >= 500 else 400])  # noqa: PLR2004
+    wait = ""
+    if retry_after:
+        wait = f"Please try again in {words.count_of(retry_after, 'second')}."
+    content = render(
+        "failure.html",
+        {
+            "site": site_of(request),
+            "band": Band(state="live"),
+            "session": None,
+            "title": heading,
+            "current": "",
+            "heading": heading,
+            "told": told,
+            "wait": wait,
+        },
+    )
+    response = page(content, status)
+    if retry_after:
+        response.headers["Retry-After"] = str(retry_after)
+    return response
+
+
+async def read_form(request: AnyRequest) -> dict[str, str]:
+    """Read a posted form's text fields; uploads and repeated fields are not ours and are left out."""
+    form = await request.form()
+    fields = list(form.multi_items())[:FORM_FIELDS_MAX]
+    return {name: value for name, value in fields if isinstance(value, str)}

@@ -1,0 +1,304 @@
+"""The overview: what is to pay, what works now, usage, the last bills and what happened lately."""
+
+from datetime import date, timedelta
+
+import msgspec
+from litestar import Response, get
+
+from edge_portal import words
+from edge_portal.charts import SMALL, DayChart, day_chart
+from edge_portal.cookies import AnyRequest
+from edge_portal.pages.band import unsettled
+from edge_portal.pages.bill_states import bill_rows
+from edge_portal.pages.payment_words import SHORT, number_of
+from edge_portal.pages.use_periods import PeriodUse, day_totals, period_use, periods
+from edge_portal.pages.visit import Visit, answer, open_visit
+from edge_portal.pages.works import works_now
+
+LAST_BILLS = 4
+LAST_EVENTS = 4
+
+
+class Due(msgspec.Struct, frozen=True, kw_only=True):
+    """The amount due while the figures are current."""
+
+    heading: str
+    sum: str
+    when: str
+    waiting: str
+
+
+class LineStep(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that stands on the line: billed, paid, due."""
+
+    name: str
+    told: str
+    next: bool = False
+
+
+class Balance(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the three balances, which are never merged."""
+
+    name: str
+    sum: str
+    told: str
+
+
+class UseSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """The current period's usage beside the one before, in words and as a chart."""
+
+    open: bool
+    chart: DayChart
+    told: str
+    sum: str
+    days: str
+    difference: str
+    than: str
+    cost: str
+    last: str
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened to the account."""
+
+    day: date
+    name: str
+    when: str
+    address: str
+    link: str
+    css: str = ""
+    number: str = ""
+    number_name: str = ""
+
+
+@get("/", sync_to_thread=False, include_in_schema=False)
+def overview(request: AnyRequest) -> Response[bytes]:
+    """Show the account."""
+    visit = open_visit(request)
+    view = visit.view
+    use = use_summary(visit)
+    last_day = use.last if use else None
+    stale = bool(visit.band.as_of_label)
+    short = words.moment_short(view.freshness.as_of, visit.timezone, visit.today)
+    payable = view.left_to_pay_cents if visit.can_pay else 0
+    return answer(
+        visit,
+        "overview.html",
+        title=f"Your account{visit.band.in_title}",
+        current="Overview",
+        address=view.account.service_points[0].address if view.account.service_points else "",
+        balances=balances(visit) if visit.band.state != "live" else None,
+        due=amount_due(visit),
+        steps=line_steps(visit),
+        pay=visit.money(payable) if payable > 0 else None,
+        works=works_now(visit, last_day) if view.mode.mode == "degraded" else None,
+        use=use,
+        rows=bill_rows(visit)[:LAST_BILLS],
+        events=events(visit)[:LAST_EVENTS],
+        as_of_short=(visit.band.as_of_label if view.freshness.at_least else short) if stale else "",
+    )
+
+
+def amount_due(visit: Visit) -> Due:
+    """Tell what is due now."""
+    view = visit.view
+    left = view.left_to_pay_cents
+    due = view.account.due_date
+    when = f"Due {visit.day_name(due)}" if due and left > 0 else ""
+    if left <= 0 and view.account.latest_statement_id:
+        when = (
+            "Your next bill comes after this period."
+            if left == 0
+            else "It counts towards your next bill."
+        )
+    waiting = sum(payment.amount_cents for payment in unsettled(view.payments))
+    told = (
+        f"Less {visit.money(waiting)} that we accepted and have not posted yet." if waiting else ""
+    )
+    if left < 0:
+        return Due(
+            heading="Credit on your account", sum=visit.money(-left), when=when, waiting=told
+        )
+    return Due(heading="Amount due", sum=visit.money(left), when=when, waiting=told)
+
+
+def line_steps(visit: Visit) -> list[LineStep]:
+    """Tell how the amount due came about: billed, paid since, due."""
+    view = visit.view
+    if not view.statements:
+        return []
+    bill = view.statements[0]
+    paid = bill.amount_due_cents - view.left_to_pay_cents
+    days = [
+        visit.paid_on(payment)
+        for payment in view.payments
+        if payment.state in {"posted", "accepted"} and visit.paid_on(payment) >= bill.issued_on
+    ]
+    steps = [
+        LineStep(
+            name=f"Billed {visit.month_day(bill.issued_on)}",
+            told=visit.money(bill.amount_due_cents),
+        )
+    ]
+    if paid > 0 and days:
+        steps.append(LineStep(name=f"Paid {visit.month_day(max(days))}", told=visit.money(-paid)))
+    else:
+        steps.append(LineStep(name="Paid since", told="Nothing yet"))
+    if view.left_to_pay_cents > 0:
+        left = (bill.due_date - visit.today).days
+        told = f"in {words.count_of(left, 'day')}" if left > 0 else "today" if left == 0 else ""
+        told = told or f"{words.count_of(-left, 'day')} ago"
+        steps.append(LineStep(name=f"Due {visit.month_day(bill.due_date)}", told=told, next=True))
+    else:
+        steps.append(LineStep(name="Left to pay", told="Nothing", next=True))
+    return steps
+
+
+def balances(visit: Visit) -> list[Balance]:
+    """Tell the three balances, with the arithmetic between them."""
+    view = visit.view
+    short = visit.band.as_of_label
+    bill = view.statements[0] if view.statements else None
+    billed = (
+        f"Your bill of {visit.month_day(bill.issued_on)}. Due {visit.day_name(bill.due_date)}."
+        if bill
+        else "You have no bill yet."
+    )
+    return [
+        Balance(name="Billed", sum=visit.money(view.billed_cents), told=billed),
+        Balance(
+            name=f"Balance as of {short}" if short else "Balance",
+            sum=visit.money(view.balance_cents),
+            told=_balance_told(visit),
+        ),
+        Balance(
+            name="Left to pay",
+            sum=visit.money(max(0, view.left_to_pay_cents)),
+            told=_left_told(visit),
+        ),
+    ]
+
+
+def _balance_told(visit: Visit) -> str:
+    view = visit.view
+    bill = view.statements[0] if view.statements else None
+    told = "The last balance our main system gave us."
+    counted = [
+        payment
+        for payment in view.payments
+        if payment.state == "posted" and bill and visit.paid_on(payment) >= bill.issued_on
+    ]
+    # The balance counts a posted payment only once its document is here; until then it is in the difference.
+    paid = view.billed_cents - view.balance_cents
+    if counted and sum(payment.amount_cents for payment in counted) == paid:
+        days = ", ".join(
+            dict.fromkeys(visit.month_day(visit.paid_on(payment)) for payment in reversed(counted))
+        )
+        told += f" It counts the {visit.money(paid)} you paid {days}."
+    return told
+
+
+def _left_told(visit: Visit) -> str:
+    view = visit.view
+    balance, pending = visit.money(view.balance_cents), visit.money(view.pending_cents)
+    if view.pending_cents > 0:
+        told = f"{balance} less the {pending} we accepted from you and have not posted yet."
+    else:
+        told = "The same as your balance: nothing is on its way."
+    if view.left_to_pay_cents < 0:
+        told += f" You have a credit of {visit.money(-view.left_to_pay_cents)}."
+    return told
+
+
+def use_summary(visit: Visit) -> UseSummary | None:
+    """Summarise the open period, or the last billed one while it has no readings."""
+    view = visit.view
+    totals = day_totals(view.usage)
+    known = periods(view.statements, totals)
+    if not known:
+        return None
+    use = period_use(known[0], known[1] if len(known) > 1 else None, totals)
+    difference = ""
+    if use.before_same_wh is not None:
+        difference = more_or_less(use.usage_wh, use.before_same_wh)
+    days = words.count_of(use.known_days, "day")
+    last = visit.month_day(use.last_known) if use.last_known else ""
+    whole = not use.period.open
+    return UseSummary(
+        open=use.period.open,
+        chart=day_chart(use.days, SMALL),
+        told=chart_told(visit, use),
+        sum=words.kwh(use.usage_wh),
+        days=f"in {days}, {visit.month_day(use.period.first)} to {last}.",
+        difference=difference,
+        than="than the period before" if whole else f"than the first {days} of your last period",
+        cost=_cost_so_far(visit, use),
+        last=last,
+    )
+
+
+def more_or_less(usage_wh: int, before_wh: int) -> str:
+    """Tell a difference in words: ``17 kWh more``."""
+    difference = usage_wh - before_wh
+    told = words.kwh(abs(difference))
+    if told == "0":
+        return "as much"
+    return f"{told} kWh {'more' if difference > 0 else 'less'}"
+
+
+def chart_told(visit: Visit, use: PeriodUse) -> str:
+    """State a chart's finding for those who do not see it."""
+    told = (
+        f"Electricity each day in kilowatt-hours, {visit.period(use.period.first, use.period.end)}. "
+        f"{words.count_of(use.known_days, 'day')} came to {words.kwh(use.usage_wh)}"
+    )
+    if use.before_same_wh is not None:
+        told += f", against {words.kwh(use.before_same_wh)} in the period before"
+    return f"{told}."
+
+
+def _cost_so_far(visit: Visit, use: PeriodUse) -> str:
+    """Estimate an open period's cost by the last bill's average price, in whole units of money."""
+    statements = visit.view.statements
+    if not use.period.open or not statements or statements[0].usage_wh <= 0:
+        return ""
+    bill = statements[0]
+    cents = use.usage_wh * bill.total_cents // bill.usage_wh
+    return visit.money(round(cents, -2)).removesuffix(".00")
+
+
+def events(visit: Visit) -> list[Event]:
+    """List payments and bills, newest first; what is not settled yet stands on top."""
+    found = []
+    for payment in visit.view.payments:
+        mark, told = SHORT[payment.state]
+        name, number = number_of(payment)
+        settled = payment.state not in {"accepted", "checking"}
+        when = (
+            visit.month_day(visit.paid_on(payment))
+            if settled
+            else visit.event_time(payment.accepted_at)
+        )
+        found.append(
+            Event(
+                day=visit.paid_on(payment) if settled else date.max - timedelta(1),
+                name=f"Payment of {visit.money(payment.amount_cents)} {told}",
+                when=when,
+                address=f"/payments/{payment.intent_id}",
+                link="See receipt" if name == "Receipt number" else "See payment",
+                css="wait then" if not settled else "stop then" if mark == "no" else "",
+                number=number,
+                number_name=name.partition(" ")[0],
+            )
+        )
+    found += [
+        Event(
+            day=bill.issued_on,
+            name=f"Bill of {visit.money(bill.amount_due_cents)} ready",
+            when=visit.month_day(bill.issued_on),
+            address=f"/bills/{bill.statement_id}",
+            link="See bill",
+        )
+        for bill in visit.view.statements[:LAST_EVENTS]
+    ]
+    return sorted(found, key=lambda event: event.day, reverse=True)

@@ -1,0 +1,318 @@
+"""
+Paying, in two steps: how much and with what, then a review whose button names the sum.
+
+The form's key is made when the first step is shown, travels in the review's address, and becomes the payment's
+idempotency key. So a double click, a reload and the back button all name the same payment, which is taken once.
+"""
+
+from typing import Final
+
+import msgspec
+from litestar import Response, get, post
+
+from cache_sync.documents import PaymentMethod
+from edge_portal import words
+from edge_portal.cookies import AnyRequest
+from edge_portal.csrf import form_is_ours
+from edge_portal.errors import InvalidPayment, KeyReused, NotTaken, OverLimit, PaymentUnknown
+from edge_portal.pages.failures import FORM_BYTES_MAX, read_form
+from edge_portal.pages.rendering import see_other
+from edge_portal.pages.visit import Visit, answer, open_visit
+from edge_portal.pages.works import room_cents
+from failover.intents import Receipt, intent_id
+
+TAKEN: Final = frozenset({"posted", "accepted", "checking", "dead_letter", "rejected", "cancelled"})
+# What the repeat of a form may still change: nothing was bound to its key.
+AMOUNT_MAX_CENTS: Final = 10**11
+TOO_OLD: Final = "This form was too old. We did not take any money. Please choose again."
+NOT_TAKEN: Final = "We could not take your payment just now. Nothing was paid. Press the button again: it will not pay twice."
+UNKNOWN: Final = (
+    "We could not confirm it yet. Press the button again to ask: it will not pay twice. "
+    "Please do not pay in another way until you know."
+)
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """An amount that can be chosen without typing."""
+
+    value: str
+    name: str
+    sum: str
+    told: str
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What a customer chose: the sum in minor units, the method and the form's key with the idempotency key in it."""
+
+    amount_cents: int
+    method: PaymentMethod
+    form_key: str
+    idempotency_key: str
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a form was not taken: ``field`` is the input's id to go to, empty when it is about none."""
+
+    field: str
+    told: str
+    link: str = ""
+    address: str = ""
+
+
+@get("/pay", sync_to_thread=False, include_in_schema=False)
+def pay(request: AnyRequest) -> Response[bytes]:
+    """Ask how much and with what; while nothing can be paid here, say so and how else."""
+    return pay_form(open_visit(request, "pay"))
+
+
+@get("/pay/review", sync_to_thread=False, include_in_schema=False)
+def review(request: AnyRequest) -> Response[bytes]:
+    """Show what will be paid before it is paid; a form that was already used leads to its receipt."""
+    visit = open_visit(request, "pay")
+    wanted = read_choice(visit, dict(request.query_params.items()))
+    if isinstance(wanted, Problem):
+        return pay_form(visit, wanted, status=422)
+    done = _paid_with(visit, wanted.idempotency_key)
+    if done is not None:
+        return see_other(f"/payments/{done.intent_id}")
+    return review_page(visit, wanted)
+
+
+@post("/pay", status_code=200, include_in_schema=False, request_max_body_size=FORM_BYTES_MAX)
+async def confirm(request: AnyRequest) -> Response[bytes]:
+    """Pay. Every way out names what is known: the receipt, or what to do now."""
+    visit = open_visit(request, "pay")
+    form = await read_form(request)
+    if not form_is_ours(request, visit.session, form.get("csrf", "")):
+        return pay_form(visit, Problem(field="", told=TOO_OLD), status=403)
+    wanted = read_choice(visit, form)
+    if isinstance(wanted, Problem):
+        return pay_form(visit, wanted, status=422)
+    return await _take(visit, wanted)
+
+
+async def _take(visit: Visit, wanted: Wanted) -> Response[bytes]:
+    account_id = visit.view.account.account_id
+    try:
+        receipt = await visit.portal.pay(
+            account_id,
+            idempotency_key=wanted.idempotency_key,
+            amount_cents=wanted.amount_cents,
+            method_id=wanted.method.method_id,
+        )
+    except InvalidPayment as error:
+        return pay_form(visit, _invalid(error), status=422)
+    except OverLimit:
+        return pay_form(visit, _over_limit(visit), status=422)
+    except KeyReused:
+        return pay_form(visit, _reused(visit, wanted), status=409)
+    except NotTaken:
+        return review_page(visit, wanted, Problem(field="", told=NOT_TAKEN), status=503)
+    except PaymentUnknown:
+        return review_page(visit, wanted, Problem(field="", told=UNKNOWN), status=504)
+    return see_other(f"/payments/{receipt.intent_id}")
+
+
+def pay_form(visit: Visit, problem: Problem | None = None, status: int = 200) -> Response[bytes]:
+    """Show the first step, with what was wrong the last time."""
+    limited = visit.view.mode.mode == "degraded"
+    methods = [m for m in visit.view.account.payment_methods if m.status == "verified"]
+    room = room_cents(visit) if limited else None
+    closed = not visit.can_pay or room == 0
+    choices = amount_choices(visit, room)
+    chosen = visit.request.query_params.get("amount", "")
+    return answer(
+        visit,
+        "pay.html",
+        title="Pay",
+        current="Pay",
+        status=status,
+        closed=closed,
+        over=visit.can_pay and room == 0,
+        methods=methods,
+        unusable=[m for m in visit.view.account.payment_methods if m.status != "verified"],
+        choices=choices,
+        chosen=chosen if chosen in {"left", "bill", "other"} else "",
+        typed=visit.request.query_params.get("other", "")[:20],
+        method=visit.request.query_params.get("method", ""),
+        form_key="" if closed else visit.portal.new_form_key(visit.view.account.account_id),
+        limits=limit_rows(visit) if limited else None,
+        room=visit.money(room) if room else "",
+        least=visit.money(1),
+        symbol=words.currency_symbol(visit.currency),
+        dollars=words.currency_name(visit.currency),
+        problem=problem,
+    )
+
+
+def amount_choices(visit: Visit, room: int | None) -> list[Choice]:
+    """Offer what is left to pay and the bill; not what is over the limit of now."""
+    view = visit.view
+    due = view.account.due_date
+    when = f"Due {visit.day_name(due)}." if due else ""
+    stale = visit.band.as_of_label
+    balance = visit.money(view.balance_cents)
+    if view.pending_cents > 0:
+        label = f" as of {stale}" if stale else ""
+        told = f"{balance}{label}, less the {visit.money(view.pending_cents)} we accepted."
+    else:
+        told = f"As of {stale}. {when}" if stale else when
+    name = "What is left to pay" if stale or view.pending_cents else "The amount due"
+    found = []
+    if view.left_to_pay_cents > 0:
+        sum_ = visit.money(view.left_to_pay_cents)
+        found.append(
+            ("left", view.left_to_pay_cents, Choice(value="left", name=name, sum=sum_, told=told))
+        )
+    if view.statements and view.billed_cents > 0 and view.billed_cents != view.left_to_pay_cents:
+        issued = visit.month_day(view.statements[0].issued_on)
+        bill = Choice(
+            value="bill",
+            name=f"Your bill of {issued}",
+            sum=visit.money(view.billed_cents),
+            told="The whole bill, whatever was paid since.",
+        )
+        found.append(("bill", view.billed_cents, bill))
+    return [choice for _, cents, choice in found if room is None or cents <= room]
+
+
+def limit_rows(visit: Visit) -> list[tuple[str, str]]:
+    """Tell the limits that hold while the core cannot be asked, as a sum."""
+    limits = visit.view.mode.limits
+    waiting = sum(
+        p.amount_cents for p in visit.view.payments if p.state in {"accepted", "checking"}
+    )
+    return [
+        ("Limit for one payment", visit.money(limits.per_payment_cents)),
+        (
+            "Limit for all payments until our main system is back",
+            visit.money(limits.per_account_day_cents),
+        ),
+        ("Accepted, not posted yet", visit.money(-waiting) if waiting else visit.money(0)),
+    ]
+
+
+def read_choice(visit: Visit, form: dict[str, str]) -> Wanted | Problem:
+    """Read the chosen amount, method and form key; a problem names the input that it is about."""
+    if not visit.can_pay:
+        return Problem(field="", told="You cannot pay online right now. We did not take any money.")
+    account = visit.view.account
+    form_key = form.get("key", "")
+    idempotency_key = visit.portal.check_form_key(account.account_id, form_key)
+    if idempotency_key is None:
+        return Problem(
+            field="",
+            told="This form was made for another account or is damaged. Please choose again.",
+        )
+    method = next((m for m in account.payment_methods if m.method_id == form.get("method")), None)
+    if method is None or method.status != "verified":
+        return Problem(field="method-1", told="Choose what to pay with.")
+    amount = _amount(visit, form)
+    if isinstance(amount, Problem):
+        return amount
+    return Wanted(
+        amount_cents=amount, method=method, form_key=form_key, idempotency_key=idempotency_key
+    )
+
+
+def _amount(visit: Visit, form: dict[str, str]) -> int | Problem:
+    choice = form.get("amount", "")
+    if choice == "other":
+        typed = words.parse_amount(form.get("other", ""), visit.currency)
+        if typed is None or typed <= 0 or typed > AMOUNT_MAX_CENTS:
+            example = words.plain_amount(5000, visit.currency)
+            return Problem(
+                field="other", told=f"Write the amount as a number, for example {example}."
+            )
+        return typed
+    if choice == "cents" and form.get("cents", "").isascii() and form.get("cents", "").isdigit():
+        # The review's own sum: what was shown is what is paid, even when the balance has changed meanwhile.
+        cents = int(form["cents"][:14])
+        return (
+            cents
+            if 0 < cents <= AMOUNT_MAX_CENTS
+            else Problem(field="", told="Choose how much to pay.")
+        )
+    fixed = {"left": visit.view.left_to_pay_cents, "bill": visit.view.billed_cents}.get(choice, 0)
+    if fixed <= 0:
+        return Problem(field="amount-1", told="Choose how much to pay.")
+    return fixed
+
+
+def review_page(
+    visit: Visit, wanted: Wanted, problem: Problem | None = None, status: int = 200
+) -> Response[bytes]:
+    """Show the second step. Its form carries the sum that it shows."""
+    view, amount = visit.view, wanted.amount_cents
+    after = view.left_to_pay_cents - amount
+    parts = [visit.money(view.balance_cents)]
+    if visit.band.as_of_label:
+        parts[0] += f" as of {visit.band.as_of_label}"
+    if view.pending_cents > 0:
+        parts.append(f"less {visit.money(view.pending_cents)} accepted earlier")
+    parts.append("less this payment")
+    twin = _twin(visit, wanted)
+    return answer(
+        visit,
+        "review.html",
+        title="Check your payment",
+        current="Pay",
+        status=status,
+        wanted=wanted,
+        amount=visit.money(amount),
+        after=visit.money(max(0, after)),
+        credit=visit.money(-after) if after < 0 else "",
+        arithmetic=f"{', '.join(parts)}.",
+        counts=words.day_name(visit.today, visit.today) + f", {visit.today.year}",
+        down=view.mode.mode == "degraded",
+        address=view.account.service_points[0].address if view.account.service_points else "",
+        problem=problem,
+        twin=twin,
+        twin_when=visit.event_time(twin.accepted_at) if twin else "",
+    )
+
+
+def _paid_with(visit: Visit, idempotency_key: str) -> Receipt | None:
+    id_ = intent_id(visit.view.account.account_id, idempotency_key)
+    return next((p for p in visit.view.payments if p.intent_id == id_ and p.state in TAKEN), None)
+
+
+def _twin(visit: Visit, wanted: Wanted) -> Receipt | None:
+    """Find a payment of the same sum made today with another form: perhaps this one is a mistake."""
+    return next(
+        (
+            payment
+            for payment in visit.view.payments
+            if payment.amount_cents == wanted.amount_cents
+            and payment.state in {"posted", "accepted", "checking"}
+            and visit.day_of(payment.accepted_at) == visit.today
+        ),
+        None,
+    )
+
+
+def _invalid(error: InvalidPayment) -> Problem:
+    if error.field == "method_id":
+        return Problem(field="method-1", told="We cannot use this payment method. Choose another.")
+    return Problem(
+        field="other",
+        told="We cannot take this amount. We did not take any money. Choose another amount.",
+    )
+
+
+def _over_limit(visit: Visit) -> Problem:
+    room = room_cents(visit)
+    told = "We did not take your payment: it is over the limit that holds while our main system is down."
+    if room:
+        told += f" You can pay up to {visit.money(room)} now."
+    return Problem(field="other", told=f"{told} To pay more, call {visit.site.utility_phone}.")
+
+
+def _reused(visit: Visit, wanted: Wanted) -> Problem:
+    id_ = intent_id(visit.view.account.account_id, wanted.idempotency_key)
+    return Problem(
+        field="",
+        told="You already paid with this form, and a form pays once. We did not take any more money.",
+        link="See that payment",
+        address=f"/payments/{id_}",
+    )

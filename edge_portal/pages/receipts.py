@@ -1,0 +1,96 @@
+"""Receipts: one payment in its state, settling by itself; and the list of all payments."""
+
+from typing import Any
+
+import msgspec
+from litestar import Response, get
+from litestar.params import FromPath
+
+from edge_portal.cookies import AnyRequest
+from edge_portal.errors import NotFound
+from edge_portal.pages.overview import events
+from edge_portal.pages.payment_words import payment_words
+from edge_portal.pages.rendering import PERSONAL, SECURITY_HEADERS
+from edge_portal.pages.visit import Visit, answer, carry, open_visit
+from failover.intents import Receipt
+
+
+class PaymentState(msgspec.Struct, frozen=True, kw_only=True):
+    """What a waiting receipt asks for again and again."""
+
+    state: str
+    settled: bool
+
+
+@get("/payments", sync_to_thread=False, include_in_schema=False)
+def payments(request: AnyRequest) -> Response[bytes]:
+    """List all payments of the account."""
+    visit = open_visit(request)
+    made = [event for event in events(visit) if event.address.startswith("/payments/")]
+    title = f"Your payments{visit.band.in_title}"
+    return answer(visit, "payments.html", title=title, current="Pay", events=made)
+
+
+@get("/payments/{payment_id:str}", include_in_schema=False)
+async def receipt(request: AnyRequest, payment_id: FromPath[str]) -> Response[bytes]:
+    """Show a payment in its state."""
+    visit = open_visit(request, "pay")
+    payment = await find_payment(visit, payment_id)
+    told = payment_words(visit, payment)
+    return answer(
+        visit,
+        "receipt.html",
+        title=told.heading,
+        current="Pay",
+        payment=payment,
+        told=told,
+        facts=_facts(visit, payment),
+        method=visit.method_label(payment.method_id),
+    )
+
+
+@get("/payments/{payment_id:str}/state", include_in_schema=False)
+async def receipt_state(request: AnyRequest, payment_id: FromPath[str]) -> Response[Any]:
+    """Tell only a payment's state, for the script of a waiting receipt."""
+    visit = open_visit(request, "pay")
+    payment = await find_payment(visit, payment_id)
+    told = PaymentState(state=payment.state, settled=payment_words(visit, payment).settled)
+    headers = {**SECURITY_HEADERS, "Cache-Control": PERSONAL}
+    content = msgspec.json.encode(told)
+    return carry(visit, Response(content, media_type="application/json", headers=headers))
+
+
+async def find_payment(visit: Visit, payment_id: str) -> Receipt:
+    """
+    Return a payment of this account, from here or from a sibling that took it.
+
+    Raises:
+        NotFound: Nobody asked knows it.
+    """
+    for payment in visit.view.payments:
+        if payment.intent_id == payment_id:
+            return payment
+    found = await visit.portal.payment(visit.view.account.account_id, payment_id)
+    if found.account_id != visit.view.account.account_id:
+        raise NotFound(payment_id)
+    return found
+
+
+def _facts(visit: Visit, payment: Receipt) -> list[tuple[str, str, bool]]:
+    """Tell the balances beside a payment: name, value, and whether it is the one that matters."""
+    view = visit.view
+    label = visit.band.as_of_label
+    left = visit.money(max(0, view.left_to_pay_cents))
+    facts = []
+    if payment.state in {"accepted", "posted"}:
+        if label or view.pending_cents:
+            name = f"Balance as of {label}" if label else "Balance"
+            facts.append((name, visit.money(view.balance_cents), False))
+    elif payment.state == "checking":
+        facts.append(("Counted in left to pay", "Not until we know", False))
+    elif payment.state in {"rejected", "void", "declined_limit", "cancelled"}:
+        facts.append(("Taken from you", visit.money(0), False))
+    facts.append(("Left to pay", left, True))
+    if view.left_to_pay_cents < 0:
+        facts.append(("Credit on your account", visit.money(-view.left_to_pay_cents), False))
+    return facts

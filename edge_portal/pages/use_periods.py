@@ -1,0 +1,151 @@
+"""Usage by bill period: which days belong to it, and the same days of the period before. Pure."""
+
+from collections import defaultdict
+from datetime import date, timedelta
+
+import msgspec
+
+from cache_sync.documents import StatementBody, UsageBody, UsageDay
+from edge_portal.charts import HOURS_A_DAY, DayUse
+
+
+class DayTotal(msgspec.Struct, frozen=True):
+    """A day's use over all meters of the account, in Wh."""
+
+    usage_wh: int
+    estimated_wh: int
+
+
+class UsePeriod(msgspec.Struct, frozen=True, kw_only=True):
+    """A bill period ``[first, end)``; while it is ``open``, not billed yet, ``end`` is where it would usually end."""
+
+    first: date
+    end: date
+    open: bool = False
+
+
+class PeriodUse(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A period's days beside the period before.
+
+    ``days`` has one entry for each day of the period; days after the last reading have no usage. ``known_days``
+    counts the days with readings; ``before_same_wh`` is what as many first days of the period before came to, None
+    without a full set of them.
+    """
+
+    period: UsePeriod
+    days: list[DayUse]
+    known_days: int
+    last_known: date | None
+    usage_wh: int
+    estimated_wh: int
+    before: UsePeriod | None
+    before_same_wh: int | None
+
+
+def day_totals(usage: list[UsageBody]) -> dict[date, DayTotal]:
+    """Add up the meters of an account, day by day."""
+    sums: dict[date, list[int]] = defaultdict(lambda: [0, 0])
+    for month in usage:
+        for day in month.days:
+            total = sums[day.day]
+            total[0] += day.usage_wh
+            total[1] += day.estimated_wh
+    return {day: DayTotal(*total) for day, total in sums.items()}
+
+
+def periods(statements: list[StatementBody], totals: dict[date, DayTotal]) -> list[UsePeriod]:
+    """
+    List the periods that usage can be shown for, newest first.
+
+    Bill periods with readings, and the open one since the newest bill when readings have come in since. Without any
+    bill, the calendar months of the readings.
+    """
+    if not totals:
+        return []
+    billed = [UsePeriod(first=s.period_from, end=s.period_to) for s in statements]
+    if not billed:
+        return _calendar_months(totals)
+    newest = billed[0]
+    found = []
+    if any(day >= newest.end for day in totals):
+        usual = newest.end - newest.first
+        last = max(totals)
+        found.append(
+            UsePeriod(first=newest.end, end=max(newest.end + usual, last + timedelta(1)), open=True)
+        )
+    days = sorted(totals)
+    found += [period for period in billed if any(period.first <= day < period.end for day in days)]
+    return found
+
+
+def _calendar_months(totals: dict[date, DayTotal]) -> list[UsePeriod]:
+    firsts = sorted({day.replace(day=1) for day in totals}, reverse=True)
+    return [UsePeriod(first=first, end=(first + timedelta(32)).replace(day=1)) for first in firsts]
+
+
+def period_use(
+    period: UsePeriod, before: UsePeriod | None, totals: dict[date, DayTotal]
+) -> PeriodUse:
+    """Put a period's days beside the same days of the period before, counted from its start."""
+    length = (period.end - period.first).days
+    days = []
+    for offset in range(length):
+        day = period.first + timedelta(offset)
+        that = None
+        if before is not None and before.first + timedelta(offset) < before.end:
+            that = totals.get(before.first + timedelta(offset))
+        total = totals.get(day)
+        days.append(
+            DayUse(
+                day=day,
+                usage_wh=total.usage_wh if total else None,
+                before_wh=that.usage_wh if that else None,
+                estimated=bool(total and total.estimated_wh),
+            )
+        )
+    known = [day for day in days if day.usage_wh is not None]
+    same = [day.before_wh for day in days[: len(known)] if day.before_wh is not None]
+    if before is not None and not period.open:
+        # Two whole periods are compared as they are, whatever their lengths.
+        whole = [
+            total.usage_wh for day, total in totals.items() if before.first <= day < before.end
+        ]
+        complete = len(whole) == (before.end - before.first).days
+        compared = sum(whole) if complete else None
+    else:
+        compared = sum(same) if known and len(same) == len(known) else None
+    return PeriodUse(
+        period=period,
+        days=days,
+        known_days=len(known),
+        last_known=known[-1].day if known else None,
+        usage_wh=sum(day.usage_wh or 0 for day in known),
+        estimated_wh=sum(totals[day.day].estimated_wh for day in known),
+        before=before,
+        before_same_wh=compared,
+    )
+
+
+def hourly_average(usage: list[UsageBody], period: UsePeriod) -> list[float] | None:
+    """
+    Return the average Wh of each hour of the day within a period; None without hourly readings.
+
+    Days that the clock change made shorter or longer are left out: their hours have no counterpart on other days.
+    """
+    days: dict[date, list[UsageDay]] = defaultdict(list)
+    for month in usage:
+        for day in month.days:
+            if period.first <= day.day < period.end:
+                days[day.day].append(day)
+    sums = [0.0] * HOURS_A_DAY
+    counted = 0
+    for meters in days.values():
+        if all(len(day.hours) == HOURS_A_DAY and None not in day.hours for day in meters):
+            counted += 1
+            for day in meters:
+                for hour, value in enumerate(day.hours):
+                    sums[hour] += value or 0
+    if not counted or not any(sums):
+        return None
+    return [value / counted for value in sums]

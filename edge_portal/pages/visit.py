@@ -1,0 +1,153 @@
+"""One request of a signed-in customer: who, which account, as of when; and the words that all its pages share."""
+
+from datetime import date, datetime
+from typing import Any
+
+import msgspec
+from litestar import Response
+
+from edge_portal import words
+from edge_portal.cookies import (
+    AnyRequest,
+    keep_position,
+    keep_session,
+    label,
+    portal_of,
+    position_of,
+    session_of,
+)
+from edge_portal.pages.band import Band, PageKind, band_of
+from edge_portal.pages.rendering import page, render
+from edge_portal.pages.site import Site, site_of
+from edge_portal.portal import Portal
+from edge_portal.session import Session
+from edge_portal.views import AccountView
+from failover.intents import Receipt
+
+
+class Visit(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What a page needs to know before it says anything.
+
+    ``now`` is the core's estimated time and ``today`` its day in the account's zone.
+    """
+
+    request: AnyRequest
+    portal: Portal
+    site: Site
+    session: Session
+    view: AccountView
+    now: datetime
+    today: date
+    band: Band
+
+    @property
+    def timezone(self) -> str:
+        """The account's zone."""
+        return self.view.account.timezone
+
+    @property
+    def currency(self) -> str:
+        """The account's currency."""
+        return self.view.account.currency
+
+    @property
+    def can_pay(self) -> bool:
+        """Whether a payment can be recorded here now: otherwise pages have a sentence, not a button."""
+        return self.view.mode.payments_open
+
+    def money(self, cents: int) -> str:
+        """Write an amount in the account's currency."""
+        return words.money(cents, self.currency)
+
+    def signed_money(self, cents: int) -> str:
+        """Write a change of money."""
+        return words.signed_money(cents, self.currency)
+
+    def month_day(self, day: date) -> str:
+        """Write a day as this customer reads it today."""
+        return words.month_day(day, self.today)
+
+    def day_name(self, day: date) -> str:
+        """Write a day with its weekday."""
+        return words.day_name(day, self.today)
+
+    def period(self, first: date, end: date) -> str:
+        """Write the days of ``[first, end)``."""
+        return words.period(first, end, self.today)
+
+    def event_time(self, moment: datetime) -> str:
+        """Write when something happened."""
+        return words.event_time(moment, self.timezone, self.today)
+
+    def day_of(self, moment: datetime) -> date:
+        """Tell which day an instant falls on for this customer."""
+        return words.local_date(moment, self.timezone)
+
+    def paid_on(self, payment: Receipt) -> date:
+        """Tell which day a payment counts as paid."""
+        return payment.value_date or self.day_of(payment.accepted_at)
+
+    def method_label(self, method_id: str) -> str:
+        """Name a saved way to pay; one that was removed since is only a saved one."""
+        methods = self.view.account.payment_methods
+        return next(
+            (m.label for m in methods if m.method_id == method_id), "A saved payment method"
+        )
+
+
+def open_visit(request: AnyRequest, kind: PageKind = "account") -> Visit:
+    """
+    Authenticate a page request and read its account.
+
+    Raises:
+        NotSignedIn: To be answered with the sign-in page.
+        NoSnapshot: Nothing can be shown at all.
+        NotFound: The account is not in this snapshot.
+    """
+    session = session_of(request)
+    portal = portal_of(request)
+    view = portal.view(session.account_id, position_of(request))
+    now = words.core_now(view.freshness)
+    return Visit(
+        request=request,
+        portal=portal,
+        site=site_of(request),
+        session=session,
+        view=view,
+        now=now,
+        today=words.local_date(now, view.account.timezone),
+        band=band_of(view, kind),
+    )
+
+
+def answer(
+    visit: Visit, template: str, *, title: str, current: str, status: int = 200, **context: Any
+) -> Response[bytes]:
+    """
+    Render a page of a visit with its labels and cookies.
+
+    ``current`` names the entry of the navigation that the page belongs to.
+    """
+    content = render(
+        template,
+        {
+            **context,
+            "visit": visit,
+            "site": visit.site,
+            "band": visit.band,
+            "session": visit.session,
+            "title": title,
+            "current": current,
+        },
+    )
+    return carry(visit, page(content, status))
+
+
+def carry(visit: Visit, response: Response[Any]) -> Response[Any]:
+    """Put a visit's labels and cookies on its response."""
+    label(response, visit.view.freshness, visit.view.mode.mode)
+    keep_position(visit.request, response, visit.view.freshness.position)
+    if visit.session.renew:
+        keep_session(visit.request, response, visit.portal.renew(visit.session))
+    return response

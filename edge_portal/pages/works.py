@@ -1,0 +1,56 @@
+"""What works now and what waits for the core, in words for customers."""
+
+import msgspec
+
+from edge_portal import words
+from edge_portal.pages.band import unsettled
+from edge_portal.pages.visit import Visit
+
+
+class Works(msgspec.Struct, frozen=True, kw_only=True):
+    """What a customer can do now, and what only when the main system is back."""
+
+    can: list[str]
+    later: list[str]
+
+
+def room_cents(visit: Visit) -> int:
+    """
+    Tell how much can still be paid while the core cannot be asked.
+
+    What is accepted and not posted yet counts against the sum; the edge has the last word when it is paid.
+    """
+    limits = visit.view.mode.limits
+    waiting = unsettled(visit.view.payments)
+    room = limits.per_account_day_cents - sum(payment.amount_cents for payment in waiting)
+    full = len(waiting) >= limits.per_account_day_count
+    return 0 if full else max(0, min(room, limits.per_payment_cents))
+
+
+def works_now(visit: Visit, last_day: str | None) -> Works:
+    """Tell what works while the core is away; ``last_day`` is the last day with usage."""
+    can = []
+    if visit.can_pay:
+        room = room_cents(visit)
+        can.append(
+            f"Pay up to {visit.money(room)} now"
+            if room
+            else "Pay by phone: you have reached the limit for paying online while our main system is down"
+        )
+    can.append("Read and download your bills")
+    if last_day:
+        can.append(f"See your usage up to {last_day}")
+    can.append("Report lights out or a wire down by phone")
+    later = []
+    waiting = unsettled(visit.view.payments)
+    if waiting:
+        total = visit.money(sum(payment.amount_cents for payment in waiting))
+        what = "payment posts" if len(waiting) == 1 else f"{len(waiting)} payments post"
+        later.append(f"Your {what} to your account ({total})")
+    if not visit.can_pay:
+        later.append("Pay online")
+    if visit.view.archived:
+        months = words.count_of(visit.site.retention_months, "month")
+        later.append(f"Open bills older than {months}")
+    later.append("New bills and new usage appear")
+    return Works(can=can, later=later)
