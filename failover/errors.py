@@ -67,7 +67,17 @@ class JournalError(FailoverError):
 
 
 class JournalFenced(JournalError):
-    """A commit failed or its effect is unknown; until the journal was reopened nothing is acknowledged."""
+    """
+    A commit failed; until the journal was reopened and verified nothing is acknowledged.
+
+    ``uncertain`` says that the very change may have been committed; otherwise it certainly was not.
+    """
+
+    def __init__(self, *, uncertain: bool) -> None:
+        super().__init__(
+            "the journal is fenced" + (" and this change may be in it" if uncertain else "")
+        )
+        self.uncertain = uncertain
 
 
 class JournalFull(JournalError):

@@ -86,10 +86,14 @@ class OutcomeBatch(msgspec.Struct, frozen=True):
     """
     Answer of ``POST /intents``: one outcome for each intent that the core finished, in no order.
 
-    An intent without an outcome here was not decided and must be offered again.
+    An intent without an outcome here was not decided and must be offered again. ``credits`` is how many more queued
+    intents the core takes from this node within the next second (None: it does not say), ``retry_after_seconds`` how
+    long a drain should pause first.
     """
 
     outcomes: list[Outcome]
+    credits: int | None = None
+    retry_after_seconds: float | None = None
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,340 @@
+"""
+Delivering what waits: this node's undecided intents, and its siblings' copies that it takes over.
+
+Oldest first, in batches, only while the breaker lets ordinary calls out, at a pace that the core grants and failures
+cut down. An intent on which the core fails again and again is set aside alone. Everything may be delivered twice: the
+core takes an id once and repeats its first outcome.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import structlog
+
+from cache_sync.clock import Clock
+from failover.breaker import AsyncBreaker
+from failover.errors import BreakerOpen, JournalError, NodeError, NodeRefused, NotSent, Overloaded
+from failover.intents import IntentBatch, Outcome
+from failover.journal import Journal
+from failover.journal_schema import JournalEntry
+from failover.peer_messages import OutcomeNotice
+from failover.probe import CoreProbe
+from failover.submission import CoreIntake
+from failover.witness import PeerWatch, Sibling
+
+_END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
+_log = structlog.get_logger(__name__)
+
+Pair = tuple[str, str]
+
+
+class DrainSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    The drain's pace and patience, in seconds and intents.
+
+    The ``window`` of intents offered in one step grows by ``window_step`` with every step that went well and halves
+    with every failure. A copy is taken over when its writer was silent for ``takeover``, came back as another
+    incarnation, or has not got rid of it for ``patience`` although it is there. An intent that failed alone
+    ``failures_max`` times while the core answered others is parked, for ``park`` doubled each time up to ``park_max``.
+    """
+
+    interval: float = 0.5
+    busy_interval: float = 0.02
+    deadline: float = 2.0
+    peer_deadline: float = 1.0
+    batch_max: int = 100
+    batches_in_flight: int = 2
+    window_min: int = 1
+    window_start: int = 20
+    window_step: int = 50
+    window_max: int = 500
+    takeover: float = 5.0
+    patience: float = 30.0
+    failures_max: int = 3
+    park: float = 5.0
+    park_max: float = 300.0
+    release_max: int = 500
+
+
+class _Trouble(msgspec.Struct):
+    """What is remembered of an intent that the core failed on."""
+
+    first_at: float
+    failures: int = 0
+    parked_until: float = 0.0
+    parked_times: int = 0
+
+
+class Drain:
+    """
+    Delivers for one node; one instance in its agent.
+
+    ``in_flight`` tells whether an intent is being submitted just now; ``core_now`` estimates core time (None while
+    nothing is known of it).
+    """
+
+    def __init__(  # noqa: PLR0913 — everything it touches is a parameter
+        self,
+        *,
+        journal: Journal,
+        core: CoreIntake,
+        breaker: AsyncBreaker,
+        probe: CoreProbe,
+        siblings: Mapping[str, Sibling],
+        peers: PeerWatch,
+        in_flight: Callable[[str], bool],
+        core_now: Callable[[], datetime | None],
+        clock: Clock,
+        rng: random.Random,
+        settings: DrainSettings | None = None,
+    ) -> None:
+        self._journal = journal
+        self._core = core
+        self._breaker = breaker
+        self._probe = probe
+        self._siblings = siblings
+        self._peers = peers
+        self._in_flight = in_flight
+        self._core_now = core_now
+        self._clock = clock
+        self._rng = rng
+        self._settings = settings or DrainSettings()
+        self._window = self._settings.window_start
+        self._credits: int | None = None
+        self._pause_until = 0.0
+        self._trouble: dict[Pair, _Trouble] = {}
+        self._oldest: datetime | None = None
+
+    @property
+    def parked(self) -> int:
+        """Count the intents that are set aside."""
+        now = self._clock.boot_seconds()
+        return sum(trouble.parked_until > now for trouble in self._trouble.values())
+
+    def oldest_unparked_seconds(self) -> float | None:
+        """Tell how long the oldest intent waits that is not set aside; None when none waits."""
+        core_now = self._core_now()
+        if self._oldest is None or core_now is None:
+            return None
+        return max(0.0, (core_now - self._oldest).total_seconds())
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Deliver until ``stop`` is set."""
+        while not stop.is_set():
+            delivered = 0
+            try:
+                delivered = await self.step()
+            except JournalError as error:
+                _log.warning("the drain has to wait for the journal", why=str(error))
+            interval = self._settings.busy_interval if delivered else self._settings.interval
+            await self._clock.sleep(interval * self._rng.uniform(0.8, 1.2))
+
+    async def step(self) -> int:
+        """
+        Offer what is due once, and tell holders of copies what was decided.
+
+        Returns:
+            How many intents the core decided.
+        """
+        due = self._due()
+        delivered = 0
+        allowance = self._allowance()
+        if due and allowance and self._breaker.admits():
+            delivered = await self._deliver(due[:allowance])
+        await asyncio.gather(*(self._release(peer) for peer in self._siblings))
+        return delivered
+
+    # -- what is due ---------------------------------------------------------------------------------------------------
+
+    def _due(self) -> list[JournalEntry]:
+        """List what should be offered now: those that never failed first, then oldest first; each pair once."""
+        limit = self._settings.window_max + len(self._trouble)
+        entries = self._journal.reader.undecided(limit=limit)
+        entries += self._taken_over(limit)
+        now = self._clock.boot_seconds()
+        known = {pair(entry) for entry in entries}
+        self._trouble = {of: trouble for of, trouble in self._trouble.items() if of in known}
+        waiting = {
+            pair(entry): entry
+            for entry in entries
+            if not self._in_flight(entry.intent.intent_id) and not self._is_parked(entry, now)
+        }
+        self._oldest = min((entry.intent.accepted_at for entry in waiting.values()), default=None)
+
+        def turn(entry: JournalEntry) -> tuple[int, datetime]:
+            trouble = self._trouble.get(pair(entry))
+            return trouble.failures if trouble else 0, entry.intent.accepted_at
+
+        return sorted(waiting.values(), key=turn)
+
+    def _taken_over(self, limit: int) -> list[JournalEntry]:
+        """List siblings' copies that this node should deliver by now."""
+        found: list[JournalEntry] = []
+        core_now = self._core_now()
+        for writer, incarnation, _, _ in self._journal.reader.holdings():
+            silent = self._peers.silence_seconds(writer) >= self._settings.takeover
+            known = self._peers.incarnation(writer)
+            if silent or known not in (None, incarnation):
+                until = _END_OF_TIME
+            elif core_now is not None:
+                # The writer is there but did not get it delivered: perhaps it alone is cut off from the core.
+                until = core_now - timedelta(seconds=self._settings.patience)
+            else:
+                continue
+            found += self._journal.reader.held(writer, incarnation, until=until, limit=limit)
+        return found
+
+    def _is_parked(self, entry: JournalEntry, now: float) -> bool:
+        trouble = self._trouble.get(pair(entry))
+        return trouble is not None and trouble.parked_until > now
+
+    def _allowance(self) -> int:
+        if self._clock.boot_seconds() < self._pause_until:
+            return 0
+        credit, self._credits = self._credits, None
+        return self._window if credit is None else min(self._window, credit)
+
+    # -- to the core ---------------------------------------------------------------------------------------------------
+
+    async def _deliver(self, entries: Sequence[JournalEntry]) -> int:
+        size = self._settings.batch_max
+        batches = [entries[start : start + size] for start in range(0, len(entries), size)]
+        gate = asyncio.Semaphore(self._settings.batches_in_flight)
+
+        async def send(batch: Sequence[JournalEntry]) -> int:
+            async with gate:
+                return await self._offer(batch)
+
+        return sum(await asyncio.gather(*(send(batch) for batch in batches)))
+
+    async def _offer(self, batch: Sequence[JournalEntry]) -> int:
+        """Offer a batch; where the core refuses it as a whole, find the one that spoils it by halves."""
+        try:
+            outcomes = await self._post(batch)
+        except (BreakerOpen, NotSent):
+            self._slow_down()
+            return 0
+        except Overloaded as error:
+            self._slow_down()
+            self._pause(error.retry_after or self._settings.interval)
+            return 0
+        except NodeRefused:
+            if len(batch) > 1:
+                middle = len(batch) // 2
+                return await self._offer(batch[:middle]) + await self._offer(batch[middle:])
+            self._failed(batch, core_is_there=True)
+            return 0
+        except NodeError:
+            self._slow_down()
+            self._failed(batch, core_is_there=False)
+            return 0
+        return await self._decided(batch, outcomes)
+
+    async def _post(self, batch: Sequence[JournalEntry]) -> list[Outcome]:
+        for entry in batch:
+            if entry.source == "own" and not entry.offered_core:
+                await self._journal.offer(entry.position, core=True)
+        deadline = self._settings.deadline
+        intents = IntentBatch([entry.intent for entry in batch])
+        async with self._breaker.calling(deadline_seconds=deadline):
+            answer = await self._core.post(intents, deadline_seconds=deadline, drain=True)
+        self._probe.answered()
+        self._credits = answer.credits
+        if answer.retry_after_seconds:
+            self._pause(answer.retry_after_seconds)
+        return answer.outcomes
+
+    async def _decided(self, batch: Sequence[JournalEntry], outcomes: Iterable[Outcome]) -> int:
+        offered = {pair(entry): entry for entry in batch}
+        decided = {
+            (outcome.intent_id, outcome.fingerprint): outcome
+            for outcome in outcomes
+            if (outcome.intent_id, outcome.fingerprint) in offered
+        }
+        if decided:
+            await self._journal.settle(decided.values())
+        for known in decided:
+            self._trouble.pop(known, None)
+        left_over = [entry for known, entry in offered.items() if known not in decided]
+        self._failed(left_over, core_is_there=True)
+        if not left_over:
+            self._window = min(self._settings.window_max, self._window + self._settings.window_step)
+        copies = [offered[known] for known in decided if offered[known].source == "copies"]
+        await self._tell_writers(copies, decided)
+        return len(decided)
+
+    def _slow_down(self) -> None:
+        self._window = max(self._settings.window_min, self._window // 2)
+
+    def _pause(self, seconds: float) -> None:
+        # Jitter upwards only: the core asked for this long at least.
+        pause = seconds * self._rng.uniform(1.0, 1.3)
+        self._pause_until = max(self._pause_until, self._clock.boot_seconds() + pause)
+
+    def _failed(self, batch: Sequence[JournalEntry], *, core_is_there: bool) -> None:
+        """
+        Remember a failure of each; one that fails again and again while the core answers others is set aside.
+
+        Without ``core_is_there`` only an intent offered alone can be to blame, and only if the core has answered
+        something else since it first failed.
+        """
+        now = self._clock.boot_seconds()
+        silence = self._probe.silence_seconds()
+        alone = len(batch) == 1
+        for entry in batch:
+            trouble = self._trouble.setdefault(pair(entry), _Trouble(first_at=now))
+            trouble.failures += 1
+            answered_since = silence is not None and now - silence > trouble.first_at
+            to_blame = core_is_there or (alone and answered_since)
+            if to_blame and trouble.failures >= self._settings.failures_max:
+                self._park(trouble, now)
+
+    def _park(self, trouble: _Trouble, now: float) -> None:
+        seconds = min(self._settings.park_max, self._settings.park * 2.0**trouble.parked_times)
+        trouble.parked_until = now + seconds * self._rng.uniform(0.8, 1.2)
+        trouble.parked_times = min(trouble.parked_times + 1, 32)
+        _log.error("an intent is set aside: the core keeps failing on it", times=trouble.failures)
+
+    # -- to siblings ---------------------------------------------------------------------------------------------------
+
+    async def _release(self, peer: str) -> None:
+        """Tell a holder of copies what was decided; until it answered, it is told again."""
+        if not self._peers.live(peer):
+            return
+        owed = self._journal.reader.releases(peer, limit=self._settings.release_max)
+        if owed and await self._tell(peer, [release.outcome for release in owed]):
+            await self._journal.released([release.ordinal for release in owed], peer)
+
+    async def _tell_writers(
+        self, copies: Iterable[JournalEntry], decided: Mapping[Pair, Outcome]
+    ) -> None:
+        """Tell writers that are there what was decided of the copies that were taken over from them."""
+        by_writer: dict[str, list[Outcome]] = {}
+        for entry in copies:
+            by_writer.setdefault(entry.intent.edge_id, []).append(decided[pair(entry)])
+        await asyncio.gather(
+            *(
+                self._tell(writer, outcomes)
+                for writer, outcomes in by_writer.items()
+                if self._peers.live(writer)
+            )
+        )
+
+    async def _tell(self, peer: str, outcomes: list[Outcome]) -> bool:
+        deadline = self._settings.peer_deadline
+        try:
+            async with asyncio.timeout(deadline):
+                await self._siblings[peer].outcomes(
+                    OutcomeNotice(outcomes), deadline_seconds=deadline
+                )
+        except (NodeError, TimeoutError):
+            return False
+        return True
+
+
+def pair(entry: JournalEntry) -> Pair:
+    """Return what an intent is asked, answered and overlaid by: its id and fingerprint."""
+    return entry.intent.intent_id, entry.intent.fingerprint

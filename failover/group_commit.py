@@ -1,0 +1,201 @@
+"""
+Group commit: many changes, one transaction, one wait for the disk.
+
+One thread owns the write connection. It takes whatever has gathered while the disk was busy, without lingering for
+more, and answers all of it after one durable commit.
+"""
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from cache_sync.sqlite import Connection, Error, IntegrityError
+from failover.errors import JournalFenced
+
+GROUP_MAX = 256
+
+T = TypeVar("T")
+Change = Callable[[Connection], T]
+_Outcome = tuple[object, BaseException | None]
+
+
+class Committer(Protocol):
+    """Runs changes durably, one after another; changes of different callers may share a transaction."""
+
+    @property
+    def fenced(self) -> bool:
+        """Tell whether a commit failed, so that nothing is taken any more."""
+        ...
+
+    async def run(self, change: Change[T]) -> T:
+        """
+        Run a change and return its result once it is durable; what it raises undoes it alone.
+
+        Raises:
+            JournalFenced: It was not committed, or that is unknown.
+        """
+        ...
+
+    def close(self) -> None:
+        """Finish what was taken, then close the connection; blocks."""
+        ...
+
+
+def commit_group(connection: Connection, changes: Sequence[Change[Any]]) -> list[_Outcome]:
+    """
+    Run changes in one transaction; a change that raises is undone alone.
+
+    Returns:
+        For each change its result or what it raised.
+
+    Raises:
+        JournalFenced: The transaction failed as a whole; says whether it may have been committed all the same.
+    """
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        outcomes = [_run_one(connection, change) for change in changes]
+    except Error as error:
+        _roll_back(connection)
+        raise JournalFenced(uncertain=False) from error
+    try:
+        connection.execute("COMMIT")
+    except Error as error:
+        # The frames may be on the disk, complete, although the call failed.
+        _roll_back(connection)
+        raise JournalFenced(uncertain=True) from error
+    return outcomes
+
+
+def _run_one(connection: Connection, change: Change[Any]) -> _Outcome:
+    connection.execute("SAVEPOINT change")
+    try:
+        result = change(connection)
+    except Error as error:
+        if not isinstance(error, IntegrityError):
+            raise
+        connection.execute("ROLLBACK TO change")
+        return None, error
+    except Exception as error:  # noqa: BLE001 — belongs to the caller of this change, not to its neighbours
+        connection.execute("ROLLBACK TO change")
+        return None, error
+    finally:
+        with contextlib.suppress(Error):
+            connection.execute("RELEASE change")
+    return result, None
+
+
+def _roll_back(connection: Connection) -> None:
+    with contextlib.suppress(Error):
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+class InlineCommitter:
+    """Commits in the caller's own step, one change a transaction: for simulations, where a thread has no place."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._fenced = False
+
+    @property
+    def fenced(self) -> bool:
+        """Tell whether a commit failed."""
+        return self._fenced
+
+    async def run(self, change: Change[T]) -> T:
+        """Run a change; see `Committer`."""
+        if self._fenced:
+            raise JournalFenced(uncertain=False)
+        try:
+            ((result, error),) = commit_group(self._connection, [change])
+        except JournalFenced:
+            self._fenced = True
+            raise
+        if error is not None:
+            raise error
+        return result  # type: ignore[return-value]
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+
+class _Taken(NamedTuple):
+    change: Change[Any]
+    answer: asyncio.Future[Any]
+
+
+class ThreadCommitter:
+    """
+    Commits in a thread of its own, so that the event loop never waits for the disk.
+
+    Made and used from one event loop. ``connection`` is handed over: it must allow another thread.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._fenced = False
+        self._loop = asyncio.get_running_loop()
+        self._taken: queue.SimpleQueue[_Taken | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="journal-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def fenced(self) -> bool:
+        """Tell whether a commit failed."""
+        return self._fenced
+
+    async def run(self, change: Change[T]) -> T:
+        """Run a change; see `Committer`. A caller that goes away does not undo it."""
+        if self._fenced:
+            raise JournalFenced(uncertain=False)
+        answer: asyncio.Future[T] = self._loop.create_future()
+        self._taken.put(_Taken(change, answer))
+        return await answer
+
+    def close(self) -> None:
+        """Finish what was taken, then close the connection; blocks."""
+        self._taken.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        closing = False
+        while not closing:
+            first = self._taken.get()
+            if first is None:
+                break
+            group = [first]
+            with contextlib.suppress(queue.Empty):
+                while len(group) < GROUP_MAX:
+                    taken = self._taken.get_nowait()
+                    if taken is None:
+                        closing = True
+                        break
+                    group.append(taken)
+            self._commit(group)
+        self._connection.close()
+
+    def _commit(self, group: list[_Taken]) -> None:
+        outcomes: list[_Outcome] = [(None, JournalFenced(uncertain=False))] * len(group)
+        if not self._fenced:
+            try:
+                outcomes = commit_group(self._connection, [taken.change for taken in group])
+            except JournalFenced as error:
+                self._fenced = True
+                outcomes = [(None, error)] * len(group)
+        # The loop is gone when the process is being torn down: nobody is left to be told.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(_answer, group, outcomes)
+
+
+def _answer(group: list[_Taken], outcomes: list[_Outcome]) -> None:
+    for taken, (result, error) in zip(group, outcomes, strict=True):
+        if taken.answer.done():
+            continue
+        if error is None:
+            taken.answer.set_result(result)
+        else:
+            taken.answer.set_exception(error)

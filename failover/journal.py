@@ -1,0 +1,287 @@
+"""
+The journal: what customers asked this node to do, on its own disk, before anybody is told that it was taken.
+
+Only the agent writes it. Every change is durable (synchronous FULL) when its call returns. A commit that failed fences
+the journal: SQLite would go on acknowledging after the disk reported an error, so nothing is acknowledged until the
+file was reopened, forced out to the disk and verified.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import structlog
+
+from cache_sync.sqlite import Connection, Error, connect
+from failover import journal_changes as changes
+from failover.errors import JournalError, JournalFenced, JournalFull
+from failover.group_commit import Change, Committer, ThreadCommitter
+from failover.intents import Intent, Outcome
+from failover.journal_changes import Draft, Offers, Recorded, Recording, Rules
+from failover.journal_reader import JournalReader
+from failover.journal_schema import prepare, verify
+from failover.signing import Signer
+from failover.standin import Limits
+
+INCARNATION_BYTES = 16
+
+T = TypeVar("T")
+_log = structlog.get_logger(__name__)
+
+
+class JournalBounds(msgspec.Struct, frozen=True, kw_only=True):
+    """How large a journal may grow: undecided intents, and bytes that must stay free on its disk."""
+
+    pending_max: int = 50_000
+    free_bytes_min: int = 64 * 1024 * 1024
+
+
+def _connect(path: Path) -> Connection:
+    return connect(path, synchronous="FULL", same_thread=False)
+
+
+def _free_bytes(path: Path) -> int:
+    return shutil.disk_usage(path.parent).free
+
+
+class Journal:
+    """
+    The agent's own journal; made by `open`, used from one event loop.
+
+    ``incarnation`` is made with the file, at random: a node whose disk was lost comes back with another, and "unknown"
+    from it proves nothing about what the lost one had recorded.
+    """
+
+    def __init__(  # noqa: PLR0913 — assembled by `open` alone
+        self,
+        path: Path,
+        *,
+        node_id: str,
+        incarnation: str,
+        signer: Signer,
+        bounds: JournalBounds,
+        free_bytes: Callable[[Path], int],
+        connect_file: Callable[[Path], Connection],
+        make_committer: Callable[[Connection], Committer],
+        connection: Connection,
+    ) -> None:
+        self.path = path
+        self.node_id = node_id
+        self.incarnation = incarnation
+        self.reader = JournalReader(path)
+        self._signer = signer
+        self._bounds = bounds
+        self._free_bytes = free_bytes
+        self._connect_file = connect_file
+        self._make_committer = make_committer
+        self._committer = make_committer(connection)
+        self._acknowledged = 0
+        self._uncertain: set[str] = set()
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        node_id: str,
+        signer: Signer,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+        bounds: JournalBounds | None = None,
+        free_bytes: Callable[[Path], int] = _free_bytes,
+        connect_file: Callable[[Path], Connection] = _connect,
+        make_committer: Callable[[Connection], Committer] = ThreadCommitter,
+    ) -> "Journal":
+        """
+        Open the journal, or make it; voids what was recorded but never offered. Needs a running event loop.
+
+        Raises:
+            JournalError: The file is another node's, damaged, or has holes.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            connection = connect_file(path)
+            try:
+                incarnation = prepare(
+                    connection,
+                    node_id=node_id,
+                    new_incarnation=random_bytes(INCARNATION_BYTES).hex(),
+                )
+            except BaseException:
+                connection.close()
+                raise
+        except Error as error:
+            raise JournalError(f"the journal cannot be opened: {type(error).__name__}") from error
+        return cls(
+            path,
+            node_id=node_id,
+            incarnation=incarnation,
+            signer=signer,
+            bounds=bounds or JournalBounds(),
+            free_bytes=free_bytes,
+            connect_file=connect_file,
+            make_committer=make_committer,
+            connection=connection,
+        )
+
+    @property
+    def fenced(self) -> bool:
+        """Tell whether a commit failed, so that the journal takes nothing until `reopen` succeeds."""
+        return self._committer.fenced
+
+    def close(self) -> None:
+        """Finish what was taken and close the file; blocks for one commit."""
+        self._committer.close()
+        self.reader.close()
+
+    def reopen(self) -> None:
+        """
+        Open the file again after a failed commit, force it out to the disk and verify it; blocks.
+
+        Raises:
+            JournalError: Not yet possible; the journal stays fenced.
+        """
+        self._committer.close()
+        self.reader.close()
+        try:
+            connection = self._connect_file(self.path)
+            try:
+                self._force_out(connection)
+            except BaseException:
+                connection.close()
+                raise
+        except Error as error:
+            raise JournalError(f"the journal's disk still fails: {type(error).__name__}") from error
+        self._committer = self._make_committer(connection)
+        self._uncertain.clear()
+        _log.warning("journal reopened and verified", last_acknowledged=self._acknowledged)
+
+    def _force_out(self, connection: Connection) -> None:
+        # After a failed sync the kernel may believe pages clean that never reached the disk: write the file itself.
+        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise JournalError("a reader is in the way of writing the journal out")
+        verify(connection, ordinal_at_least=self._acknowledged)
+        (incarnation,) = connection.execute("SELECT incarnation FROM journal").fetchone()
+        if incarnation != self.incarnation:
+            raise JournalError("the journal's file was exchanged")
+
+    # -- own intents ---------------------------------------------------------------------------------------------------
+
+    async def record(
+        self, draft: Draft, offers: Offers, *, limits: Limits, edge_share_known: bool
+    ) -> Recording:
+        """
+        Record a payment, reserve it and note whom it is offered to; durable when this returns.
+
+        The same id and fingerprint again returns what is known; see `Recording` for the rest.
+
+        Raises:
+            JournalFull: The disk is nearly full; nothing was recorded.
+            JournalFenced: Nothing is acknowledged; says whether this attempt may be on the disk.
+        """
+        self._check_room()
+        rules = Rules(
+            limits=limits, edge_share_known=edge_share_known, pending_max=self._bounds.pending_max
+        )
+        build = partial(self._build, draft)
+        try:
+            recording = await self._committer.run(
+                lambda connection: changes.record(connection, draft, offers, rules, build)
+            )
+        except JournalFenced as error:
+            raise JournalFenced(uncertain=self._may_be_known(draft.intent_id, error)) from error
+        if isinstance(recording, Recorded):
+            self._acknowledged = max(self._acknowledged, recording.entry.position)
+        return recording
+
+    async def offer(self, ordinal: int, *, witness: str | None = None, core: bool = False) -> bool:
+        """Note whom an undecided intent is about to be offered to as well; False when it must not be any more."""
+        return await self._run(
+            lambda connection: changes.offer(connection, ordinal, witness=witness, core=core)
+        )
+
+    async def confirm(self, ordinals: Iterable[int], witness: str) -> None:
+        """Note that a witness holds durable copies."""
+        known = list(ordinals)
+        await self._run(lambda connection: changes.confirm(connection, known, witness))
+
+    async def void(self, ordinal: int) -> bool:
+        """End an attempt of which no byte left this node; False when it is decided or confirmed after all."""
+        return await self._run(lambda connection: changes.void(connection, ordinal))
+
+    async def released(self, ordinals: Iterable[int], peer: str) -> None:
+        """Note that a holder of copies knows their outcomes."""
+        known = list(ordinals)
+        await self._run(lambda connection: changes.released(connection, known, peer))
+
+    # -- own intents and copies ----------------------------------------------------------------------------------------
+
+    async def settle(self, outcomes: Iterable[Outcome]) -> list[str]:
+        """Take over what the core decided, for own intents and copies; returns the ids that were undecided here."""
+        known = list(outcomes)
+        return await self._run(lambda connection: changes.settle(connection, known))
+
+    # -- copies for siblings -------------------------------------------------------------------------------------------
+
+    async def store_copies(self, intents: Iterable[Intent]) -> tuple[list[str], list[str]]:
+        """
+        Keep copies for a sibling; returns the ids held and those refused. Durable when this returns.
+
+        Raises:
+            JournalFull: The disk is nearly full; none was kept.
+        """
+        self._check_room()
+        known = list(intents)
+        return await self._run(lambda connection: changes.store_copies(connection, known))
+
+    async def inherit(self, peer: str, cents: int) -> None:
+        """Count what a sibling holds of this node's earlier incarnations into the stand-in share."""
+        await self._run(lambda connection: changes.inherit(connection, peer, cents))
+
+    async def inherited(self) -> dict[str, int]:
+        """Tell which siblings' copies of earlier incarnations are counted, and with how many cents."""
+        return await self._run(changes.inherited_from)
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    async def _run(self, change: Change[T]) -> T:
+        return await self._committer.run(change)
+
+    def _check_room(self) -> None:
+        if self._free_bytes(self.path) < self._bounds.free_bytes_min:
+            raise JournalFull("the journal's disk is nearly full")
+
+    def _may_be_known(self, intent_id: str, error: JournalFenced) -> bool:
+        """Tell whether an id may be in the file: in doubt by a failed commit, or visibly there."""
+        if error.uncertain:
+            self._uncertain.add(intent_id)
+        if intent_id in self._uncertain:
+            return True
+        try:
+            return self.reader.find(intent_id) is not None
+        except JournalError:
+            return True
+
+    def _build(self, draft: Draft, ordinal: int, not_after: datetime | None) -> Intent:
+        return self._signer.sign(
+            Intent(
+                intent_id=draft.intent_id,
+                fingerprint=draft.fingerprint,
+                account_id=draft.account_id,
+                amount_cents=draft.amount_cents,
+                currency=draft.currency,
+                method_id=draft.method_id,
+                idempotency_key=draft.idempotency_key,
+                # What is signed must read back the same from any encoding, so every instant is in UTC.
+                accepted_at=draft.accepted_at.astimezone(UTC),
+                edge_id=self.node_id,
+                incarnation=self.incarnation,
+                ordinal=ordinal,
+                not_after=None if not_after is None else not_after.astimezone(UTC),
+            )
+        )

@@ -1,0 +1,331 @@
+"""
+What can be done to a journal: each function is one change, run by the committer inside its transaction.
+
+Pure of waiting and of the network; a change reads what it decides on in the same transaction that records it, so that
+two attempts at once can neither take one id twice nor both use the last of a limit.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import msgspec
+
+from cache_sync.sqlite import Connection
+from failover import standin
+from failover.intents import Intent, Outcome
+from failover.journal_schema import JournalEntry, encode, entry, micros
+
+_DAY = timedelta(hours=24)
+_FORGET_RESERVATION = (
+    "UPDATE journal SET pending = pending - ?, outstanding_cents = outstanding_cents - ?"
+)
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A payment about to be recorded.
+
+    ``accepted_at`` is core time, estimated. ``snapshot_age_seconds`` is None when only a lower bound is known.
+    """
+
+    intent_id: str
+    fingerprint: str
+    account_id: str
+    idempotency_key: str
+    amount_cents: int
+    currency: str
+    method_id: str
+    method_verified: bool
+    accepted_at: datetime
+    snapshot_age_seconds: float | None
+
+
+class Offers(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Whom an intent will be offered to once it is recorded; durable with it, before the first byte leaves.
+
+    ``core_only_until`` is set while the core answers: an intent over a stand-in limit is then offered to the core
+    alone, which may post it until that instant (core time).
+    """
+
+    witness: str | None
+    core: bool
+    core_only_until: datetime | None
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """What a recording is checked against, and how many undecided intents the journal takes."""
+
+    limits: standin.Limits
+    edge_share_known: bool
+    pending_max: int
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """The intent is in the journal and will be offered as asked, or to the core alone."""
+
+    entry: JournalEntry
+
+
+class Existing(msgspec.Struct, frozen=True):
+    """The same intent is known already: recorded here, or held as a copy."""
+
+    entry: JournalEntry
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """Nothing was recorded: the id names other content, a limit is exceeded, or the journal is full."""
+
+    why: Literal["conflict", "limit", "full"]
+    which: str = ""
+
+
+Recording = Recorded | Existing | Refused
+Build = Callable[[int, datetime | None], Intent]
+"""Makes the signed intent of an ordinal, with the instant (core time) after which the core may not post it."""
+
+
+def find(connection: Connection, intent_id: str) -> JournalEntry | None:
+    """Find the living intent of this id: recorded here, else held as a copy."""
+    own = connection.execute(
+        "SELECT * FROM own_entries WHERE intent_id = ? AND state <> 'void'",
+        (intent_id,),
+    ).fetchone()
+    if own is not None:
+        return entry("own", own)
+    copy = connection.execute(
+        "SELECT * FROM copy_entries WHERE intent_id = ? ORDER BY position LIMIT 1",
+        (intent_id,),
+    ).fetchone()
+    return None if copy is None else entry("copies", copy)
+
+
+def exposure(connection: Connection, account_id: str, now: datetime) -> standin.Exposure:
+    """Sum up what is outstanding: of the account in the past 24 hours here and in copies, and of this edge."""
+    since = micros(now - _DAY)
+    count, cents = connection.execute(
+        """
+        SELECT count(*), coalesce(sum(amount_cents), 0) FROM (
+            SELECT amount_cents FROM intents
+            WHERE account_id = ?1 AND accepted_micros > ?2 AND reserved AND state IN ('recorded', 'offered')
+            UNION ALL
+            SELECT amount_cents FROM copies
+            WHERE account_id = ?1 AND accepted_micros > ?2 AND state = 'offered'
+        )
+        """,
+        (account_id, since),
+    ).fetchone()
+    (outstanding,) = connection.execute(
+        "SELECT outstanding_cents + (SELECT coalesce(sum(cents), 0) FROM inherited) FROM journal"
+    ).fetchone()
+    return standin.Exposure(
+        account_day_count=count, account_day_cents=cents, edge_outstanding_cents=outstanding
+    )
+
+
+def record(
+    connection: Connection, draft: Draft, offers: Offers, rules: Rules, build: Build
+) -> Recording:
+    """Record a payment with a reservation and whom it is offered to, or say why not; see `Recording`."""
+    known = find(connection, draft.intent_id)
+    if known is not None:
+        same = known.intent.fingerprint == draft.fingerprint
+        return Existing(known) if same else Refused("conflict")
+    last, pending = connection.execute("SELECT last_ordinal, pending FROM journal").fetchone()
+    if pending >= rules.pending_max:
+        return Refused("full")
+    which = standin.exceeded(
+        rules.limits,
+        exposure(connection, draft.account_id, draft.accepted_at),
+        amount_cents=draft.amount_cents,
+        method_verified=draft.method_verified,
+        snapshot_age_seconds=draft.snapshot_age_seconds,
+        edge_share_known=rules.edge_share_known,
+    )
+    core_only = which is not None
+    if core_only and not (offers.core and offers.core_only_until):
+        return Refused("limit", which or "")
+    # Over the limit: the core's own commit alone can accept it, and not long after the customer has gone.
+    intent = build(last + 1, offers.core_only_until if core_only else None)
+    witness = None if core_only else offers.witness
+    row = JournalEntry(
+        position=last + 1,
+        source="own",
+        intent=intent,
+        state="offered" if witness or offers.core else "recorded",
+        reserved=not core_only,
+        offered_core=offers.core,
+        outcome=None,
+        witnesses={witness: False} if witness else {},
+    )
+    _insert(connection, row)
+    return Recorded(row)
+
+
+def _insert(connection: Connection, row: JournalEntry) -> None:
+    intent = row.intent
+    connection.execute(
+        "INSERT INTO intents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
+        (
+            row.position,
+            intent.intent_id,
+            intent.fingerprint,
+            intent.account_id,
+            intent.amount_cents,
+            micros(intent.accepted_at),
+            row.state,
+            int(row.reserved),
+            int(row.offered_core),
+            encode(intent),
+        ),
+    )
+    for peer in row.witnesses:
+        connection.execute("INSERT INTO offers VALUES (?, ?, 0, 'not_yet')", (row.position, peer))
+    connection.execute(
+        """
+        UPDATE journal SET last_ordinal = ?, pending = pending + 1,
+            outstanding_cents = outstanding_cents + ?
+        """,
+        (row.position, intent.amount_cents if row.reserved else 0),
+    )
+
+
+def offer(connection: Connection, ordinal: int, *, witness: str | None, core: bool) -> bool:
+    """
+    Note that a living, undecided intent is about to be offered to somebody more.
+
+    Returns:
+        False when it is not living or decided by now: then it must not be offered.
+    """
+    changed = connection.execute(
+        """
+        UPDATE intents SET state = 'offered', offered_core = max(offered_core, ?)
+        WHERE ordinal = ? AND state IN ('recorded', 'offered')
+        """,
+        (int(core), ordinal),
+    ).rowcount
+    if changed and witness is not None:
+        connection.execute(
+            "INSERT INTO offers VALUES (?, ?, 0, 'not_yet') ON CONFLICT DO NOTHING",
+            (ordinal, witness),
+        )
+    return bool(changed)
+
+
+def confirm(connection: Connection, ordinals: Iterable[int], witness: str) -> None:
+    """Note that a witness holds its copies."""
+    connection.executemany(
+        "UPDATE offers SET confirmed = 1 WHERE ordinal = ? AND peer = ?",
+        [(ordinal, witness) for ordinal in ordinals],
+    )
+
+
+def void(connection: Connection, ordinal: int) -> bool:
+    """
+    End an attempt that nobody was reached with; the id is free again.
+
+    The caller knows that no byte of it left this node. An intent that a witness confirmed is never voided.
+
+    Returns:
+        False when it is decided, or confirmed, after all.
+    """
+    row = connection.execute(
+        """
+        UPDATE intents SET state = 'void' WHERE ordinal = ? AND state IN ('recorded', 'offered')
+        AND NOT EXISTS (SELECT 1 FROM offers WHERE offers.ordinal = intents.ordinal AND confirmed)
+        RETURNING amount_cents * reserved
+        """,
+        (ordinal,),
+    ).fetchone()
+    if row is None:
+        return False
+    connection.execute(_FORGET_RESERVATION, (1, row[0]))
+    return True
+
+
+def settle(connection: Connection, outcomes: Iterable[Outcome]) -> list[str]:
+    """
+    Take over what the core decided, for own intents and for copies; known outcomes change nothing.
+
+    Returns:
+        The ids that were undecided here until now.
+    """
+    settled = []
+    for outcome in outcomes:
+        values: tuple[Any, ...] = (encode(outcome), micros(outcome.decided_at))
+        pair = (outcome.intent_id, outcome.fingerprint)
+        own = connection.execute(
+            """
+            UPDATE intents SET state = 'settled', outcome = ?, decided_micros = ?
+            WHERE intent_id = ? AND fingerprint = ? AND state IN ('recorded', 'offered')
+            RETURNING ordinal, amount_cents * reserved
+            """,
+            values + pair,
+        ).fetchone()
+        if own is not None:
+            connection.execute(_FORGET_RESERVATION, (1, own[1]))
+            connection.execute("UPDATE offers SET release = 'owed' WHERE ordinal = ?", (own[0],))
+        copies = connection.execute(
+            """
+            UPDATE copies SET state = 'settled', outcome = ?, decided_micros = ?
+            WHERE intent_id = ? AND fingerprint = ? AND state = 'offered'
+            """,
+            values + pair,
+        ).rowcount
+        if own is not None or copies:
+            settled.append(outcome.intent_id)
+    return settled
+
+
+def released(connection: Connection, ordinals: Iterable[int], peer: str) -> None:
+    """Note that a holder knows the outcome of its copies."""
+    connection.executemany(
+        "UPDATE offers SET release = 'done' WHERE ordinal = ? AND peer = ?",
+        [(ordinal, peer) for ordinal in ordinals],
+    )
+
+
+def store_copies(connection: Connection, intents: Iterable[Intent]) -> tuple[list[str], list[str]]:
+    """
+    Keep copies of what a sibling recorded; the same copy again changes nothing.
+
+    Returns:
+        The ids held, and those refused because their place in the writer's journal holds other content.
+    """
+    held: list[str] = []
+    refused: list[str] = []
+    for intent in intents:
+        place = (intent.edge_id, intent.incarnation, intent.ordinal)
+        blob = encode(intent)
+        known = connection.execute(
+            "SELECT intent FROM copies WHERE writer = ? AND incarnation = ? AND ordinal = ?", place
+        ).fetchone()
+        if known is None:
+            connection.execute(
+                "INSERT INTO copies VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, 'offered', ?, NULL, NULL)",
+                (
+                    *place,
+                    intent.intent_id,
+                    intent.fingerprint,
+                    intent.account_id,
+                    intent.amount_cents,
+                    micros(intent.accepted_at),
+                    blob,
+                ),
+            )
+        (held if known is None or known[0] == blob else refused).append(intent.intent_id)
+    return held, refused
+
+
+def inherit(connection: Connection, peer: str, cents: int) -> None:
+    """Note what a sibling still holds undecided of this node's earlier incarnations; it counts into the share."""
+    connection.execute(
+        "INSERT INTO inherited VALUES (?1, ?2) ON CONFLICT (peer) DO UPDATE SET cents = ?2",
+        (peer, cents),
+    )
+
+
+def inherited_from(connection: Connection) -> dict[str, int]:
+    """Tell which siblings' copies are counted, and with how much."""
+    return dict(connection.execute("SELECT peer, cents FROM inherited").fetchall())

@@ -1,0 +1,271 @@
+"""
+Reading a journal: by web workers, the agent, status commands and reconciliation, also while the agent is dead.
+
+Every method is one short read of its own; nothing keeps a transaction open across a wait. A journal that does not exist
+yet reads as empty.
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from cache_sync.sqlite import Connection, Error, OperationalError, connect, read
+from failover.errors import JournalError
+from failover.intents import Intent, Outcome, Receipt
+from failover.journal_schema import (
+    JournalEntry,
+    entry,
+    micros,
+    moment,
+)
+from failover.peer_messages import RecordedPage, Source
+
+PAGE_MAX = 500
+_BUSY_TIMEOUT_SECONDS = 0.25
+
+_decode_intent = msgspec.msgpack.Decoder(Intent).decode
+_decode_outcome = msgspec.msgpack.Decoder(Outcome).decode
+
+
+class QueueSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What waits for the core's decision: own intents, and copies held for siblings apart.
+
+    ``oldest_seconds`` is counted in core time; ``parked`` counts those set aside as poison (known to the agent alone).
+    """
+
+    pending: int = 0
+    oldest_seconds: float = 0.0
+    amount_cents: int = 0
+    parked: int = 0
+    copies_held: int = 0
+    copies_cents: int = 0
+
+
+class Release(NamedTuple):
+    """An outcome that a holder of a copy has not been told yet."""
+
+    ordinal: int
+    outcome: Outcome
+
+
+class JournalReader:
+    """Reads one journal file; for one thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: Connection | None = None
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    # -- customers -----------------------------------------------------------------------------------------------------
+
+    def receipts(self, account_id: str, *, settled_since: datetime) -> list[Receipt]:
+        """
+        Return an account's intents that the core has not decided, or decided since; newest first, each once.
+
+        Own records come before copies of the same intent. Voided attempts are left out: they bind nothing.
+        """
+        since = micros(settled_since)
+        own = self._rows(
+            "SELECT * FROM own_entries WHERE account_id = ? AND state <> 'void' "
+            "AND (decided_micros IS NULL OR decided_micros >= ?)",
+            (account_id, since),
+        )
+        copies = self._rows(
+            "SELECT * FROM copy_entries WHERE account_id = ? "
+            "AND (decided_micros IS NULL OR decided_micros >= ?)",
+            (account_id, since),
+        )
+        found: dict[tuple[str, str], JournalEntry] = {}
+        for row in [*(entry("own", row) for row in own), *(entry("copies", row) for row in copies)]:
+            pair = (row.intent.intent_id, row.intent.fingerprint)
+            known = found.get(pair)
+            # A decided copy beats an undecided record: the outcome is news that has not come round yet.
+            if known is None or (row.settled and not known.settled):
+                found[pair] = row
+        newest_first = sorted(found.values(), key=lambda row: row.intent.accepted_at, reverse=True)
+        return [row.receipt() for row in newest_first]
+
+    def receipt(self, account_id: str, intent_id: str) -> Receipt | None:
+        """Return what is known here of one payment of this account; a voided attempt only when nothing else is."""
+        pair = (account_id, intent_id)
+        own = self._rows(
+            "SELECT * FROM own_entries WHERE account_id = ? AND intent_id = ? ORDER BY position DESC",
+            pair,
+        )
+        copies = self._rows(
+            "SELECT * FROM copy_entries WHERE intent_id = ?2 AND account_id = ?1",
+            pair,
+        )
+        rows = [*(entry("own", row) for row in own), *(entry("copies", row) for row in copies)]
+        best = min(rows, key=lambda row: (not row.settled, row.state == "void"), default=None)
+        return None if best is None else best.receipt()
+
+    # -- operators -----------------------------------------------------------------------------------------------------
+
+    def queue(self, core_now: datetime | None) -> QueueSummary:
+        """Sum up what waits for the core; ``core_now`` is the estimated core time, None when there is none."""
+        own = self._rows(
+            """
+            SELECT journal.pending,
+                (SELECT coalesce(sum(amount_cents), 0) FROM intents WHERE state IN ('recorded', 'offered')),
+                (SELECT min(accepted_micros) FROM intents WHERE state IN ('recorded', 'offered'))
+            FROM journal
+            """
+        )
+        copies = self._rows(
+            "SELECT count(*), coalesce(sum(amount_cents), 0) FROM copies WHERE state = 'offered'"
+        )
+        if not own:
+            return QueueSummary()
+        pending, amount, oldest = own[0]
+        waited = (
+            (core_now - moment(oldest)).total_seconds() if core_now and oldest is not None else 0.0
+        )
+        return QueueSummary(
+            pending=pending,
+            oldest_seconds=max(0.0, waited),
+            amount_cents=amount,
+            copies_held=copies[0][0],
+            copies_cents=copies[0][1],
+        )
+
+    def page(self, source: Source, *, after: int, limit: int = PAGE_MAX) -> RecordedPage:
+        """
+        Return recorded intents with what became of them, in order, for reconciliation.
+
+        Raises:
+            JournalError: There is no journal to read: an answer without intents would be a lie.
+        """
+        limit = max(1, min(limit, PAGE_MAX))
+        about = self._rows("SELECT node_id, incarnation, last_ordinal FROM journal")
+        if not about:
+            raise JournalError("there is no journal here yet")
+        node_id, incarnation, last = about[0]
+        rows = self._rows(
+            "SELECT * FROM own_entries WHERE position > ? ORDER BY position LIMIT ?"
+            if source == "own"
+            else "SELECT * FROM copy_entries WHERE position > ? ORDER BY position LIMIT ?",
+            (after, limit),
+        )
+        items = [entry(source, row).recorded() for row in rows]
+        complete = len(items) < limit
+        upto = last if complete else items[-1].position
+        holes: list[int] = []
+        if source == "own":
+            present = {item.position for item in items}
+            holes = [ordinal for ordinal in range(after + 1, upto + 1) if ordinal not in present]
+        return RecordedPage(
+            node_id=node_id,
+            incarnation=incarnation,
+            items=items,
+            next_after=None if complete else items[-1].position,
+            holes=holes[:PAGE_MAX],
+            last_ordinal=last,
+        )
+
+    # -- the agent's own work ------------------------------------------------------------------------------------------
+
+    def find(self, intent_id: str) -> JournalEntry | None:
+        """Find the living own intent of this id, else a copy."""
+        own = self._rows(
+            "SELECT * FROM own_entries WHERE intent_id = ? AND state <> 'void'",
+            (intent_id,),
+        )
+        if own:
+            return entry("own", own[0])
+        copies = self._rows(
+            "SELECT * FROM copy_entries WHERE intent_id = ? ORDER BY position LIMIT 1",
+            (intent_id,),
+        )
+        return entry("copies", copies[0]) if copies else None
+
+    def undecided(self, *, limit: int) -> list[JournalEntry]:
+        """Return own undecided intents, oldest first."""
+        rows = self._rows(
+            "SELECT * FROM own_entries WHERE state IN ('recorded', 'offered') ORDER BY accepted_micros LIMIT ?",
+            (limit,),
+        )
+        return [entry("own", row) for row in rows]
+
+    def unconfirmed(self, *, limit: int) -> list[JournalEntry]:
+        """Return own undecided intents without a confirmed second copy that may have one, oldest first."""
+        rows = self._rows(
+            """
+            SELECT * FROM own_entries WHERE state IN ('recorded', 'offered') AND reserved
+            AND NOT EXISTS (SELECT 1 FROM offers WHERE offers.ordinal = position AND confirmed)
+            ORDER BY accepted_micros LIMIT ?
+            """,
+            (limit,),
+        )
+        return [entry("own", row) for row in rows]
+
+    def holdings(self) -> list[tuple[str, str, int, int]]:
+        """Return (writer, incarnation, oldest accepted_micros, cents) of the undecided copies."""
+        return self._rows(
+            """
+            SELECT writer, incarnation, min(accepted_micros), sum(amount_cents)
+            FROM copies WHERE state = 'offered' GROUP BY writer, incarnation
+            """
+        )
+
+    def held(
+        self, writer: str, incarnation: str, *, until: datetime, limit: int
+    ) -> list[JournalEntry]:
+        """Return undecided copies of one writer's incarnation that were accepted up to ``until``, oldest first."""
+        rows = self._rows(
+            """
+            SELECT * FROM copy_entries
+            WHERE state = 'offered' AND writer = ? AND incarnation = ? AND accepted_micros <= ?
+            ORDER BY accepted_micros LIMIT ?
+            """,
+            (writer, incarnation, micros(until), limit),
+        )
+        return [entry("copies", row) for row in rows]
+
+    def releases(self, peer: str, *, limit: int) -> list[Release]:
+        """Return outcomes that a holder of copies has not been told yet."""
+        rows = self._rows(
+            """
+            SELECT offers.ordinal, intents.outcome FROM offers JOIN intents USING (ordinal)
+            WHERE offers.release = 'owed' AND offers.peer = ? LIMIT ?
+            """,
+            (peer, limit),
+        )
+        return [Release(ordinal, _decode_outcome(outcome)) for ordinal, outcome in rows]
+
+    def inherited(self) -> Collection[str]:
+        """Return the siblings whose copies of this node's earlier incarnations are counted."""
+        return {peer for (peer,) in self._rows("SELECT peer FROM inherited")}
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _rows(self, sql: str, values: tuple[Any, ...] = ()) -> list[Any]:
+        if self._connection is None:
+            if not self._path.exists():
+                return []
+            self._connection = connect(
+                self._path,
+                synchronous="NORMAL",
+                read_only=True,
+                busy_timeout_seconds=_BUSY_TIMEOUT_SECONDS,
+            )
+        try:
+            with read(self._connection) as connection:
+                return connection.execute(sql, values).fetchall()
+        except OperationalError as error:
+            self.close()
+            if "no such table" in str(error):
+                return []
+            raise JournalError("the journal cannot be read") from error
+        except Error as error:
+            self.close()
+            raise JournalError("the journal cannot be read") from error

@@ -1,0 +1,246 @@
+"""
+The journal's tables, what a row means, and what makes a journal whole.
+
+One file holds what this node recorded (`intents`, with the witnesses they were offered to in `offers`) and the copies
+it keeps for its siblings (`copies`). It is never replaced by anything that comes from elsewhere.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import msgspec
+
+from cache_sync.sqlite import Connection, write
+from failover.errors import JournalError
+from failover.intents import Intent, Outcome, Receipt
+from failover.peer_messages import RecordedIntent, RecordState, Source
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS journal (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    node_id TEXT NOT NULL,
+    incarnation TEXT NOT NULL,
+    last_ordinal INTEGER NOT NULL,
+    pending INTEGER NOT NULL,
+    outstanding_cents INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS intents (
+    ordinal INTEGER PRIMARY KEY,
+    intent_id TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    account_id TEXT NOT NULL,
+    amount_cents INTEGER NOT NULL,
+    accepted_micros INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('recorded', 'offered', 'settled', 'void')),
+    reserved INTEGER NOT NULL,
+    offered_core INTEGER NOT NULL,
+    intent BLOB NOT NULL,
+    outcome BLOB,
+    decided_micros INTEGER
+) STRICT;
+CREATE UNIQUE INDEX IF NOT EXISTS intents_live ON intents (intent_id) WHERE state <> 'void';
+CREATE INDEX IF NOT EXISTS intents_by_account ON intents (account_id, accepted_micros);
+CREATE INDEX IF NOT EXISTS intents_pending ON intents (accepted_micros) WHERE state IN ('recorded', 'offered');
+CREATE TABLE IF NOT EXISTS offers (
+    ordinal INTEGER NOT NULL REFERENCES intents (ordinal),
+    peer TEXT NOT NULL,
+    confirmed INTEGER NOT NULL,
+    release TEXT NOT NULL CHECK (release IN ('not_yet', 'owed', 'done')),
+    PRIMARY KEY (ordinal, peer)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS offers_owed ON offers (peer, ordinal) WHERE release = 'owed';
+CREATE TABLE IF NOT EXISTS copies (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    writer TEXT NOT NULL,
+    incarnation TEXT NOT NULL,
+    ordinal INTEGER NOT NULL,
+    intent_id TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    account_id TEXT NOT NULL,
+    amount_cents INTEGER NOT NULL,
+    accepted_micros INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('offered', 'settled')),
+    intent BLOB NOT NULL,
+    outcome BLOB,
+    decided_micros INTEGER,
+    UNIQUE (writer, incarnation, ordinal)
+) STRICT;
+CREATE INDEX IF NOT EXISTS copies_by_id ON copies (intent_id);
+CREATE INDEX IF NOT EXISTS copies_by_account ON copies (account_id, accepted_micros);
+CREATE INDEX IF NOT EXISTS copies_held ON copies (writer, incarnation, accepted_micros) WHERE state = 'offered';
+CREATE VIEW IF NOT EXISTS own_entries AS SELECT
+    ordinal AS position, state, reserved, offered_core, intent, outcome,
+    (SELECT group_concat(peer || ' ' || confirmed, char(10)) FROM offers
+        WHERE offers.ordinal = intents.ordinal) AS offers,
+    intent_id, account_id, accepted_micros, decided_micros
+    FROM intents;
+CREATE VIEW IF NOT EXISTS copy_entries AS SELECT
+    position, state, 1 AS reserved, 0 AS offered_core, intent, outcome, NULL AS offers,
+    intent_id, account_id, accepted_micros, decided_micros, writer, incarnation
+    FROM copies;
+CREATE TABLE IF NOT EXISTS inherited (peer TEXT PRIMARY KEY, cents INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+"""
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_intent = msgspec.msgpack.Decoder(Intent).decode
+_decode_outcome = msgspec.msgpack.Decoder(Outcome).decode
+
+
+class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    One intent as this node knows it: recorded here (``source`` own) or held for a sibling (copies).
+
+    ``position`` is the ordinal of an own intent, the order of arrival of a copy. ``witnesses`` maps the nodes that the
+    intent was offered to as a second copy to whether they confirmed it. ``reserved`` says that it counts into the
+    stand-in limits; without, only the core's own commit can accept it.
+    """
+
+    position: int
+    source: Source
+    intent: Intent
+    state: RecordState
+    reserved: bool
+    offered_core: bool
+    outcome: Outcome | None
+    witnesses: dict[str, bool]
+
+    @property
+    def durable(self) -> bool:
+        """Tell whether a second copy exists: a sibling's, or for a copy the writer's own."""
+        return self.source == "copies" or any(self.witnesses.values())
+
+    @property
+    def settled(self) -> bool:
+        """Tell whether the core decided."""
+        return self.state == "settled"
+
+    def receipt(self) -> Receipt:
+        """Say what a customer is told."""
+        intent, outcome = self.intent, self.outcome
+        fields = {
+            "intent_id": intent.intent_id,
+            "fingerprint": intent.fingerprint,
+            "account_id": intent.account_id,
+            "amount_cents": intent.amount_cents,
+            "currency": intent.currency,
+            "method_id": intent.method_id,
+            "accepted_at": intent.accepted_at,
+            "durable": self.durable,
+        }
+        if outcome is None:
+            return Receipt(**fields, state=self._undecided())  # type: ignore[arg-type]
+        return Receipt(
+            **fields,  # type: ignore[arg-type]
+            state=outcome.state,
+            decided_at=outcome.decided_at,
+            value_date=outcome.value_date,
+            reason=outcome.reason,
+            case_number=outcome.case_number,
+            epoch=outcome.epoch,
+            shard=outcome.shard,
+            seq=outcome.seq,
+        )
+
+    def _undecided(self) -> Literal["void", "accepted", "checking"]:
+        if self.state == "void":
+            return "void"
+        return "accepted" if self.durable else "checking"
+
+    def recorded(self) -> RecordedIntent:
+        """Say what reconciliation is told."""
+        return RecordedIntent(
+            position=self.position,
+            source=self.source,
+            intent=self.intent,
+            state=self.state,
+            outcome=self.outcome,
+            offered_core=self.offered_core,
+            witnesses=sorted(self.witnesses),
+            confirmed=sorted(peer for peer, confirmed in self.witnesses.items() if confirmed),
+        )
+
+
+def entry(source: Source, row: tuple[Any, ...]) -> JournalEntry:
+    """Read a row of the view ``own_entries`` or ``copy_entries``."""
+    position, state, reserved, offered_core, intent, outcome, offers = row[:7]
+    witnesses = [line.rpartition(" ") for line in offers.split("\n")] if offers else []
+    return JournalEntry(
+        position=position,
+        source=source,
+        intent=_decode_intent(intent),
+        state=state,
+        reserved=bool(reserved),
+        offered_core=bool(offered_core),
+        outcome=None if outcome is None else _decode_outcome(outcome),
+        witnesses={peer: confirmed == "1" for peer, _, confirmed in witnesses},
+    )
+
+
+def encode(value: Intent | Outcome) -> bytes:
+    """Encode what a blob column holds."""
+    return _encode(value)
+
+
+def micros(moment: datetime) -> int:
+    """Count an instant in microseconds since 1970, as columns hold it."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def moment(count: int) -> datetime:
+    """Read an instant back."""
+    return _EPOCH + timedelta(microseconds=count)
+
+
+def prepare(connection: Connection, *, node_id: str, new_incarnation: str) -> str:
+    """
+    Make the tables where they are not there, and return the journal's incarnation.
+
+    An intent found recorded but never offered was never answered either: it is voided.
+
+    Raises:
+        JournalError: The file belongs to another node, or is not whole.
+    """
+    connection.executescript(_TABLES)
+    with write(connection):
+        connection.execute(
+            "INSERT INTO journal VALUES (1, ?, ?, 0, 0, 0) ON CONFLICT DO NOTHING",
+            (node_id, new_incarnation),
+        )
+        owner, incarnation = connection.execute(
+            "SELECT node_id, incarnation FROM journal"
+        ).fetchone()
+        if owner != node_id:
+            raise JournalError(f"this journal belongs to {owner}, not to {node_id}")
+        connection.execute("UPDATE intents SET state = 'void' WHERE state = 'recorded'")
+        connection.execute(
+            """
+            UPDATE journal SET (pending, outstanding_cents) = (
+                SELECT count(*), coalesce(sum(amount_cents * reserved), 0)
+                FROM intents WHERE state = 'offered')
+            """
+        )
+    verify(connection)
+    return str(incarnation)
+
+
+def verify(connection: Connection, *, ordinal_at_least: int = 0) -> None:
+    """
+    Check that the journal is whole: ordinals without holes up to the newest one given out, and readable pages.
+
+    Raises:
+        JournalError: It is not; says what is wrong.
+    """
+    if (problem := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+        raise JournalError(f"the journal's file is damaged: {problem}")
+    (last,) = connection.execute("SELECT last_ordinal FROM journal").fetchone()
+    count, highest = connection.execute(
+        "SELECT count(*), coalesce(max(ordinal), 0) FROM intents"
+    ).fetchone()
+    if not count == highest == last:
+        raise JournalError(
+            f"the journal holds {count} intents up to {highest} but gave out {last} ordinals"
+        )
+    if last < ordinal_at_least:
+        raise JournalError(f"the journal ends at {last} but {ordinal_at_least} was acknowledged")

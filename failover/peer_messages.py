@@ -1,0 +1,96 @@
+"""What edges say to each other, and what the core reads of them to reconcile: bodies of ``/peer/v1``."""
+
+from typing import Literal
+
+import msgspec
+
+from failover.intents import Intent, Outcome
+
+Source = Literal["own", "copies"]
+RecordState = Literal["recorded", "offered", "settled", "void"]
+
+
+class CopyBatch(msgspec.Struct, frozen=True):
+    """Body of ``POST /peer/v1/copies``: intents that the caller recorded and wants a second copy of."""
+
+    intents: list[Intent]
+
+
+class CopyAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Answer to a `CopyBatch`, given only after the copies are durable.
+
+    ``intent_ids`` are held; ``refused`` never will be (wrong signature, not the caller's own, another content under the
+    same place). Ids in neither were not stored and may be sent again.
+    """
+
+    incarnation: str
+    intent_ids: list[str]
+    refused: list[str] = []
+
+
+class OutcomeNotice(msgspec.Struct, frozen=True):
+    """Body of ``POST /peer/v1/outcomes``: what the core decided; the receiver may stop pursuing these intents."""
+
+    outcomes: list[Outcome]
+
+
+class OutcomeAnswer(msgspec.Struct, frozen=True):
+    """Answer to an `OutcomeNotice`, given only after it is durable: every id of the notice."""
+
+    intent_ids: list[str]
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of ``POST /peer/v1/ask``: what is known of one payment of one account."""
+
+    account_id: str
+    intent_id: str
+
+
+class Hello(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Answer of ``GET /peer/v1/hello``.
+
+    ``held_cents`` is the sum of undecided copies held for the caller, by the caller's incarnation: what a replaced edge
+    must count into its stand-in share.
+    """
+
+    node_id: str
+    incarnation: str
+    held_cents: dict[str, int] = {}
+
+
+class RecordedIntent(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    One row of a journal, for reconciliation.
+
+    ``position`` orders the list (an own intent's ordinal; for copies the order of arrival). ``witnesses`` are the nodes
+    that it was offered to as a second copy, ``confirmed`` those that said they hold it. ``offered_core`` says that the
+    core may have seen it.
+    """
+
+    position: int
+    source: Source
+    intent: Intent
+    state: RecordState
+    outcome: Outcome | None = None
+    offered_core: bool = False
+    witnesses: list[str] = []
+    confirmed: list[str] = []
+
+
+class RecordedPage(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Answer of ``GET /peer/v1/intents``: a stretch of one journal's rows.
+
+    ``next_after`` continues the list, None at its end. ``holes`` are ordinals within the stretch that are missing: a
+    journal that lost one is not whole. ``last_ordinal`` is the newest ordinal that the journal ever gave out.
+    """
+
+    node_id: str
+    incarnation: str
+    items: list[RecordedIntent]
+    next_after: int | None = None
+    holes: list[int] = []
+    last_ordinal: int = 0

@@ -1,0 +1,475 @@
+"""
+One payment from the customer's wish to the answer.
+
+The same path in every mode: record on the own disk, then copy to a witness and submit to the core at the same time,
+and answer with the core's outcome, or after at most a second with what is certain by then. Only the breaker decides
+whether the core is asked. A customer who goes away stops nothing.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal, Protocol
+
+import msgspec
+import structlog
+
+from cache_sync.clock import Clock
+from failover.batching import Batcher
+from failover.breaker import AsyncBreaker
+from failover.errors import (
+    BreakerOpen,
+    InvalidPayment,
+    JournalError,
+    JournalFenced,
+    JournalFull,
+    KeyReused,
+    NodeError,
+    NotSent,
+    NotTaken,
+    OutcomeUnknown,
+    OverLimit,
+)
+from failover.intents import (
+    Intent,
+    IntentBatch,
+    Outcome,
+    OutcomeBatch,
+    Receipt,
+    fingerprint,
+    intent_id,
+)
+from failover.journal import Journal
+from failover.journal_changes import Draft, Existing, Offers, Recorded, Recording, Refused
+from failover.journal_schema import JournalEntry
+from failover.peer_messages import Ask, CopyBatch
+from failover.probe import CoreProbe
+from failover.standin import Limits
+from failover.witness import PeerWatch, Sibling, rank_witnesses
+
+_log = structlog.get_logger(__name__)
+
+Reached = Literal["done", "not_sent", "unknown"]
+"""How far an offer came: it is certain, no byte left this node, or nobody knows."""
+
+
+class CoreIntake(Protocol):
+    """The core's intake; implemented over HTTP by the edge portal."""
+
+    async def post(
+        self, batch: IntentBatch, *, deadline_seconds: float, drain: bool
+    ) -> OutcomeBatch:
+        """
+        Have the core apply intents, each at most once; ``drain`` marks queued work, which live traffic goes before.
+
+        Raises:
+            NotSent: No byte left this node.
+            Ambiguous: Anything else without an answer.
+            Overloaded: 429 or 503.
+            NodeRefused: Another 4xx.
+        """
+        ...
+
+
+class PaymentWish(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What a signed-in customer asks for, with what the asking worker read in its snapshot.
+
+    ``core_time`` is the estimated core time (as-of time plus age). ``snapshot_age_seconds`` is None when only a lower
+    bound of the age is known.
+    """
+
+    account_id: str
+    idempotency_key: str
+    amount_cents: int
+    currency: str
+    method_id: str
+    method_verified: bool
+    core_time: datetime
+    snapshot_age_seconds: float | None
+
+
+class SubmissionSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    How long each step may take, in seconds.
+
+    ``answer`` bounds the customer's wait; ``core_only`` is how long after recording the core may still post a payment
+    over a stand-in limit; ``core_answers`` is the silence up to which the core counts as answering.
+    """
+
+    answer: float = 1.0
+    core: float = 1.0
+    copy: float = 0.5
+    core_only: float = 30.0
+    core_answers: float = 2.0
+    ask: float = 0.3
+    housekeeping: float = 0.5
+    copy_again_max: int = 100
+
+
+class _Flight(msgspec.Struct):
+    fingerprint: str
+    task: asyncio.Task[Receipt]
+
+
+class Submission:
+    """
+    Takes payments for one node; one instance in its agent, used from one event loop.
+
+    ``run`` must run beside it: it copies again what has no second copy yet, counts what siblings hold of an earlier
+    incarnation, and reopens a fenced journal.
+    """
+
+    def __init__(  # noqa: PLR0913 — everything it touches is a parameter
+        self,
+        *,
+        journal: Journal,
+        core: CoreIntake,
+        breaker: AsyncBreaker,
+        probe: CoreProbe,
+        siblings: Mapping[str, Sibling],
+        peers: PeerWatch,
+        limits: Limits,
+        clock: Clock,
+        settings: SubmissionSettings | None = None,
+    ) -> None:
+        self._journal = journal
+        self._core = core
+        self._breaker = breaker
+        self._probe = probe
+        self._siblings = siblings
+        self._peers = peers
+        self._limits = limits
+        self._clock = clock
+        self._settings = settings or SubmissionSettings()
+        self._flights: dict[str, _Flight] = {}
+        self._background: set[asyncio.Task[Any]] = set()
+        self._counted: dict[str, int] | None = None
+        self._to_core: Batcher[Intent, Outcome | None] = Batcher(self._send_core)
+        self._to_peer: dict[str, Batcher[Intent, bool]] = {
+            peer: Batcher(lambda intents, peer=peer: self._send_copies(peer, intents))  # type: ignore[misc]
+            for peer in siblings
+        }
+
+    @property
+    def payments_open(self) -> bool:
+        """Tell whether a payment tried now has somewhere to go."""
+        somewhere = self._breaker.admits() or any(self._peers.liveness().values())
+        return somewhere and not self._journal.fenced
+
+    def in_flight(self, id_: str) -> bool:
+        """Tell whether an intent is being submitted right now, so that nobody else need deliver it."""
+        return id_ in self._flights
+
+    # -- the customer's question ---------------------------------------------------------------------------------------
+
+    async def pay(self, wish: PaymentWish) -> Receipt:
+        """
+        Take a payment, or find out what became of it: the same key again never pays twice.
+
+        Raises:
+            InvalidPayment: The amount is not positive.
+            KeyReused: The key names a payment with other content.
+            OverLimit: Over a stand-in limit while the core does not answer.
+            NotTaken: Nobody was reached; the same key may be sent again.
+            OutcomeUnknown: The journal cannot tell; repeat with the same key.
+        """
+        if wish.amount_cents <= 0:
+            raise InvalidPayment("amount", "must be greater than 0")
+        draft = _draft(wish)
+        flight = self._flights.get(draft.intent_id)
+        if flight is None:
+            task = asyncio.create_task(self._fly(draft))
+            flight = _Flight(draft.fingerprint, task)
+            self._flights[draft.intent_id] = flight
+            task.add_done_callback(lambda _: self._flights.pop(draft.intent_id, None))
+            # With every customer gone nobody collects the error.
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        elif flight.fingerprint != draft.fingerprint:
+            raise KeyReused
+        return await asyncio.shield(flight.task)
+
+    async def ask(self, account_id: str, id_: str) -> Receipt | None:
+        """
+        Find out what is known of one payment: here, else at the siblings. None proves nothing about nodes not reached.
+
+        Raises:
+            OutcomeUnknown: The journal cannot be read.
+        """
+        try:
+            known = self._journal.reader.receipt(account_id, id_)
+        except JournalError as error:
+            raise OutcomeUnknown from error
+        if known is not None and known.state != "void":
+            return known
+        question = Ask(account_id=account_id, intent_id=id_)
+        answers = await asyncio.gather(
+            *(self._ask_peer(peer, question) for peer in self._siblings if self._peers.live(peer))
+        )
+        return next((answer for answer in answers if answer and answer.state != "void"), known)
+
+    async def close(self) -> None:
+        """Let what is under way finish; each step has its own deadline."""
+        while tasks := {*self._background, *(flight.task for flight in self._flights.values())}:
+            await asyncio.wait(tasks)
+
+    # -- one flight ----------------------------------------------------------------------------------------------------
+
+    async def _fly(self, draft: Draft) -> Receipt:
+        try:
+            recording = await self._record(draft)
+        except JournalFull as error:
+            raise NotTaken("journal_full") from error
+        except JournalFenced as error:
+            if error.uncertain:
+                raise OutcomeUnknown from error
+            raise NotTaken("journal_fenced") from error
+        except JournalError as error:
+            raise OutcomeUnknown from error
+        match recording:
+            case Recorded(entry):
+                return await self._pursue(entry, fresh=True)
+            case Existing(entry):
+                return entry.receipt() if entry.settled else await self._pursue(entry, fresh=False)
+            case Refused("conflict", _):
+                raise KeyReused
+            case Refused("limit", which):
+                raise OverLimit(which)
+            case _:
+                raise NotTaken("journal_full")
+
+    async def _record(self, draft: Draft) -> Recording:
+        core = self._breaker.admits()
+        witnesses = self._peers.choose(draft.account_id)
+        if not core and not witnesses:
+            known = self._journal.reader.find(draft.intent_id)
+            if known is None:
+                raise NotTaken("nobody_reachable")
+            same = known.intent.fingerprint == draft.fingerprint
+            return Existing(known) if same else Refused("conflict")
+        until = None
+        if core and self._core_answers():
+            until = draft.accepted_at + timedelta(seconds=self._settings.core_only)
+        offers = Offers(
+            witness=witnesses[0] if witnesses else None, core=core, core_only_until=until
+        )
+        return await self._journal.record(
+            draft, offers, limits=self._limits, edge_share_known=self._share_known()
+        )
+
+    async def _pursue(self, entry: JournalEntry, *, fresh: bool) -> Receipt:
+        """Offer an undecided intent to the core and a witness at once; answer with what is certain in time."""
+        tasks: set[asyncio.Task[Any]] = set()
+        core = copy = None
+        if self._breaker.admits() or (fresh and entry.offered_core):
+            core = self._spawn(self._surely(self._offer_core(entry)))
+            tasks.add(core)
+        if entry.source == "own" and entry.reserved and not entry.durable:
+            copy = self._spawn(self._surely(self._offer_witnesses(entry)))
+            tasks.add(copy)
+        deadline = self._clock.boot_seconds() + self._settings.answer
+        while tasks:
+            left = max(0.0, deadline - self._clock.boot_seconds())
+            done, tasks = await asyncio.wait(
+                tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                break
+            if core is not None and core.done() and isinstance(core.result(), Outcome):
+                return msgspec.structs.replace(
+                    entry, state="settled", outcome=core.result()
+                ).receipt()
+            # With the core's part over, a second copy is all that can still be had.
+            if core not in tasks and copy is not None and copy.done() and copy.result() == "done":
+                break
+        if fresh and not tasks and _nobody_reached(core, copy):
+            return await self._void(entry)
+        receipt = entry.receipt()
+        if copy is not None and copy.done() and copy.result() == "done":
+            receipt = msgspec.structs.replace(receipt, state="accepted", durable=True)
+        return receipt
+
+    async def _void(self, entry: JournalEntry) -> Receipt:
+        try:
+            voided = await self._journal.void(entry.position)
+        except JournalError as error:
+            raise OutcomeUnknown from error
+        if not voided:
+            return entry.receipt()
+        raise NotTaken("nobody_reachable")
+
+    # -- to the core ---------------------------------------------------------------------------------------------------
+
+    async def _offer_core(self, entry: JournalEntry) -> Outcome | Reached:
+        """Submit one intent and take its outcome over into the journal."""
+        try:
+            if (
+                entry.source == "own"
+                and not entry.offered_core
+                and not await self._journal.offer(entry.position, core=True)
+            ):
+                return "unknown"
+            outcome = await self._to_core.submit(entry.intent)
+        except (BreakerOpen, NotSent):
+            return "not_sent"
+        except (NodeError, JournalError):
+            return "unknown"
+        if outcome is None:
+            return "unknown"
+        try:
+            await self._journal.settle([outcome])
+        except JournalError:
+            # The core's word is final whether or not this node can write it down; the drain will ask again.
+            _log.warning("an outcome could not be journaled yet")
+        return outcome
+
+    async def _send_core(self, intents: Sequence[Intent]) -> list[Outcome | None]:
+        deadline = self._settings.core
+        async with self._breaker.calling(deadline_seconds=deadline):
+            answer = await self._core.post(
+                IntentBatch(list(intents)), deadline_seconds=deadline, drain=False
+            )
+        self._probe.answered()
+        decided = {(outcome.intent_id, outcome.fingerprint): outcome for outcome in answer.outcomes}
+        return [decided.get((intent.intent_id, intent.fingerprint)) for intent in intents]
+
+    def _core_answers(self) -> bool:
+        silence = self._probe.silence_seconds()
+        return silence is not None and silence <= self._settings.core_answers
+
+    # -- to witnesses --------------------------------------------------------------------------------------------------
+
+    async def _offer_witnesses(self, entry: JournalEntry) -> Reached:
+        """Have one sibling after another asked to keep a copy, until one confirms."""
+        live = self._peers.choose(entry.intent.account_id)
+        asked = rank_witnesses(entry.intent.account_id, entry.witnesses)
+        reached: Reached = "not_sent"
+        for peer in dict.fromkeys([*asked, *live]):
+            try:
+                if peer not in entry.witnesses and not await self._journal.offer(
+                    entry.position, witness=peer
+                ):
+                    return "unknown"
+                held = await self._to_peer[peer].submit(entry.intent)
+            except (NotSent, KeyError):
+                # A sibling that is no longer configured cannot be asked.
+                continue
+            except (NodeError, JournalError):
+                reached = "unknown"
+                continue
+            if held:
+                await self._confirmed(entry, peer)
+                return "done"
+        return reached
+
+    async def _confirmed(self, entry: JournalEntry, peer: str) -> None:
+        try:
+            await self._journal.confirm([entry.position], peer)
+        except JournalError:
+            # Both copies exist all the same; the note is made when the copy is asked for again.
+            _log.warning("a confirmed copy could not be journaled yet")
+
+    async def _send_copies(self, peer: str, intents: Sequence[Intent]) -> list[bool]:
+        deadline = self._settings.copy
+        try:
+            async with asyncio.timeout(deadline):
+                answer = await self._siblings[peer].copy(
+                    CopyBatch(list(intents)), deadline_seconds=deadline
+                )
+        except TimeoutError as error:
+            raise NodeError("no answer in time") from error
+        if answer.refused:
+            _log.error("a sibling refuses to keep copies", peer=peer, count=len(answer.refused))
+        held = set(answer.intent_ids)
+        return [intent.intent_id in held for intent in intents]
+
+    async def _ask_peer(self, peer: str, question: Ask) -> Receipt | None:
+        deadline = self._settings.ask
+        try:
+            async with asyncio.timeout(deadline):
+                return await self._siblings[peer].ask(question, deadline_seconds=deadline)
+        except (NodeError, TimeoutError):
+            return None
+
+    # -- housekeeping --------------------------------------------------------------------------------------------------
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Keep the journal open, the share counted and second copies made, until ``stop`` is set."""
+        while not stop.is_set():
+            try:
+                if self._journal.fenced:
+                    self._journal.reopen()
+                await self._count_share()
+                await self._copy_again()
+            except JournalError as error:
+                _log.warning("housekeeping of the journal has to wait", why=str(error))
+            await self._clock.sleep(self._settings.housekeeping)
+
+    def _share_known(self) -> bool:
+        return self._counted is not None and self._counted.keys() >= self._siblings.keys()
+
+    async def _count_share(self) -> None:
+        """Count what siblings hold of earlier incarnations of this node; until all said so the share is zero."""
+        if self._counted is None:
+            self._counted = await self._journal.inherited()
+        for peer in self._siblings:
+            held = self._peers.held_of(peer, but=self._journal.incarnation)
+            if held is not None and self._counted.get(peer) != held:
+                await self._journal.inherit(peer, held)
+                self._counted[peer] = held
+
+    async def _copy_again(self) -> None:
+        """Find a witness for intents whose first did not confirm, oldest first."""
+        if not any(self._peers.liveness().values()):
+            return
+        waiting = self._journal.reader.unconfirmed(limit=self._settings.copy_again_max)
+        await self._gather(
+            self._surely(self._offer_witnesses(entry))
+            for entry in waiting
+            if not self.in_flight(entry.intent.intent_id)
+        )
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    async def _gather(self, work: Iterable[Coroutine[Any, Any, Any]]) -> None:
+        await asyncio.gather(*[self._spawn(one) for one in work])
+
+    @staticmethod
+    async def _surely(offering: Coroutine[Any, Any, Outcome | Reached]) -> Outcome | Reached:
+        """Turn a fault of our own into "unknown": the customer's answer must stay true whatever broke."""
+        try:
+            return await offering
+        except Exception as error:  # noqa: BLE001 — see above; the money is safe in the journal
+            _log.error("an offer failed unexpectedly", error=type(error).__name__, exc_info=True)
+            return "unknown"
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
+
+
+def _nobody_reached(*offers: asyncio.Task[Any] | None) -> bool:
+    return all(offer is None or offer.result() == "not_sent" for offer in offers)
+
+
+def _draft(wish: PaymentWish) -> Draft:
+    return Draft(
+        intent_id=intent_id(wish.account_id, wish.idempotency_key),
+        fingerprint=fingerprint(
+            account_id=wish.account_id,
+            type_="payment",
+            amount_cents=wish.amount_cents,
+            currency=wish.currency,
+            method_id=wish.method_id,
+        ),
+        account_id=wish.account_id,
+        idempotency_key=wish.idempotency_key,
+        amount_cents=wish.amount_cents,
+        currency=wish.currency,
+        method_id=wish.method_id,
+        method_verified=wish.method_verified,
+        accepted_at=wish.core_time,
+        snapshot_age_seconds=wish.snapshot_age_seconds,
+    )
