@@ -147,6 +147,8 @@ def _chunks(stream: BinaryIO) -> Iterator[bytes]:
         if size > FILE_BYTES_MAX:
             raise TooMuch(f"the file is larger than {FILE_BYTES_MAX} bytes")
         yield chunk
+    if size == 0:
+        raise UnusableReadings("not_xml", "the file is empty")
 
 
 def _channels_of(entries: list[FeedEntry]) -> list[tuple[FeedEntry, list[FeedEntry]]]:
