@@ -211,7 +211,9 @@ class Intake:
                     reason="under_review",
                     case_number=f"C-{receipt_number(intent.intent_id + intent.fingerprint)}",
                 )
-                return _write(tx, intent, decision, delivered_by, epoch, won=won)
+                outcome = _write(tx, intent, decision, delivered_by, epoch, won=won)
+                tx.connection.execute(_FORGET_FAILURE, (intent.intent_id, intent.fingerprint))
+                return outcome
         except (IntegrityError, ValueError, OverflowError):
             _log.exception("an intent could not even be put under review", alarm="dead_letter")
             return None

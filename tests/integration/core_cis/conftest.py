@@ -1,0 +1,204 @@
+"""A small core with two customers and two edges, in process, on real SQLite."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import msgspec
+import pytest
+
+from core_cis.app import create_app
+from core_cis.bookkeeping import post
+from core_cis.domain import ledger
+from core_cis.keys import load_keys
+from core_cis.publishing import publish_account, publish_credential
+from core_cis.registry import Serving, add_edge, write_edge_config
+from core_cis.settings import ServerSettings, Utility
+from core_cis.store import CoreStore
+from failover.intents import Intent, IntentBatch, OutcomeBatch, fingerprint, intent_id
+from failover.node_config import EdgeConfig
+from failover.signing import Signer
+from failover.web import authorization_header
+
+START = datetime(2026, 3, 10, 15, 0, tzinfo=UTC)
+ACCOUNT = "A-1001"
+OTHER_ACCOUNT = "A-1002"
+CLOSED_ACCOUNT = "A-1003"
+METHOD = "pm-1001"
+
+
+class SetClock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self, now: datetime) -> None:
+        self.moment = now
+        self.boot = 1000.0
+
+    def now(self) -> datetime:
+        """Tell the set time."""
+        return self.moment
+
+    def boot_seconds(self) -> float:
+        """Tell the set seconds."""
+        return self.boot
+
+    def boot_id(self) -> str:
+        """Tell a boot."""
+        return "boot"
+
+    def move(self, seconds: float) -> None:
+        """Go on."""
+        self.moment += timedelta(seconds=seconds)
+        self.boot += seconds
+
+    async def sleep(self, seconds: float) -> None:
+        """Do not wait."""
+        raise AssertionError("nothing in these tests waits")
+
+
+class Core:
+    """A core's folder with its clock, and an edge's hand to sign and deliver with."""
+
+    def __init__(self, data_dir: Path, clock: SetClock, configs: dict[str, EdgeConfig]) -> None:
+        self.data_dir = data_dir
+        self.clock = clock
+        self.configs = configs
+        self._ordinals: dict[str, int] = {}
+
+    def open(self) -> CoreStore:
+        """Open another connection, as another process would."""
+        return CoreStore.open(self.data_dir, self.clock)
+
+    def intent(
+        self,
+        key: str = "key-1",
+        *,
+        account_id: str = ACCOUNT,
+        amount_cents: int = 2500,
+        method_id: str = METHOD,
+        edge: str = "east",
+        accepted_at: datetime | None = None,
+        not_after: datetime | None = None,
+        currency: str = "USD",
+    ) -> Intent:
+        """Record an intent as an edge would: derived id, ordinal, signature."""
+        self._ordinals[edge] = self._ordinals.get(edge, 0) + 1
+        unsigned = Intent(
+            intent_id=intent_id(account_id, key),
+            fingerprint=fingerprint(
+                account_id=account_id,
+                type_="payment",
+                amount_cents=amount_cents,
+                currency=currency,
+                method_id=method_id,
+            ),
+            account_id=account_id,
+            amount_cents=amount_cents,
+            currency=currency,
+            method_id=method_id,
+            idempotency_key=key,
+            accepted_at=accepted_at or self.clock.now(),
+            edge_id=edge,
+            incarnation=f"{edge}-journal",
+            ordinal=self._ordinals[edge],
+            not_after=not_after,
+        )
+        return Signer(self.configs[edge].signing_key).sign(unsigned)
+
+    def node(self, edge: str = "east") -> dict[str, str]:
+        """Write the header with which an edge shows who it is."""
+        return {"Authorization": authorization_header(edge, self.configs[edge].node_secret)}
+
+    def operator(self) -> dict[str, str]:
+        """Write the operators' header."""
+        return {"Authorization": f"Bearer {load_keys(self.data_dir).operator_token}"}
+
+    @asynccontextmanager
+    async def serving(
+        self, settings: ServerSettings | None = None
+    ) -> AsyncIterator[httpx.AsyncClient]:
+        """Run the application in this loop; its clock is the set one."""
+        app = create_app(self.data_dir, self.clock, settings)
+        async with app.lifespan():
+            transport = httpx.ASGITransport(app=cast("Any", app), raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://core") as client:
+                yield client
+
+    async def deliver(
+        self, client: httpx.AsyncClient, *intents: Intent, edge: str = "east", drain: bool = False
+    ) -> OutcomeBatch:
+        """Deliver intents as an edge and read the answer."""
+        answer = await client.post(
+            "/intents",
+            params={"drain": "true"} if drain else {},
+            content=msgspec.msgpack.encode(IntentBatch(list(intents))),
+            headers=self.node(edge),
+        )
+        assert answer.status_code == 200, answer.text
+        return msgspec.msgpack.decode(answer.content, type=OutcomeBatch)
+
+
+def fill(store: CoreStore) -> None:
+    """Write two customers with an account each, and one closed account; the first owes 80 dollars."""
+    with store.transaction() as tx:
+        for number, account_id in enumerate((ACCOUNT, OTHER_ACCOUNT, CLOSED_ACCOUNT), 1):
+            email = f"customer{number}@example.org"
+            tx.connection.execute(
+                "INSERT INTO customers (customer_id, name, email, email_key, verifier)"
+                " VALUES (?, ?, ?, ?, '$argon2id$made-up')",
+                (f"C-{number}", f"Customer {number}", email, email),
+            )
+            tx.connection.execute(
+                "INSERT INTO accounts (account_id, customer_id, status) VALUES (?, ?, ?)",
+                (account_id, f"C-{number}", "closed" if account_id == CLOSED_ACCOUNT else "active"),
+            )
+            tx.connection.execute(
+                "INSERT INTO payment_methods (method_id, account_id, token, type, label, status)"
+                " VALUES (?, ?, ?, 'card', 'Card ending 4242', 'verified')",
+                (f"pm-{account_id[2:]}", account_id, f"tok_{number}"),
+            )
+        tx.connection.execute(
+            "INSERT INTO payment_methods (method_id, account_id, token, type, label, status)"
+            " VALUES ('pm-old', ?, 'tok_old', 'card', 'Card ending 1111', 'expired'),"
+            "        ('pm-new', ?, 'tok_new', 'bank_account', 'Bank ending 9', 'unverified')",
+            (ACCOUNT, ACCOUNT),
+        )
+        post(
+            tx,
+            ledger.adjustment(
+                account_id=ACCOUNT,
+                key="opening",
+                amount_cents=8000,
+                value_date=date(2026, 1, 1),
+                description="Opening balance",
+            ),
+        )
+        for number, account_id in enumerate((ACCOUNT, OTHER_ACCOUNT, CLOSED_ACCOUNT), 1):
+            publish_account(tx, account_id)
+            publish_credential(tx, f"C-{number}")
+
+
+@pytest.fixture
+def core(tmp_path: Path) -> Core:
+    """Return a filled core with edges `east` and `west`, not serving."""
+    clock = SetClock(START)
+    data_dir = tmp_path / "the core"
+    utility = Utility(name="Test Light", timezone="America/Chicago")
+    configs = {}
+    with CoreStore.open(data_dir, clock, utility=utility) as store:
+        fill(store)
+        with store.transaction() as tx:
+            for name in ("east", "west"):
+                add_edge(tx, name, f"http://{name}.test")
+        for number, name in enumerate(("east", "west")):
+            with store.transaction() as tx:
+                serving = Serving(
+                    core_url="http://core", port=8000 + number, peer_port=9000 + number
+                )
+                configs[name] = write_edge_config(
+                    tx, name, serving, tmp_path / f"{name}.json", keys=store.keys
+                )
+    return Core(data_dir, clock, configs)
