@@ -32,19 +32,19 @@ from chaos.fleet_plan import (
     choose_plan,
     core_link,
     peer_link,
-    port_is_free,
     read_plan,
+    refresh_plan,
     write_plan,
 )
 from chaos.process import FleetProcess, wait_answering
 from chaos.proxy_control import HOST, control_url
-from failover.node_config import read_config, write_config
 
 CORE_READY_SECONDS = 60.0
 EDGE_READY_SECONDS = 60.0
 STOP_SECONDS = 10.0
 COMMAND_SECONDS = 600.0
-DEMO_RETENTION_MONTHS = 6
+ACCOUNTS = 200
+EDGES = 2
 
 
 def python_module(module: str, *arguments: str) -> list[str]:
@@ -56,16 +56,21 @@ class FleetOptions(msgspec.Struct, frozen=True, kw_only=True):
     """
     What a fleet is made of.
 
-    ``normal_min_seconds`` replaces the edges' own setting when given. ``environment`` goes to every process, so that
-    a test can run an edge from a patched copy.
+    ``accounts`` and ``edges`` are what a new data folder gets; one that is there must agree where they are given.
+    ``normal_min_seconds`` replaces the edges' own setting. ``environment`` goes to every process, so that a test can
+    run an edge from a patched copy.
     """
 
-    accounts: int = 200
-    edges: int = 2
+    accounts: int | None = None
+    edges: int | None = None
     first_port: int | None = None
     normal_min_seconds: float | None = None
     environment: dict[str, str] = {}
     seed: int = 1
+
+
+class _Registered(msgspec.Struct, frozen=True):
+    node_id: str
 
 
 class Fleet:
@@ -144,12 +149,20 @@ class Fleet:
         if not self.logins_file.exists():
             self._fill_core()
         self.customers = self._read_logins()
+        wanted = self.options.accounts
+        if wanted is not None and wanted != len(self.customers):
+            raise FleetError(
+                f"{self.data} has {len(self.customers)} accounts, not {wanted}; "
+                "choose another --data or leave --accounts out"
+            )
         self.plan = self._make_plan()
+        write_plan(self._plan_file, self.plan)
+        known = self._registered_edges()
         for edge in self.plan.edges:
-            self._register(edge)
+            if edge.name not in known:
+                self._register(edge)
         for edge in self.plan.edges:
             self._configure(edge)
-        write_plan(self._plan_file, self.plan)
         write_private(self._proxies_file, msgspec.json.encode(self.plan.proxies(self.options.seed)))
         self._make_processes()
 
@@ -248,7 +261,7 @@ class Fleet:
         self._run(
             "core_cis",
             *("demo-data", "--data", str(beside)),
-            *("--accounts", str(self.options.accounts), "--logins", str(logins)),
+            *("--accounts", str(self.options.accounts or ACCOUNTS), "--logins", str(logins)),
             shown=True,
         )
         beside.rename(self.core_data)
@@ -262,15 +275,20 @@ class Fleet:
 
     def _make_plan(self) -> FleetPlan:
         kept = read_plan(self._plan_file)
-        wanted = self.options.first_port
-        if (
-            kept is not None
-            and len(kept.edges) == self.options.edges
-            and (wanted is None or kept.edges[0].port == wanted)
-            and all(port_is_free(port) for port in kept.ports())
-        ):
-            return kept
-        return choose_plan(self.options.edges, wanted, Random(os.getpid()))
+        rng = Random(os.getpid())
+        if kept is None:
+            edges = self.options.edges or EDGES
+            return choose_plan(edges, self.options.first_port, rng)
+        if self.options.edges not in {None, len(kept.edges)}:
+            raise FleetError(
+                f"{self.data} has {len(kept.edges)} edges, not {self.options.edges}; "
+                "choose another --data or leave --edges out"
+            )
+        return refresh_plan(kept, self.options.first_port, rng)
+
+    def _registered_edges(self) -> set[str]:
+        listed = self._run("core_cis", "edges", "list", "--data", str(self.core_data), "--json")
+        return {entry.node_id for entry in msgspec.json.decode(listed, type=list[_Registered])}
 
     def _register(self, edge: EdgePlan) -> None:
         # The core reaches an edge directly: its questions after an outage are not what a drill breaks.
@@ -281,7 +299,7 @@ class Fleet:
         )
 
     def _configure(self, edge: EdgePlan) -> None:
-        path = self.edge_config(edge.name)
+        minimum = self.options.normal_min_seconds
         peers = [
             ("--peer", f"{peer.target}=http://{HOST}:{peer.port}")
             for peer in self.plan.peers
@@ -290,14 +308,12 @@ class Fleet:
         self._run(
             "core_cis",
             *("edges", "config", edge.name, "--data", str(self.core_data), "--force"),
-            *("--core-url", f"http://{HOST}:{edge.core_port}", "--out", str(path)),
+            *("--core-url", f"http://{HOST}:{edge.core_port}"),
+            *("--out", str(self.edge_config(edge.name))),
             *("--port", str(edge.port), "--peer-port", str(edge.peer_port)),
             *(word for peer in peers for word in peer),
+            *(() if minimum is None else ("--normal-min-seconds", str(minimum))),
         )
-        minimum = self.options.normal_min_seconds
-        if minimum is not None:
-            changed = msgspec.structs.replace(read_config(path), normal_min_seconds=minimum)
-            write_config(path, changed, overwrite=True)
 
     def _make_processes(self) -> None:
         logs = self.data / "logs"
@@ -330,12 +346,13 @@ class Fleet:
             for edge in self.plan.edges
         }
 
-    def _run(self, module: str, *arguments: str, shown: bool = False) -> None:
+    def _run(self, module: str, *arguments: str, shown: bool = False) -> str:
         try:
             done = subprocess.run(
                 python_module(module, *arguments),
                 stdin=subprocess.DEVNULL,
-                capture_output=not shown,
+                stdout=subprocess.PIPE,
+                stderr=None if shown else subprocess.PIPE,
                 text=True,
                 timeout=COMMAND_SECONDS,
                 check=False,
@@ -345,3 +362,4 @@ class Fleet:
         if done.returncode:
             said = "" if shown else f":\n{(done.stderr or done.stdout).strip()}"
             raise FleetError(f"{module} {' '.join(arguments[:2])} failed{said}")
+        return done.stdout or ""

@@ -138,6 +138,44 @@ def choose_plan(edges: int, first_port: int | None, rng: Random) -> FleetPlan:
     )
 
 
+def refresh_plan(kept: FleetPlan, first_port: int | None, rng: Random) -> FleetPlan:
+    """
+    Use a plan again, with other ports in place of those that somebody has taken meanwhile.
+
+    The peer ports stay: the core knows the edges by them. Raises `FleetError` when one of those, or ``first_port``,
+    is taken.
+    """
+    for edge in kept.edges:
+        if not port_is_free(edge.peer_port):
+            raise FleetError(
+                f"port {edge.peer_port} of {edge.name} is taken; does a fleet run on this data already?"
+            )
+    fresh = choose_plan(len(kept.edges), first_port, rng)
+    names = zip(kept.edges, fresh.edges, strict=True)
+
+    def usable(old: int, new: int) -> int:
+        return old if port_is_free(old) else new
+
+    return FleetPlan(
+        core_port=usable(kept.core_port, fresh.core_port),
+        control_port=usable(kept.control_port, fresh.control_port),
+        play_port=usable(kept.play_port, fresh.play_port),
+        edges=[
+            EdgePlan(
+                name=old.name,
+                port=new.port if new.port == first_port else usable(old.port, new.port),
+                peer_port=old.peer_port,
+                core_port=usable(old.core_port, new.core_port),
+            )
+            for old, new in names
+        ],
+        peers=[
+            PeerPlan(source=old.source, target=old.target, port=usable(old.port, new.port))
+            for old, new in zip(kept.peers, fresh.peers, strict=True)
+        ],
+    )
+
+
 def read_plan(path: Path) -> FleetPlan | None:
     """Read the plan of an earlier start; None when there is none that can be used."""
     try:
