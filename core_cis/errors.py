@@ -9,6 +9,8 @@ CoreError
 ├── BillRefused            a bill that lacks something else, such as a tariff in force
 ├── ImplausibleRead        a register read that cannot follow the one before
 ├── UnusableReadings       a meter reading file that cannot be used at all
+├── InvalidFile            a customer file with errors, by line and column
+├── UnknownServicePoint    a service point that does not exist, or has no meter
 ├── UnknownSchema          a database of another version of this program
 ├── SettingsConflict       a setting that cannot change any more
 ├── CoreNotEmpty           a core that should be empty and is not
@@ -21,7 +23,11 @@ CoreError
 ```
 """
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
+
+_ERRORS_SHOWN = 50
 
 
 class CoreError(Exception):
@@ -118,6 +124,45 @@ class UnusableReadings(CoreError):
         self.reason = reason
         self.detail = detail
         self.line = line
+
+
+class LineError(NamedTuple):
+    """One thing wrong in a file: where, and the rule that is broken."""
+
+    line: int
+    column: str
+    rule: str
+
+    def __str__(self) -> str:
+        """Write it as a person reads it."""
+        column = f", column {self.column}" if self.column else ""
+        return f"line {self.line}{column}: {self.rule}"
+
+
+class InvalidFile(CoreError):
+    """
+    A file breaks rules of its shape; nothing of it was taken in.
+
+    Args:
+        errors: Every one that was found.
+    """
+
+    def __init__(self, errors: Sequence[LineError]) -> None:
+        shown = [str(error) for error in errors[:_ERRORS_SHOWN]]
+        if len(errors) > _ERRORS_SHOWN:
+            shown.append(f"and {len(errors) - _ERRORS_SHOWN} more")
+        super().__init__("nothing was imported:\n" + "\n".join(shown))
+        self.errors = tuple(errors)
+
+
+class UnknownServicePoint(CoreError):
+    """A service point that does not exist, or has no meter."""
+
+    def __init__(self, service_point_id: str) -> None:
+        super().__init__(
+            f"no service point {service_point_id}; import its customer first: core import customers FILE"
+        )
+        self.service_point_id = service_point_id
 
 
 class UnknownSchema(CoreError):

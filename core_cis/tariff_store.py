@@ -29,6 +29,11 @@ def save_tariff(tx: Transaction, tariff: Tariff) -> str:
     return key
 
 
+def tariff_keys(connection: Connection) -> frozenset[str]:
+    """List the keys of the plans that the core has."""
+    return frozenset(key for (key,) in connection.execute("SELECT DISTINCT code FROM tariffs"))
+
+
 class TariffShelf:
     """Tariffs parsed once and kept: a billing run asks for the same few a thousand times."""
 

@@ -1,0 +1,62 @@
+"""``core bill``: the billing run on the command line."""
+
+from datetime import date
+from pathlib import Path
+
+import click
+import msgspec
+
+from core_cis.billing_run import BillingReport, run_billing
+from core_cis.cli_ledger import money
+from core_cis.options import data_option, json_option, open_store
+
+REFUSED_EXIT = 1
+
+
+@click.command("bill")
+@data_option
+@json_option
+@click.option(
+    "--through",
+    required=True,
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="The last day that may be billed; every period that is over by then is.",
+)
+@click.option("--account", "accounts", multiple=True, help="Only this account; may be repeated.")
+@click.pass_context
+def bill_command(
+    ctx: click.Context,
+    data_dir: Path,
+    as_json: bool,  # noqa: FBT001 - click's flag
+    through: object,
+    accounts: tuple[str, ...],
+) -> None:
+    """
+    Make statements from readings and tariffs; a period that was billed is not billed again.
+
+    Exits with 1 when a bill was refused; every other account's are made all the same.
+    """
+    day = date.fromisoformat(str(through)[:10])
+    with open_store(data_dir) as store:
+        report = run_billing(store, day, account_ids=accounts or None)
+    if as_json:
+        click.echo(msgspec.json.encode(report))
+    else:
+        _say(report)
+    if report.refused:
+        ctx.exit(REFUSED_EXIT)
+
+
+def _say(report: BillingReport) -> None:
+    for statement in report.issued:
+        click.echo(
+            f"{statement.account_id}  {statement.period_from} to {statement.period_to}"
+            f"  new charges {money(statement.total):>12}  amount due {money(statement.amount_due):>12}"
+        )
+    for refusal in report.refused:
+        click.echo(
+            f"{refusal.account_id}  {refusal.period_from} to {refusal.period_to}  REFUSED: {refusal.detail}"
+        )
+    click.echo(
+        f"{len(report.issued)} statements, {len(report.refused)} refused, through {report.through}"
+    )

@@ -1,0 +1,149 @@
+"""``core import``: a utility's own customers, tariffs and meter readings."""
+
+import os
+from datetime import date
+from pathlib import Path
+
+import click
+import msgspec
+
+from core_cis.domain.tariff_files import parse_tariff
+from core_cis.importing.customer_file import FILE_BYTES_MAX, read_customer_file
+from core_cis.importing.customers import CustomersImported, import_customers
+from core_cis.importing.readings import ReadingsImported, import_readings
+from core_cis.options import data_option, json_option, open_store, utility_options
+from core_cis.tariff_store import save_tariff, tariff_keys
+
+_file_argument = click.argument(
+    "file", type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+_SHOWN_MAX = 20
+
+
+@click.group("import")
+def import_group() -> None:
+    """Take in customers, tariffs and meter readings. Import tariffs first: customers name them."""
+
+
+@import_group.command("tariff")
+@data_option
+@json_option
+@utility_options
+@click.option(
+    "--effective-from",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="The first day it applies, instead of the file's own dates; bills name it.",
+)
+@_file_argument
+def import_tariff(
+    data_dir: Path,
+    as_json: bool,  # noqa: FBT001 - click's flag
+    effective_from: object,
+    file: Path,
+    **utility: str | int | None,
+) -> None:
+    """Take in a tariff (JSON, in the shape of the US Utility Rate Database)."""
+    day = date.fromisoformat(str(effective_from)[:10]) if effective_from else None
+    with open_store(data_dir, **utility) as store:
+        tariff = parse_tariff(_read(file), effective_from=day)
+        with store.transaction() as tx:
+            key = save_tariff(tx, tariff)
+    started = tariff.effective_from.isoformat() if tariff.effective_from else "the beginning"
+    if as_json:
+        click.echo(msgspec.json.encode({"tariff": key, "effective_from": started}))
+        return
+    click.echo(f"{key}: {tariff.utility}, {tariff.name}, in force from {started}")
+
+
+@import_group.command("customers")
+@data_option
+@json_option
+@utility_options
+@click.option(
+    "--initial-passwords",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where to write passwords made for new customers whose rows name none (CSV, mode 0600).",
+)
+@_file_argument
+def import_customers_command(
+    data_dir: Path,
+    as_json: bool,  # noqa: FBT001 - click's flag
+    initial_passwords: Path | None,
+    file: Path,
+    **utility: str | int | None,
+) -> None:
+    """Take in customers, accounts, service points, meters, tariffs and payment methods (CSV)."""
+    with open_store(data_dir, **utility) as store, store.transaction() as tx:
+        rows = read_customer_file(_read(file), tariffs=tariff_keys(tx.connection))
+        done = import_customers(tx, rows)
+        if done.initial_passwords:
+            _write_passwords(initial_passwords, done)
+    if as_json:
+        counts = msgspec.to_builtins(done)
+        counts["initial_passwords"] = len(done.initial_passwords)
+        click.echo(msgspec.json.encode(counts))
+        return
+    click.echo(
+        f"{done.customers} customers, {done.accounts} accounts, {done.service_points} service points,"
+        f" {done.payment_methods} payment methods"
+    )
+    if done.initial_passwords:
+        click.echo(f"{len(done.initial_passwords)} initial passwords are in {initial_passwords}")
+
+
+@import_group.command("green-button")
+@data_option
+@json_option
+@click.option("--service-point", "service_point_id", required=True, help="Whose readings they are.")
+@_file_argument
+def import_green_button(
+    data_dir: Path,
+    as_json: bool,  # noqa: FBT001 - click's flag
+    service_point_id: str,
+    file: Path,
+) -> None:
+    """Take in interval readings (Green Button, ESPI). Bad readings are kept out and reported by line."""
+    with (
+        open_store(data_dir) as store,
+        store.transaction() as tx,
+        file.open("rb") as stream,
+    ):
+        done = import_readings(tx, stream, service_point_id=service_point_id, source=file.name)
+    if as_json:
+        click.echo(msgspec.json.encode(done))
+        return
+    _say_readings(done)
+
+
+def _say_readings(done: ReadingsImported) -> None:
+    minutes = done.interval_seconds // 60
+    click.echo(
+        f"{done.service_point_id}: {done.intervals} readings of {minutes} minutes on {done.days} days,"
+        f" {done.usage_wh / 1000:,.3f} kWh, {done.first} to {done.end}"
+    )
+    for finding in (*done.findings, *done.conflicts):
+        where = f"line {finding.line}: " if finding.line else ""
+        click.echo(
+            f"  {where}{finding.rule} at {finding.start or 'an unreadable time'}: {finding.detail}"
+        )
+    for refusal in done.refused:
+        click.echo(f"  left out: {refusal}")
+
+
+def _read(file: Path) -> bytes:
+    if file.stat().st_size > FILE_BYTES_MAX:
+        raise click.ClickException(f"{file} is larger than {FILE_BYTES_MAX // 1_000_000} MB")
+    return file.read_bytes()
+
+
+def _write_passwords(target: Path | None, done: CustomersImported) -> None:
+    """Write passwords before the import is committed: a customer nobody can sign in as would be lost."""
+    if target is None:
+        raise click.ClickException(
+            f"{len(done.initial_passwords)} new customers have no password; name a file for initial ones with"
+            " --initial-passwords FILE, or fill the column password. Nothing was imported."
+        )
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+        out.write("email,password\n")
+        out.writelines(f"{email},{password}\n" for email, password in done.initial_passwords)

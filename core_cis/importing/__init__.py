@@ -1,0 +1,1 @@
+"""Taking in a utility's own data: customers, tariffs, meter readings."""
