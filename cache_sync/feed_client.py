@@ -1,10 +1,12 @@
 """How a follower asks its source, with a deadline and a note of when it asked."""
 
 import asyncio
-from typing import Protocol
+from datetime import datetime
+from typing import NamedTuple, Protocol
 
 from cache_sync.clock import Clock
-from cache_sync.errors import FeedUnavailable
+from cache_sync.errors import FeedUnavailable, InvalidFrame
+from cache_sync.frame_guards import check_frame
 from cache_sync.frames import Frame
 
 
@@ -27,6 +29,14 @@ class FeedClient(Protocol):
         ...
 
 
+class _Answer(NamedTuple):
+    """An answer's T, and the boot-clock reading before which it was not closed."""
+
+    epoch: int
+    as_of: datetime
+    closed_boot_seconds: float
+
+
 class Asker:
     """
     Asks one question at a time, and can be stopped while it waits.
@@ -42,25 +52,27 @@ class Asker:
         self._clock = clock
         self._answer_seconds_max = answer_seconds_max
         self._asking: asyncio.Task[Frame] | None = None
+        self._newest: _Answer | None = None
         self._stopped = False
 
     async def ask(self, after: int, epoch: int, limit: int, wait: float) -> tuple[Frame, float]:
         """
-        Return the answer, and the boot-clock reading from before the question was sent.
+        Return the answer, undamaged, and the boot-clock reading from which its age counts.
 
-        Ages count from there: however late the answer comes, its T is not younger than the question.
+        That is the reading from before the question was sent: however late the answer comes, its T is not younger.
+        An answer that comes a second time counts from the first.
 
         Raises:
             FeedUnavailable: No answer in time, or `stop` was called.
             FeedError: As `FeedClient.fetch`.
-            InvalidFrame: As `FeedClient.fetch`.
+            InvalidFrame: The answer is damaged, or older than one before.
         """
         asked = self._clock.boot_seconds()
         asking = asyncio.ensure_future(self._source.fetch(after, epoch, limit, wait))
         self._asking = asking
         try:
             async with asyncio.timeout(self._answer_seconds_max + wait):
-                return await asking, asked
+                frame = await asking
         except TimeoutError as error:
             raise FeedUnavailable("no answer in time") from error
         except asyncio.CancelledError:
@@ -69,6 +81,24 @@ class Asker:
             raise
         finally:
             self._asking = None
+        check_frame(frame)
+        return frame, self._count_from(frame, asked)
+
+    def _count_from(self, frame: Frame, asked: float) -> float:
+        answer = _Answer(frame.epoch, frame.as_of, asked - frame.age_seconds)
+        newest = self._newest
+        if newest is None or answer.epoch > newest.epoch:
+            self._newest = answer
+        elif answer.epoch == newest.epoch:
+            if answer.as_of < newest.as_of:
+                raise InvalidFrame("as_of", "core time went back")
+            if (
+                answer.as_of == newest.as_of
+                and answer.closed_boot_seconds > newest.closed_boot_seconds
+            ):
+                return newest.closed_boot_seconds + frame.age_seconds
+            self._newest = answer
+        return asked
 
     def stop(self) -> None:
         """Give up the question that is being asked, if one is."""
