@@ -6,8 +6,7 @@ Energy is integer Wh, instants are UTC, days are local to the utility. Qualities
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime, timedelta
-from itertools import groupby
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -216,39 +215,3 @@ def summarise_day(block: IntervalBlock) -> DailyUsage:
 def _sum_or_none(values: Sequence[int | None]) -> int | None:
     known = [value for value in values if value is not None]
     return sum(known) if len(known) == len(values) else None
-
-
-class _StoredBlock(msgspec.Struct, array_like=True, frozen=True):
-    """A block as stored: qualities as runs of (code, count)."""
-
-    version: int
-    day: date
-    start: int
-    interval_seconds: int
-    wh: tuple[int | None, ...]
-    quality_runs: tuple[tuple[int, int], ...]
-
-
-_ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(_StoredBlock)
-
-
-def pack_block(block: IntervalBlock) -> bytes:
-    """A block as the bytes the core stores (MessagePack)."""
-    runs = tuple((code, sum(1 for _ in run)) for code, run in groupby(block.quality))
-    start = int(block.start.timestamp())
-    return _ENCODER.encode(
-        _StoredBlock(1, block.day, start, block.interval_seconds, block.wh, runs)
-    )
-
-
-def unpack_block(data: bytes) -> IntervalBlock:
-    """The block that `pack_block` made bytes of."""
-    stored = _DECODER.decode(data)
-    return IntervalBlock(
-        day=stored.day,
-        start=datetime.fromtimestamp(stored.start, UTC),
-        interval_seconds=stored.interval_seconds,
-        wh=stored.wh,
-        quality=tuple(code for code, count in stored.quality_runs for _ in range(count)),
-    )

@@ -184,15 +184,6 @@ class Tariff(msgspec.Struct, frozen=True):
         """The document a bill names as the source of its prices."""
         return self.source_documents[0] if self.source_documents else None
 
-    @property
-    def has_time_of_use(self) -> bool:
-        """Whether some day has more than one energy period."""
-        rows = (*self.schedule.weekday, *self.schedule.weekend)
-        by_day_type = zip(self.schedule.weekday, self.schedule.weekend, strict=True)
-        return any(len(set(row)) > 1 for row in rows) or any(
-            set(weekday) != set(weekend) for weekday, weekend in by_day_type
-        )
-
 
 def tariff_key(tariff: Tariff) -> str:
     """

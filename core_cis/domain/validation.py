@@ -4,6 +4,9 @@ Validating a channel of interval readings (the V of VEE).
 What breaks a rule is quarantined and reported with its line and instant; the rest is kept. A gap is
 reported where no reading of the file, kept or quarantined, reaches: a quarantined reading already
 tells of the time it covers.
+
+The rules are those of meter data management by other names: Interval Size (`zero_duration`,
+`interval_size`, `misaligned_start`), Negative Consumption, Duplicate, Consecutive Interval (`gap`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,17 +27,6 @@ Rule = Literal[
     "duplicate_start",
     "gap",
 ]
-
-# The usual names of these rules in validation, estimation and editing of meter data.
-VEE_RULES: dict[Rule, str] = {
-    "malformed": "Unit of Measure",
-    "negative_value": "Negative Consumption",
-    "zero_duration": "Interval Size",
-    "interval_size": "Interval Size",
-    "misaligned_start": "Interval Size",
-    "duplicate_start": "Duplicate",
-    "gap": "Consecutive Interval",
-}
 
 
 class Finding(msgspec.Struct, frozen=True):

@@ -16,6 +16,8 @@ from core_cis.domain.tariff_files import parse_tariff
 from core_cis.domain.tariffs import Tariff, tariff_key, tariff_to_json
 
 NEW_YORK = ZoneInfo("America/New_York")
+# The only holiday of the periods that are summed up hour by hour.
+LABOR_DAY = date(2025, 9, 1)
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +75,50 @@ def check(name: str, bill: RatedBill) -> None:
     for line in bill.lines:
         assert bill.period.start <= line.period_from < line.period_to <= bill.period.end, name
         assert len(line.description) <= 120, line.description
+
+
+def hour_by_hour(tariff: Tariff, usage: IntervalUsage) -> Decimal:
+    """Price each hour by itself, from the published schedule and nothing else of ours."""
+    total = Decimal(0)
+    for block in usage.blocks:
+        for index, wh in enumerate(block.wh):
+            local = block.instant(index).astimezone(NEW_YORK)
+            off = local.weekday() in {5, 6} or (
+                tariff.schedule.holiday_policy == "as_weekend"
+                and local.date() == LABOR_DAY
+                and "labor_day" in tariff.schedule.holidays
+            )
+            rows = tariff.schedule.weekend if off else tariff.schedule.weekday
+            (tier,) = tariff.energy_periods[rows[local.month - 1][local.hour]].tiers
+            total += Decimal(wh or 0) * (tier.rate + tier.adjustment) / 1000
+    return total
+
+
+@pytest.mark.parametrize(
+    "period",
+    [
+        BillPeriod(date(2025, 2, 20), date(2025, 3, 20)),
+        BillPeriod(date(2025, 5, 27), date(2025, 6, 18)),
+        BillPeriod(date(2025, 8, 15), date(2025, 9, 15)),
+        BillPeriod(date(2025, 10, 20), date(2025, 11, 10)),
+    ],
+    ids=lambda period: str(period.start),
+)
+def test_untiered_tariffs_equal_a_sum_of_hours(
+    tariffs: dict[str, Tariff], period: BillPeriod
+) -> None:
+    """Clock changes, seasons and a holiday: the energy lines are the sum of all hours' prices."""
+    usage = home(period)
+    untiered = {
+        name: tariff
+        for name, tariff in tariffs.items()
+        if all(len(each.tiers) == 1 for each in tariff.energy_periods)
+    }
+    assert len(untiered) == 29
+    for name, tariff in untiered.items():
+        bill = rate(tariff, usage, period, zone=NEW_YORK)
+        energy = sum(line.exact_amount for line in bill.lines if line.kind == "energy")
+        assert energy == hour_by_hour(tariff, usage), name
 
 
 def test_bill_vectors(shared_data: Path) -> None:

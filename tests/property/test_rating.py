@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from core_cis.domain.bill_comparison import compare_bills
 from core_cis.domain.calendar import BillPeriod
 from core_cis.domain.charges import IntervalUsage, RegisterUsage
-from core_cis.domain.metering import empty_block, pack_block, unpack_block
+from core_cis.domain.metering import empty_block
 from core_cis.domain.rating import rate
 from core_cis.domain.tariff_files import parse_tariff
 from core_cis.domain.tariffs import Tariff
@@ -154,15 +154,3 @@ def test_the_reasons_for_a_difference_add_up_to_it(
     changes = compare_bills(previous, current)
     difference = current.total_cents - previous.total_cents
     assert sum(change.amount_cents for change in changes) == difference
-
-
-@given(period=periods(), data=st.data())
-def test_blocks_survive_the_store(period: BillPeriod, data: st.DataObject) -> None:
-    """Whatever is known or missing of a day comes back as it was."""
-    values = st.none() | st.integers(0, 2**40)
-    for block in data.draw(homes(period)).blocks[:3]:
-        count = len(block.wh)
-        wh = data.draw(st.lists(values, min_size=count, max_size=count))
-        quality = data.draw(st.lists(st.integers(-1, 19), min_size=count, max_size=count))
-        made = msgspec.structs.replace(block, wh=tuple(wh), quality=tuple(quality))
-        assert unpack_block(pack_block(made)) == made

@@ -11,9 +11,7 @@ from core_cis.domain.metering import (
     build_blocks,
     empty_block,
     merge_blocks,
-    pack_block,
     summarise_day,
-    unpack_block,
 )
 
 DAY = date(2025, 6, 3)
@@ -50,15 +48,6 @@ def test_an_interval_divides_an_hour(new_york: ZoneInfo) -> None:
     """Seven minutes would straddle a change of price."""
     with pytest.raises(ValueError, match="divides an hour"):
         empty_block(DAY, new_york, 420)
-
-
-def test_blocks_survive_the_store(make_block: Any) -> None:
-    """Missing values, qualities and the clock change come back as they were."""
-    block = make_block(date(2025, 11, 2), 250, 900)
-    block = msgspec.structs.replace(
-        block, wh=(None, *block.wh[1:]), quality=(QUALITY_MISSING, 8, *block.quality[2:])
-    )
-    assert unpack_block(pack_block(block)) == block
 
 
 def test_measured_values_replace_missing_and_estimated_ones(make_block: Any) -> None:

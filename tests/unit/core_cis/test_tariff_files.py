@@ -35,7 +35,6 @@ def test_a_tariff_is_read(make_document: Any) -> None:
     assert tariff.source is not None
     assert (tariff.source.url, tariff.source.title) == ("https://example.com/rates.pdf", "Sheet 7")
     assert tariff_key(tariff) == "test-power-t"
-    assert not tariff.has_time_of_use
 
 
 def test_a_tariff_survives_the_store(make_document: Any) -> None:
