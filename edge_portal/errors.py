@@ -11,6 +11,7 @@ EdgeError
 │   ├── SignInBusy           the bounded pool is full; retry_after_seconds
 │   └── SignInThrottled      too many wrong attempts; retry_after_seconds
 ├── NotFound                 no such account, statement or payment for this customer
+├── AgentSilent              (agent_link) the one process that records payments gave no answer
 ├── ArchiveUnavailable       the core cannot be asked right now; what is held goes on
 └── PaymentError             (intent_id when one was derived)
     ├── InvalidPayment       field and rule; nothing was recorded

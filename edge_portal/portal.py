@@ -5,19 +5,127 @@ Reads are answered from the local snapshot, the journal and the mode lease, in e
 `payment` and `archived_statement` ask another process.
 """
 
-from cache_sync.documents import StatementBody
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+import cache_sync.errors
+from cache_sync.documents import AccountBody, CredentialBody, PaymentMethod, StatementBody
 from cache_sync.frames import Position
-from edge_portal.session import Session
-from edge_portal.views import AccountView, ModeView
-from failover.intents import Receipt
+from edge_portal.agent_link import (
+    AgentSilent,
+    AskRequest,
+    PayRequest,
+    RefusedReply,
+    Reply,
+    Request,
+)
+from edge_portal.errors import (
+    InvalidPayment,
+    KeyReused,
+    NoSnapshot,
+    NotFound,
+    NotTaken,
+    OverLimit,
+    PaymentError,
+    PaymentUnknown,
+)
+from edge_portal.form_keys import FormKeys
+from edge_portal.overlay import Overlaid, is_behind, overlay
+from edge_portal.session import Session, Tokens
+from edge_portal.signin import SignIn
+from edge_portal.snapshot import (
+    Reading,
+    Snapshot,
+    core_time,
+    freshness_of,
+    position_of,
+    read_account,
+    read_archived,
+    read_credential,
+    read_payments,
+    read_statement,
+    read_statements,
+    read_usage,
+)
+from edge_portal.views import AccountView, Freshness, ModeView
+from failover.intents import Receipt, intent_id
+
+AMOUNT_MAX_CENTS: Final = 1_000_000
+KEY_PATTERN: Final = re.compile(r"[\x21-\x7e]{1,128}")
+METHOD_LENGTH_MAX: Final = 128
+PAY_DEADLINE_SECONDS: Final = 3.0
+ASK_DEADLINE_SECONDS: Final = 1.5
+SETTLED_SHOWN: Final = timedelta(days=35)
+"""How long a decided payment that never became a document (it lost its id to another) is still listed."""
+
+
+class JournalReceipts(Protocol):
+    """What the portal needs of `failover.journal_reader`."""
+
+    def receipts(self, account_id: str, *, settled_since: datetime) -> list[Receipt]:
+        """Return the receipts of an account: all unsettled, and those decided since."""
+        ...
+
+    def receipt(self, account_id: str, intent_id: str) -> Receipt | None:
+        """Return one receipt."""
+        ...
+
+
+class Agent(Protocol):
+    """What the portal needs of `edge_portal.agent_link`."""
+
+    async def ask(self, request: Request, *, deadline_seconds: float) -> Reply:
+        """Send a request to the agent. Raises `AgentSilent`."""
+        ...
+
+
+class Archive(Protocol):
+    """What the portal needs of `edge_portal.archive`."""
+
+    async def statement(self, account_id: str, statement_id: str) -> StatementBody:
+        """Ask the core for a statement. Raises `ArchiveUnavailable`, `NotFound`."""
+        ...
 
 
 class Portal:
     """Request-time services of a worker. Errors are those of `edge_portal.errors`."""
 
+    def __init__(  # noqa: PLR0913 - everything it uses is handed in
+        self,
+        *,
+        snapshot: Snapshot,
+        journal: JournalReceipts,
+        mode: Callable[[], ModeView],
+        agent: Agent,
+        archive: Archive,
+        sign_in: SignIn,
+        tokens: Tokens,
+        form_keys: FormKeys,
+        new_session_id: Callable[[], str],
+    ) -> None:
+        self._snapshot = snapshot
+        self._journal = journal
+        self._mode = mode
+        self._agent = agent
+        self._archive = archive
+        self._sign_in = sign_in
+        self._tokens = tokens
+        self._form_keys = form_keys
+        self._new_session_id = new_session_id
+
+    # Sign-in
+
     def authenticate(self, token: str | None) -> Session:
         """Check a token. Raises `NotSignedIn`; `NoSnapshot`."""
-        raise NotImplementedError
+        with self._reading() as reading:
+            return self._tokens.check(
+                token,
+                now=core_time(reading.state()),
+                credential_of=lambda key: read_credential(reading, key),
+            )
 
     async def sign_in(self, email: str, password: str, client_id: str) -> str:
         """
@@ -26,35 +134,94 @@ class Portal:
         ``client_id`` is what attempts are throttled by beside the address (the peer's IP address).
         Raises `WrongCredentials`, `SignInBusy`, `SignInThrottled`, `NoSnapshot`.
         """
-        raise NotImplementedError
+        key, credential = await self._sign_in.check(email, password, client_id)
+        return self._tokens.issue(
+            key, credential, now=self.core_now(), session_id=self._new_session_id()
+        )
 
     def switch_account(self, session: Session, account_id: str) -> str:
         """Issue a token that looks at another of the customer's accounts. Raises `NotFound`."""
-        raise NotImplementedError
+        return self._tokens.renew(session, now=self.core_now(), account_id=account_id)
 
     def renew(self, session: Session) -> str:
         """Issue a token with a fresh expiry for the same session."""
-        raise NotImplementedError
+        return self._tokens.renew(session, now=self.core_now())
+
+    def credential(self, key: str) -> CredentialBody | None:
+        """Return the credential that the snapshot holds now. Raises `NoSnapshot`."""
+        with self._reading() as reading:
+            return read_credential(reading, key)
+
+    # Reads
 
     def read_position(self, text: str) -> Position | None:
         """Read a position cookie; None when this installation did not write it."""
-        raise NotImplementedError
+        return self._tokens.read_position(text)
 
     def write_position(self, position: Position) -> str:
         """Write a position as a signed cookie value."""
-        raise NotImplementedError
+        return self._tokens.write_position(position)
 
     def mode(self) -> ModeView:
         """Tell the node's mode; for pages without an account (sign-in, status)."""
-        raise NotImplementedError
+        return self._mode()
 
-    def view(self, account_id: str, seen: Position | None) -> AccountView:
+    def freshness(self) -> Freshness:
+        """Tell how old the snapshot is. Raises `NoSnapshot`."""
+        with self._reading() as reading:
+            return freshness_of(reading.state())
+
+    def core_now(self) -> datetime:
+        """Estimate the core's clock. Raises `NoSnapshot`."""
+        with self._reading() as reading:
+            return core_time(reading.state())
+
+    def view(
+        self, account_id: str, seen: Position | None, *, statements: bool = True, usage: bool = True
+    ) -> AccountView:
         """
         Show an account as this node knows it, from one read transaction.
 
-        ``seen`` is the position the customer already saw (cookie or header). Raises `NotFound`, `NoSnapshot`.
+        ``seen`` is the position the customer already saw (cookie or header). ``statements`` (with the archived) and
+        ``usage`` may be left out, and are empty then. Raises `NotFound`, `NoSnapshot`.
         """
-        raise NotImplementedError
+        with self._reading() as reading:
+            account = _known_account(reading, account_id)
+            state = reading.state()
+            payments = self._payments(reading, account_id)
+            return AccountView(
+                account=account,
+                statements=read_statements(reading, account_id) if statements else [],
+                archived=read_archived(reading, account_id) if statements else [],
+                usage=read_usage(reading, account_id) if usage else [],
+                payments=payments.payments,
+                billed_cents=account.billed_balance_cents,
+                balance_cents=account.balance_cents,
+                pending_cents=payments.pending_cents,
+                left_to_pay_cents=account.balance_cents - payments.pending_cents,
+                freshness=freshness_of(state),
+                mode=self._mode(),
+                catching_up=is_behind(position_of(state), seen),
+            )
+
+    def statement(self, account_id: str, statement_id: str) -> StatementBody | None:
+        """Return a statement that is held here; None when it is not. Raises `NoSnapshot`."""
+        with self._reading() as reading:
+            return read_statement(reading, account_id, statement_id)
+
+    async def archived_statement(self, account_id: str, statement_id: str) -> StatementBody:
+        """
+        Ask the core for a statement older than what is held here, within 250 ms.
+
+        Only what the snapshot lists as archived is asked for. Raises `ArchiveUnavailable`, `NotFound`.
+        """
+        with self._reading() as reading:
+            listed = read_archived(reading, account_id)
+        if all(statement.statement_id != statement_id for statement in listed):
+            raise NotFound("no such statement")
+        return await self._archive.statement(account_id, statement_id)
+
+    # Payments
 
     async def pay(
         self, account_id: str, *, idempotency_key: str, amount_cents: int, method_id: str
@@ -63,30 +230,123 @@ class Portal:
         Record, copy and submit a payment; answers at the core's outcome or after at most about a second.
 
         Safe to repeat with the same key: the first receipt comes back. Raises `InvalidPayment`, `KeyReused`,
-        `OverLimit`, `NotTaken`, `PaymentUnknown`, `NoSnapshot`.
+        `OverLimit`, `NotTaken`, `PaymentUnknown`, `NotFound`, `NoSnapshot`.
         """
-        raise NotImplementedError
+        _check_key(idempotency_key)
+        _check_amount(amount_cents)
+        with self._reading() as reading:
+            account = _known_account(reading, account_id)
+        method = _checked_method(account, method_id)
+        id_ = intent_id(account_id, idempotency_key)
+        request = PayRequest(
+            account_id=account_id,
+            idempotency_key=idempotency_key,
+            amount_cents=amount_cents,
+            currency=account.currency,
+            method_id=method.method_id,
+            method_verified=method.status == "verified",
+        )
+        try:
+            reply = await self._agent.ask(request, deadline_seconds=PAY_DEADLINE_SECONDS)
+        except AgentSilent as silence:
+            raise PaymentUnknown("nothing could confirm this payment", intent_id=id_) from silence
+        if isinstance(reply, RefusedReply):
+            raise _refusal(reply, id_)
+        if reply.receipt is None:
+            raise PaymentUnknown("nothing could confirm this payment", intent_id=id_)
+        return reply.receipt
 
     async def payment(self, account_id: str, intent_id: str) -> Receipt:
         """
         Tell what is known of a payment, at this node or a sibling.
 
-        Raises `NotFound` when no node asked knows it.
+        Raises `NotFound` when no node asked knows it, `PaymentUnknown` when nobody could be asked.
         """
-        raise NotImplementedError
+        known = self.payments(account_id).get(intent_id)
+        if known is not None:
+            return known
+        recorded = self._journal.receipt(account_id, intent_id)
+        if recorded is not None:
+            return recorded
+        try:
+            reply = await self._agent.ask(
+                AskRequest(account_id, intent_id), deadline_seconds=ASK_DEADLINE_SECONDS
+            )
+        except AgentSilent as silence:
+            raise PaymentUnknown("nobody could be asked", intent_id=intent_id) from silence
+        if isinstance(reply, RefusedReply):
+            raise PaymentUnknown("nobody could be asked", intent_id=intent_id)
+        if reply.receipt is None:
+            raise NotFound("no such payment")
+        return reply.receipt
 
-    async def archived_statement(self, account_id: str, statement_id: str) -> StatementBody:
-        """
-        Ask the core for a statement older than what is held here, within 250 ms.
+    def payments(self, account_id: str) -> dict[str, Receipt]:
+        """Return the payments known here by id; the document's where there is one. Raises `NoSnapshot`."""
+        with self._reading() as reading:
+            newest_first = self._payments(reading, account_id).payments
+        return {receipt.intent_id: receipt for receipt in reversed(newest_first)}
 
-        Raises `ArchiveUnavailable`, `NotFound`.
-        """
-        raise NotImplementedError
+    # Forms
 
     def new_form_key(self, account_id: str) -> str:
         """Make the signed key of a payment form: shown with the form, posted back with it."""
-        raise NotImplementedError
+        return self._form_keys.new(account_id)
 
     def check_form_key(self, account_id: str, key: str) -> str | None:
         """Return the idempotency key inside a form key; None when it was not made for this account."""
-        raise NotImplementedError
+        return self._form_keys.check(account_id, key)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Reading]:
+        try:
+            with self._snapshot.read() as reading:
+                yield reading
+        except cache_sync.errors.NoSnapshot as missing:
+            raise NoSnapshot("this edge has no snapshot yet") from missing
+
+    def _payments(self, reading: Reading, account_id: str) -> Overlaid:
+        state = reading.state()
+        recorded = self._journal.receipts(account_id, settled_since=state.as_of - SETTLED_SHOWN)
+        return overlay(read_payments(reading, account_id), recorded, position_of(state))
+
+
+def _known_account(reading: Reading, account_id: str) -> AccountBody:
+    account = read_account(reading, account_id)
+    if account is None:
+        raise NotFound("no such account")
+    return account
+
+
+def _check_key(idempotency_key: str) -> None:
+    if not KEY_PATTERN.fullmatch(idempotency_key):
+        raise InvalidPayment("idempotency_key", "must be 1 to 128 visible ASCII characters")
+
+
+def _check_amount(amount_cents: int) -> None:
+    if isinstance(amount_cents, bool) or amount_cents < 1:
+        raise InvalidPayment("amount", "must be at least 1")
+    if amount_cents > AMOUNT_MAX_CENTS:
+        raise InvalidPayment("amount", f"must be at most {AMOUNT_MAX_CENTS}")
+
+
+def _checked_method(account: AccountBody, method_id: str) -> PaymentMethod:
+    for method in account.payment_methods:
+        if method.method_id == method_id:
+            if method.status != "verified":
+                raise InvalidPayment("method_id", f"this payment method is {method.status}")
+            return method
+    raise InvalidPayment("method_id", "must be one of the account's payment methods")
+
+
+def _refusal(reply: RefusedReply, id_: str) -> PaymentError:
+    match reply.kind:
+        case "invalid":
+            return InvalidPayment(reply.which, reply.message)
+        case "key_reused":
+            return KeyReused("this key was used for another payment", intent_id=id_)
+        case "over_limit":
+            return OverLimit(reply.which, reply.message, intent_id=id_)
+        case "not_taken":
+            return NotTaken(reply.message or "not taken here", intent_id=id_)
+        case _:
+            return PaymentUnknown("nothing could confirm this payment", intent_id=id_)

@@ -1,0 +1,116 @@
+"""
+What this edge knows beyond its snapshot, laid over it: pure.
+
+A payment is known by (id, fingerprint). Its document, once the snapshot has it, is the only truth about it; until
+then the journal's row stands in. So each payment is shown exactly once, and counted exactly once: in the ledger
+balance when its document is here, in the pending amount before.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from cache_sync.documents import PaymentBody
+from cache_sync.frames import Position
+from failover.intents import CORE_FINAL, Receipt, State
+
+PENDING_STATES: Final[frozenset[State]] = frozenset({"accepted", "posted"})
+"""What lowers "left to pay": `checking` does not, for nobody has confirmed it."""
+
+NOT_TAKEN_STATES: Final[frozenset[State]] = frozenset({"void", "declined_limit"})
+"""Ends of an attempt at this edge: nothing was taken, so nothing is listed."""
+
+_KNOWLEDGE: Final[dict[State, int]] = {
+    "void": 0,
+    "declined_limit": 0,
+    "checking": 1,
+    "accepted": 2,
+    "cancelled": 3,
+    "rejected": 3,
+    "dead_letter": 3,
+    "posted": 3,
+}
+
+
+class Overlaid(msgspec.Struct, frozen=True):
+    """Every payment of an account once, newest first, and what of them is not in the snapshot's balance yet."""
+
+    payments: list[Receipt]
+    pending_cents: int
+
+
+def receipt_of_document(body: PaymentBody, position: Position) -> Receipt:
+    """Tell a payment document as a receipt; ``position`` is where the document stands."""
+    return Receipt(
+        intent_id=body.payment_id,
+        fingerprint=body.fingerprint,
+        account_id=body.account_id,
+        state=body.state,
+        amount_cents=body.amount_cents,
+        currency=body.currency,
+        method_id=body.method_id,
+        accepted_at=body.accepted_at,
+        durable=True,
+        decided_at=body.decided_at,
+        value_date=body.value_date,
+        reason=body.reason,
+        case_number=body.case_number,
+        epoch=position.epoch,
+        shard=position.shard,
+        seq=position.seq,
+    )
+
+
+def overlay(
+    documents: Iterable[Receipt], recorded: Iterable[Receipt], position: Position
+) -> Overlaid:
+    """
+    Lay the journal's receipts over the documents of a snapshot that stands at ``position``.
+
+    A posted receipt whose own position the snapshot has reached is in its balance already, document or not.
+    """
+    shown = {(receipt.intent_id, receipt.fingerprint): receipt for receipt in documents}
+    overlaid: dict[tuple[str, str], Receipt] = {}
+    for receipt in recorded:
+        pair = (receipt.intent_id, receipt.fingerprint)
+        if pair in shown or receipt.state in NOT_TAKEN_STATES:
+            continue
+        other = overlaid.get(pair)
+        overlaid[pair] = receipt if other is None else better_informed(other, receipt)
+    pending_cents = sum(
+        receipt.amount_cents
+        for receipt in overlaid.values()
+        if receipt.state in PENDING_STATES and not is_in_snapshot(receipt, position)
+    )
+    payments = sorted(
+        (*shown.values(), *overlaid.values()),
+        key=lambda receipt: (receipt.accepted_at, receipt.intent_id),
+        reverse=True,
+    )
+    return Overlaid(payments, pending_cents)
+
+
+def better_informed(one: Receipt, other: Receipt) -> Receipt:
+    """Choose between two rows about the same payment: the one that knows more."""
+    return max(one, other, key=lambda receipt: (_KNOWLEDGE[receipt.state], receipt.durable))
+
+
+def is_in_snapshot(receipt: Receipt, position: Position) -> bool:
+    """Tell whether a snapshot at this position contains what the core decided of a payment."""
+    return (
+        receipt.state in CORE_FINAL
+        and receipt.seq is not None
+        and receipt.epoch == position.epoch
+        and receipt.shard == position.shard
+        and receipt.seq <= position.seq
+    )
+
+
+def is_behind(here: Position, seen: Position | None) -> bool:
+    """Tell whether a customer has already seen more than a snapshot at this position shows."""
+    if seen is None:
+        return False
+    if seen.epoch != here.epoch:
+        return seen.epoch > here.epoch
+    return seen.shard == here.shard and seen.seq > here.seq
