@@ -149,7 +149,12 @@ def day_chart(days: Sequence[DayUse], plot: Plot) -> DayChart:
         for value in range(step, highest + 1, step)
     ]
     most = max(known, default=0)
-    peak_index = next((i for i, day in enumerate(days) if most and day.usage_wh == most), None)
+    # A small drawing has no room to say which day stands out.
+    told = plot is not SMALL
+    peak_index = next(
+        (i for i, day in enumerate(days) if told and most and day.usage_wh == most),
+        None,
+    )
     bars = [
         _day_bar(
             index, day, plot, scale=scale, slot=slot, highest=highest, peak=index == peak_index
@@ -241,6 +246,15 @@ def hour_chart(average_wh: Sequence[float]) -> HourChart:
         peak_to=first + PEAK_HOURS,
         peak_percent=round(100 * peak_share),
     )
+
+
+def hour_span(first: int, last: int, joint: str = "to") -> str:
+    """Name a span of hours: ``5 to 9 p.m.``, ``11 a.m. to 3 p.m.``."""
+    begin, end = hour_name(first), hour_name(last)
+    half = begin[-5:]
+    if half == end[-5:] and half in {" a.m.", " p.m."}:
+        begin = begin.removesuffix(half)
+    return f"{begin} {joint} {end}"
 
 
 def hour_name(hour: int) -> str:

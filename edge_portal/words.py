@@ -144,6 +144,9 @@ def chart_day(day: date) -> str:
 def period(first: date, end: date, today: date) -> str:
     """Write the days of ``[first, end)``: ``October 10 to November 9``; years only where they are not this one."""
     last = end - timedelta(days=1)
+    if (first.year, first.month) == (last.year, last.month):
+        year = "" if last.year == today.year else f", {last.year}"
+        return f"{_dated(first, 'MMMM d')} to {last.day}{year}"
     if first.year == last.year and last.year != today.year:
         return f"{_dated(first, 'MMMM d')} to {full_date(last)}"
     return f"{month_day(first, today)} to {month_day(last, today)}"
@@ -227,6 +230,11 @@ def age(seconds: float, *, at_least: bool = False) -> str:
 def count_of(count: int, thing: str) -> str:
     """Write a number of things: ``1 day``, ``2 days``."""
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
+def stop(text: str) -> str:
+    """End a sentence with a full stop, unless it has one already (``9:42 a.m.``)."""
+    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 def currency_symbol(currency: str) -> str:

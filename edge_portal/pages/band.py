@@ -26,7 +26,8 @@ class Band(msgspec.Struct, frozen=True, kw_only=True):
     The service message and the line.
 
     ``as_of`` is the long form for the message, ``as_of_label`` the short one for headings and the line. ``heading``
-    is empty when there is no message; the labels are empty when the figures are current.
+    is empty when there is no message; the labels are empty when the figures are current. ``promise`` may stand further
+    down on a narrow screen.
     """
 
     state: BandState
@@ -34,6 +35,7 @@ class Band(msgspec.Struct, frozen=True, kw_only=True):
     lead: str = ""
     as_of: str = ""
     body: str = ""
+    promise: str = ""
     as_of_label: str = ""
     call: bool = False
 
@@ -150,7 +152,8 @@ def _down(mode: ModeView, kind: PageKind, long: str, short: str, *, behind: bool
             heading=f"{what} {door} You cannot pay online right now.",
             lead=seen,
             as_of=long,
-            body=f".{older} We have not taken any money that you do not have a receipt for. To pay now, call ",
+            body=f".{older} To pay now, call ",
+            promise="We have not taken any money that you do not have a receipt for.",
             as_of_label=short,
             call=True,
         )
@@ -160,8 +163,8 @@ def _down(mode: ModeView, kind: PageKind, long: str, short: str, *, behind: bool
         "door": "You can still sign in, read your bills and pay.",
     }[kind]
     promise = {
-        "account": " Payments you make now are safe. We accept them now and post them when the system is back.",
-        "pay": " We accept your payment now and post it when the system is back. It counts as paid today.",
+        "account": "Payments you make now are safe. We accept them now and post them when the system is back.",
+        "pay": "We accept your payment now and post it when the system is back. It counts as paid today.",
         "door": "",
     }[kind]
     return Band(
@@ -169,6 +172,7 @@ def _down(mode: ModeView, kind: PageKind, long: str, short: str, *, behind: bool
         heading=f"{what} {can}",
         lead=seen,
         as_of=long,
-        body=f".{older}{promise}",
+        body=f".{older}",
+        promise=promise,
         as_of_label=short,
     )

@@ -229,12 +229,19 @@ def use_summary(visit: Visit) -> UseSummary | None:
         chart=day_chart(use.days, SMALL),
         told=chart_told(visit, use),
         sum=words.kwh(use.usage_wh),
-        days=f"in {days}, {visit.month_day(use.period.first)} to {last}.",
+        days=words.stop(f"in {days}, {_known_span(visit, use)}"),
         difference=difference,
         than="than the period before" if whole else f"than the first {days} of your last period",
         cost=_cost_so_far(visit, use),
         last=last,
     )
+
+
+def _known_span(visit: Visit, use: PeriodUse) -> str:
+    last = use.last_known or use.period.first
+    if last == use.period.first:
+        return visit.month_day(last)
+    return visit.period(use.period.first, last + timedelta(days=1))
 
 
 def more_or_less(usage_wh: int, before_wh: int) -> str:

@@ -42,7 +42,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """What a customer chose: the sum in minor units, the method and the form's key with the idempotency key in it."""
+    """What a customer chose: how much, with what, and the form's key with the idempotency key inside."""
 
     amount_cents: int
     method: PaymentMethod

@@ -8,7 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from litestar import Response
 
 from edge_portal import words
-from edge_portal.charts import hour_name
+from edge_portal.charts import hour_span
 from edge_portal.pages.assets import asset
 
 TEMPLATES: Final = Path(__file__).resolve().parent.parent / "templates"
@@ -39,7 +39,8 @@ def environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    made.globals.update(asset=asset, words=words, hour_name=hour_name)
+    made.globals.update(asset=asset, words=words, hour_span=hour_span)
+    made.filters["stop"] = words.stop
     return made
 
 

@@ -31,7 +31,7 @@ def service(request: AnyRequest) -> Response[bytes]:
     return _plain(
         request,
         "service.html",
-        f"Service status{'' if state == 'live' else ': ' + NAMES[state]}",
+        "Service status",
         state=state,
         name=NAMES[state],
         as_of=as_of_words(freshness, site.timezone)[0],
@@ -98,7 +98,7 @@ def _plain(request: AnyRequest, template: str, title: str, **context: object) ->
         "site": site,
         "band": band,
         "session": visit.session if visit else None,
-        "title": title,
+        "title": f"{title}{band.in_title}",
         "current": "",
         "fresh": freshness.age_seconds <= FRESH_SECONDS and not freshness.at_least,
     }

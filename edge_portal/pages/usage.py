@@ -6,7 +6,7 @@ import msgspec
 from litestar import Response, get
 
 from edge_portal import words
-from edge_portal.charts import LARGE, DayUse, HourChart, day_chart, hour_chart, hour_name
+from edge_portal.charts import LARGE, DayUse, HourChart, day_chart, hour_chart, hour_span
 from edge_portal.cookies import AnyRequest
 from edge_portal.pages.overview import chart_told, more_or_less
 from edge_portal.pages.use_periods import (
@@ -162,8 +162,8 @@ def _total_row(use: PeriodUse) -> DayRow:
 
 
 def _hours_told(hours: HourChart) -> str:
-    first, last = hour_name(hours.peak_from), hour_name(hours.peak_to)
-    return f"{hours.peak_percent}% of your electricity goes between {first} and {last}."
+    span = hour_span(hours.peak_from, hours.peak_to, "and")
+    return words.stop(f"{hours.peak_percent}% of your electricity goes between {span}")
 
 
 def _highest(visit: Visit, use: PeriodUse) -> str:
