@@ -16,6 +16,7 @@ CoreError
 ├── CoreNotEmpty           a core that should be empty and is not
 ├── UnknownAccount         an account that does not exist
 ├── UnknownEdge            an edge that is not registered
+├── EdgeUnreachable        an edge whose journal cannot be read now
 ├── EdgeConflict           an edge's registration that cannot be done as asked
 ├── CoreBusy               another process serves this core
 ├── NotBegun               a job whose turn did not come in time: nothing was done
@@ -222,3 +223,11 @@ class NotBegun(CoreError, TimeoutError):
 
 class WriterFull(CoreError):
     """Too many jobs wait for the core's writer: nothing was done."""
+
+
+class EdgeUnreachable(CoreError):
+    """An edge whose journal cannot be read now: what it holds is not reconciled."""
+
+    def __init__(self, node_id: str, detail: str) -> None:
+        super().__init__(f"edge {node_id}: {detail}")
+        self.node_id = node_id

@@ -1,0 +1,142 @@
+"""The core's side of a reconciliation, read from its database in one transaction."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import date
+
+import msgspec
+
+from cache_sync.documents import ACCOUNT, PAYMENT, AccountBody, PaymentBody
+from cache_sync.sqlite import Connection, read
+from core_cis.bookkeeping import receivables
+from core_cis.domain.ledger import CASH_CLEARING, RECEIVABLE
+from core_cis.reconciliation import Books, Decided, LedgerPayment, Pair, Payment
+from failover.intents import Intent, Outcome
+
+_PAYMENTS = """
+    SELECT payment_id, fingerprint, account_id, state, amount_cents, source, value_date, transaction_id
+    FROM payments ORDER BY rowid
+"""
+# Whatever moves cash or calls itself a payment, and what undoes such a thing.
+_LEDGER = """
+    SELECT t.transaction_id, t.source, t.idempotency_key, t.kind, t.payment_id, t.value_date, r.transaction_id,
+           e.ledger_account, e.account_id, e.amount_cents
+    FROM ledger_transactions t
+    JOIN ledger_entries e USING (transaction_id)
+    LEFT JOIN ledger_transactions r ON r.reverses_transaction_id = t.transaction_id
+    WHERE t.kind = 'payment' OR t.payment_id IS NOT NULL OR EXISTS (
+        SELECT 1 FROM ledger_entries c
+        WHERE c.transaction_id = t.transaction_id AND c.ledger_account = :cash)
+    ORDER BY t.transaction_id, e.entry_id
+"""
+_CHARGES = """
+    SELECT s.statement_id, s.total_cents, coalesce(sum(e.amount_cents), 0)
+    FROM statements s
+    LEFT JOIN ledger_transactions t ON t.source = 'statement' AND t.idempotency_key = s.statement_id
+    LEFT JOIN ledger_entries e ON e.transaction_id = t.transaction_id AND e.account_id = s.account_id
+    GROUP BY s.statement_id HAVING coalesce(sum(e.amount_cents), 0) <> s.total_cents
+"""
+_CHARGES_WITHOUT_STATEMENT = """
+    SELECT t.idempotency_key, 0, coalesce(sum(e.amount_cents), 0)
+    FROM ledger_transactions t
+    LEFT JOIN ledger_entries e ON e.transaction_id = t.transaction_id AND e.ledger_account = :receivable
+    WHERE t.kind = 'charge' AND (t.source <> 'statement'
+        OR NOT EXISTS (SELECT 1 FROM statements s WHERE s.statement_id = t.idempotency_key))
+    GROUP BY t.transaction_id
+"""
+_UNBALANCED = "SELECT transaction_id FROM ledger_entries GROUP BY transaction_id HAVING sum(amount_cents) <> 0"
+
+
+def read_books(connection: Connection) -> Books:
+    """Read inbox, payments, ledger and documents as they stood at one moment."""
+    with read(connection):
+        return Books(
+            decided=[
+                Decided(
+                    msgspec.msgpack.decode(intent, type=Intent),
+                    msgspec.msgpack.decode(outcome, type=Outcome),
+                )
+                for intent, outcome in connection.execute(
+                    "SELECT intent, outcome FROM inbox ORDER BY rowid"
+                )
+            ],
+            payments=[_payment(row) for row in connection.execute(_PAYMENTS)],
+            ledger=list(_ledger(connection)),
+            balances=_balances(connection),
+            published=_published(connection),
+            charges=[
+                *connection.execute(_CHARGES).fetchall(),
+                *connection.execute(
+                    _CHARGES_WITHOUT_STATEMENT, {"receivable": RECEIVABLE}
+                ).fetchall(),
+            ],
+            unbalanced=[number for (number,) in connection.execute(_UNBALANCED)],
+        )
+
+
+def _payment(row: tuple[str, str, str, str, int, str, str | None, int | None]) -> Payment:
+    payment_id, fingerprint, account_id, state, amount_cents, source, value_date, transaction_id = (
+        row
+    )
+    return Payment(
+        payment_id=payment_id,
+        fingerprint=fingerprint,
+        account_id=account_id,
+        state=state,
+        amount_cents=amount_cents,
+        source=source,
+        value_date=date.fromisoformat(value_date) if value_date else None,
+        transaction_id=transaction_id,
+    )
+
+
+def _ledger(connection: Connection) -> Iterator[LedgerPayment]:
+    heads: dict[int, tuple[str, str, str, str | None, str, int | None]] = {}
+    accounts: dict[int, list[str]] = defaultdict(list)
+    amounts: dict[int, int] = defaultdict(int)
+    for row in connection.execute(_LEDGER, {"cash": CASH_CLEARING}):
+        transaction_id = row[0]
+        ledger_account, account_id, amount = row[7:]
+        heads[transaction_id] = row[1:7]
+        if ledger_account == RECEIVABLE:
+            accounts[transaction_id].append(account_id)
+            amounts[transaction_id] -= amount
+    for transaction_id, (source, key, kind, payment_id, value_date, reversed_by) in heads.items():
+        yield LedgerPayment(
+            transaction_id=transaction_id,
+            source=source,
+            idempotency_key=key,
+            kind=kind,
+            payment_id=payment_id,
+            account_ids=tuple(accounts[transaction_id]),
+            amount_cents=amounts[transaction_id],
+            value_date=date.fromisoformat(value_date),
+            reversed_by=reversed_by,
+        )
+
+
+def _balances(connection: Connection) -> dict[str, tuple[int, int | None]]:
+    owed = receivables(connection)
+    shown = {
+        account_id: msgspec.json.decode(body, type=AccountBody).balance_cents
+        for account_id, body in connection.execute(
+            "SELECT account_id, body FROM documents WHERE kind = ? AND body IS NOT NULL", (ACCOUNT,)
+        )
+    }
+    accounts = [
+        account_id for (account_id,) in connection.execute("SELECT account_id FROM accounts")
+    ]
+    return {
+        account_id: (owed.get(account_id, 0), shown.get(account_id))
+        for account_id in {*accounts, *owed, *shown}
+    }
+
+
+def _published(connection: Connection) -> dict[Pair, tuple[str, int]]:
+    published: dict[Pair, tuple[str, int]] = {}
+    for (body,) in connection.execute(
+        "SELECT body FROM documents WHERE kind = ? AND body IS NOT NULL", (PAYMENT,)
+    ):
+        shown = msgspec.json.decode(body, type=PaymentBody)
+        published[shown.payment_id, shown.fingerprint] = (shown.state, shown.amount_cents)
+    return published

@@ -1,0 +1,172 @@
+"""What reconciliation compares, and what it reports."""
+
+from collections import defaultdict
+from datetime import date, datetime
+from typing import Literal
+
+import msgspec
+
+from failover.intents import Intent, Outcome
+from failover.peer_messages import RecordedIntent
+
+Pair = tuple[str, str]
+Verdict = Literal["equal", "reversed", "not_posted", "pending", "void", "different"]
+
+
+class Journal(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What one reachable edge holds: its own journal and the copies that it keeps for siblings.
+
+    ``missing`` are ordinals up to ``last_ordinal`` that its own journal ought to have and has not.
+    """
+
+    node_id: str
+    incarnation: str
+    own: list[RecordedIntent] = []
+    copies: list[RecordedIntent] = []
+    last_ordinal: int = 0
+    missing: list[int] = []
+
+
+class Decided(msgspec.Struct, frozen=True):
+    """An inbox row: an intent that arrived and its first outcome."""
+
+    intent: Intent
+    outcome: Outcome
+
+
+class Payment(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the core's payments."""
+
+    payment_id: str
+    fingerprint: str
+    account_id: str
+    state: str
+    amount_cents: int
+    source: str
+    value_date: date | None
+    transaction_id: int | None
+
+
+class LedgerPayment(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A ledger transaction that is a payment, or moves cash: ``amount_cents`` is what it took off the receivables.
+
+    ``reversed_by`` names the transaction that undid it.
+    """
+
+    transaction_id: int
+    source: str
+    idempotency_key: str
+    kind: str
+    payment_id: str | None
+    account_ids: tuple[str, ...]
+    amount_cents: int
+    value_date: date
+    reversed_by: int | None = None
+
+
+class Books(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    The core's side, read in one transaction.
+
+    ``balances`` pairs what the ledger says an account owes with what its published document says (None without one).
+    ``charges`` are statements whose ledger transaction is missing or of another amount: (statement, expected, found).
+    """
+
+    decided: list[Decided]
+    payments: list[Payment]
+    ledger: list[LedgerPayment]
+    balances: dict[str, tuple[int, int | None]] = {}
+    published: dict[Pair, tuple[str, int]] = {}
+    charges: list[tuple[str, int, int]] = []
+    unbalanced: list[int] = []
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that is not as it must be; ``kind`` is a stable code, amounts are cents."""
+
+    kind: str
+    detail: str
+    edge_id: str = ""
+    intent_id: str = ""
+    account_id: str = ""
+    expected: int | None = None
+    found: int | None = None
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One accepted payment beside its ledger entry; amounts are cents, ``ledger_amount`` as the ledger has it."""
+
+    intent_id: str
+    edge_id: str
+    account_id: str
+    amount: int
+    accepted_at: datetime
+    state: str
+    verdict: Verdict
+    value_date: date | None = None
+    transaction_id: str | None = None
+    ledger_amount: int | None = None
+    held_by: list[str] = []
+
+
+class EdgeSums(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    An edge's payments in numbers and cents: accepted = posted + not posted + pending.
+
+    ``reachable`` is False when its journal could not be read: then only what reached the core, or a sibling, is in it.
+    """
+
+    edge_id: str
+    reachable: bool
+    accepted: int = 0
+    accepted_amount: int = 0
+    posted: int = 0
+    posted_amount: int = 0
+    ledger_amount: int = 0
+    not_posted: int = 0
+    not_posted_amount: int = 0
+    pending: int = 0
+    pending_amount: int = 0
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What reconciliation found.
+
+    ``result`` is ``equal``, ``different``, or ``incomplete``: nothing differs, but payments are still on their way or
+    an edge could not be asked.
+    """
+
+    result: Literal["equal", "different", "incomplete"]
+    edges: list[EdgeSums]
+    differences: list[Difference]
+    pending: list[Line]
+    unreachable: list[str]
+    payments: list[Line]
+
+
+class Recorded:
+    """All that edges recorded, by (id, fingerprint), whoever holds it."""
+
+    def __init__(self, journals: list[Journal]) -> None:
+        self.items: dict[Pair, RecordedIntent] = {}
+        self.holders: dict[Pair, list[str]] = defaultdict(list)
+        self.own: dict[tuple[str, str], dict[int, RecordedIntent]] = {}
+        for journal in journals:
+            self.own[journal.node_id, journal.incarnation] = {
+                item.intent.ordinal: item for item in journal.own
+            }
+            # A row of the recording edge tells more than a sibling's copy of it.
+            for item in journal.own:
+                self.items[pair_of(item.intent)] = item
+        for journal in journals:
+            for item in (*journal.own, *journal.copies):
+                self.items.setdefault(pair_of(item.intent), item)
+                self.holders[pair_of(item.intent)].append(journal.node_id)
+
+
+def pair_of(intent: Intent) -> Pair:
+    """Name an intent by what it can never share with another."""
+    return intent.intent_id, intent.fingerprint
