@@ -29,7 +29,7 @@ _KNOWLEDGE: Final[dict[State, int]] = {
     "cancelled": 3,
     "rejected": 3,
     "dead_letter": 3,
-    "posted": 3,
+    "posted": 4,
 }
 
 

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
+import structlog
+
 import cache_sync.errors
 from cache_sync.documents import AccountBody, CredentialBody, PaymentMethod, StatementBody
 from cache_sync.frames import Position
@@ -33,7 +35,7 @@ from edge_portal.errors import (
     PaymentUnknown,
 )
 from edge_portal.form_keys import FormKeys
-from edge_portal.overlay import Overlaid, is_behind, overlay
+from edge_portal.overlay import Overlaid, better_informed, is_behind, overlay
 from edge_portal.session import Session, Tokens
 from edge_portal.signin import SignIn
 from edge_portal.snapshot import (
@@ -51,6 +53,7 @@ from edge_portal.snapshot import (
     read_usage,
 )
 from edge_portal.views import AccountView, Freshness, ModeView
+from failover.errors import JournalError
 from failover.intents import Receipt, intent_id
 
 AMOUNT_MAX_CENTS: Final = 1_000_000
@@ -60,6 +63,8 @@ PAY_DEADLINE_SECONDS: Final = 3.0
 ASK_DEADLINE_SECONDS: Final = 1.5
 SETTLED_SHOWN: Final = timedelta(days=35)
 """How long a decided payment that never became a document (it lost its id to another) is still listed."""
+
+log = structlog.get_logger(__name__)
 
 
 class JournalReceipts(Protocol):
@@ -284,7 +289,11 @@ class Portal:
         """Return the payments known here by id; the document's where there is one. Raises `NoSnapshot`."""
         with self._reading() as reading:
             newest_first = self._payments(reading, account_id).payments
-        return {receipt.intent_id: receipt for receipt in reversed(newest_first)}
+        found: dict[str, Receipt] = {}
+        for receipt in newest_first:
+            other = found.get(receipt.intent_id)
+            found[receipt.intent_id] = receipt if other is None else better_informed(other, receipt)
+        return found
 
     # Forms
 
@@ -306,7 +315,12 @@ class Portal:
 
     def _payments(self, reading: Reading, account_id: str) -> Overlaid:
         state = reading.state()
-        recorded = self._journal.receipts(account_id, settled_since=state.as_of - SETTLED_SHOWN)
+        try:
+            recorded = self._journal.receipts(account_id, settled_since=state.as_of - SETTLED_SHOWN)
+        except JournalError:
+            # Bills are still worth reading; the next request asks the journal again.
+            log.exception("the journal cannot be read")
+            recorded = []
         return overlay(read_payments(reading, account_id), recorded, position_of(state))
 
 

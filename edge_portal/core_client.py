@@ -1,0 +1,150 @@
+"""The only HTTP to the core: its feed, its probe, its intake and its archive, each through a client of its own."""
+
+from typing import Final
+from urllib.parse import quote
+
+import httpx
+import msgspec
+
+from cache_sync.documents import StatementBody
+from cache_sync.errors import BelowFloor, EpochChanged, FeedUnavailable, Forked, InvalidFrame
+from cache_sync.frames import Frame
+from edge_portal.node_client import Answer, NodeClient, checked, read_problem, slug_of
+from failover.errors import Ambiguous, NodeError, NodeRefused
+from failover.intents import IntentBatch, OutcomeBatch
+from failover.node_config import EdgeConfig
+from failover.probe import ProbeAnswer
+from failover.web import MSGPACK
+
+FEED_ANSWER_SECONDS: Final = 2.0
+FRAME_BYTES_MAX: Final = 64 * 1024 * 1024
+OUTCOMES_BYTES_MAX: Final = 4 * 1024 * 1024
+PROBE_BYTES_MAX: Final = 16 * 1024
+STATEMENT_BYTES_MAX: Final = 2 * 1024 * 1024
+INTAKE_CALLS_MAX: Final = 16
+ARCHIVE_CALLS_MAX: Final = 8
+_OK: Final = 200
+
+
+def core_client(
+    config: EdgeConfig,
+    purpose: str,
+    calls_max: int,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> NodeClient:
+    """Make a client for one purpose of this edge's core."""
+    return NodeClient(
+        config.core_url,
+        node_id=config.node_id,
+        secret=config.node_secret,
+        purpose=purpose,
+        calls_max=calls_max,
+        transport=transport,
+    )
+
+
+class CoreFeed:
+    """Implements `cache_sync.feed_client.FeedClient`."""
+
+    def __init__(self, client: NodeClient, shard: str) -> None:
+        self._client = client
+        self._shard = shard
+        self._decoder = msgspec.msgpack.Decoder(Frame)
+
+    async def fetch(self, after: int, epoch: int, limit: int, wait: float) -> Frame:
+        """Ask for the documents after a cursor. Raises `FeedError`, `InvalidFrame`."""
+        try:
+            answer = await self._client.call(
+                "GET",
+                f"/feed/{quote(self._shard, safe='')}",
+                params={"after": after, "epoch": epoch, "limit": limit, "wait": wait},
+                deadline_seconds=wait + FEED_ANSWER_SECONDS,
+                bytes_max=FRAME_BYTES_MAX,
+            )
+        except NodeError as error:
+            raise FeedUnavailable(str(error)) from error
+        if answer.status != _OK:
+            _refuse_feed(answer)
+        try:
+            return self._decoder.decode(answer.body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise InvalidFrame("range", "the answer is not a frame") from error
+
+
+def _refuse_feed(answer: Answer) -> None:
+    problem = read_problem(answer.body)
+    match slug_of(problem):
+        case "epoch_changed":
+            raise EpochChanged(problem.epoch)
+        case "fork":
+            raise Forked(problem.head)
+        case "below_floor":
+            raise BelowFloor(problem.floor)
+        case _:
+            raise FeedUnavailable(f"answered with {answer.status}")
+
+
+class CoreProbeClient:
+    """Implements `failover.probe.CoreProber`."""
+
+    def __init__(self, client: NodeClient) -> None:
+        self._client = client
+
+    async def probe(self, *, deadline_seconds: float) -> ProbeAnswer:
+        """Ask whether the core can read and write. Raises `NodeError`."""
+        answer = await self._client.call(
+            "GET", "/probe", deadline_seconds=deadline_seconds, bytes_max=PROBE_BYTES_MAX
+        )
+        try:
+            return msgspec.json.decode(checked(answer), type=ProbeAnswer)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Ambiguous("the answer is not a probe's") from error
+
+
+class CoreIntakeClient:
+    """Implements `failover.submission.CoreIntake`."""
+
+    def __init__(self, client: NodeClient) -> None:
+        self._client = client
+
+    async def post(
+        self, batch: IntentBatch, *, deadline_seconds: float, drain: bool
+    ) -> OutcomeBatch:
+        """Have the core decide intents, each at most once. Raises `NodeError`."""
+        answer = await self._client.call(
+            "POST",
+            "/intents",
+            params={"drain": "true" if drain else "false"},
+            content=msgspec.msgpack.encode(batch),
+            content_type=MSGPACK,
+            deadline_seconds=deadline_seconds,
+            bytes_max=OUTCOMES_BYTES_MAX,
+        )
+        try:
+            return msgspec.msgpack.decode(checked(answer), type=OutcomeBatch)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Ambiguous("the answer is not one of the intake") from error
+
+
+class CoreArchiveClient:
+    """Asks the core for what edges do not hold."""
+
+    def __init__(self, client: NodeClient) -> None:
+        self._client = client
+
+    async def statement(
+        self, account_id: str, statement_id: str, *, deadline_seconds: float
+    ) -> StatementBody | None:
+        """Return a statement, None when the core does not know it. Raises `NodeError`."""
+        path = f"/archive/accounts/{quote(account_id, safe='')}/statements/{quote(statement_id, safe='')}"
+        answer = await self._client.call(
+            "GET", path, deadline_seconds=deadline_seconds, bytes_max=STATEMENT_BYTES_MAX
+        )
+        try:
+            return msgspec.json.decode(checked(answer), type=StatementBody)
+        except NodeRefused as refused:
+            if refused.status == 404:  # noqa: PLR2004
+                return None
+            raise
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Ambiguous("the answer is not a statement") from error
