@@ -14,7 +14,9 @@ ESPI = "http://naesb.org/espi"
 
 DEPTH_MAX = 32
 TEXT_MAX = 10_000
-READINGS_MAX = 2_000_000
+READINGS_MAX = 1_000_000
+ENTRIES_MAX = 50_000
+LINKS_MAX = 1000
 
 _Name = tuple[str | None, str]
 
@@ -63,6 +65,11 @@ _READING_FIELDS = {
     ("timePeriod", "duration"): "duration",
     ("ReadingQuality", "quality"): "quality",
 }
+
+
+_TYPE_FIELDS = frozenset(
+    {"accumulationBehaviour", "flowDirection", "intervalLength", "powerOfTenMultiplier", "uom"}
+)
 
 
 class EspiHandler(ContentHandler):
@@ -115,6 +122,8 @@ class EspiHandler(ContentHandler):
 
     def _start_atom(self, local: str, attrs: AttributesNSImpl) -> None:
         if local == "entry":
+            if len(self.entries) >= ENTRIES_MAX:
+                raise TooMuch(f"more than {ENTRIES_MAX} entries")
             self._entry = FeedEntry()
         elif local == "link" and self._entry is not None:
             address = str(attrs.get((None, "href")) or "")
@@ -123,7 +132,7 @@ class EspiHandler(ContentHandler):
                     self._entry.address = address
                 case "up":
                     self._entry.parent = address
-                case "related":
+                case "related" if len(self._entry.related) < LINKS_MAX:
                     self._entry.related.append(address)
                 case _:
                     pass
@@ -162,7 +171,8 @@ class EspiHandler(ContentHandler):
         elif local == "title" and parent == "entry":
             self._entry.title = text
         elif parent == "ReadingType" and self._entry.reading_type is not None:
-            self._entry.reading_type[local] = text
+            if local in _TYPE_FIELDS:
+                self._entry.reading_type[local] = text
         elif local == "IntervalReading" and self._reading is not None:
             self._entry.readings.append(self._reading)
             self._reading = None

@@ -31,6 +31,9 @@ _CHUNK_BYTES = 65_536
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,15}\Z")
 _INSTANT_MAX = 32_503_680_000
 _POWERS_OF_TEN = range(-9, 7)
+# More than a gigawatt for a thousand hours is no home; nor is a quality code of three digits.
+_WH_MAX = 10**12
+_QUALITIES = range(100)
 _UNIT_WH = "72"
 _DELIVERED = "1"
 _DELTA = "4"
@@ -135,7 +138,8 @@ def _read_entries(stream: BinaryIO) -> list[FeedEntry]:
     except SAXParseException as error:
         line = error.getLineNumber() or 0
         raise UnusableReadings("not_xml", error.getMessage(), line) from error
-    except (SAXException, ValueError) as error:
+    except (SAXException, ValueError, LookupError) as error:
+        # The last two: an encoding that does not exist, or is none of text.
         raise UnusableReadings("not_xml", str(error), handler.line) from error
     return handler.entries
 
@@ -230,13 +234,20 @@ def _readings(blocks: list[FeedEntry], power: int) -> tuple[list[FileReading], l
         value, quality = _number(raw.value), _number(raw.quality or str(QUALITY_VALID))
         if start is None or not 0 <= start < _INSTANT_MAX:
             malformed.append(Finding("malformed", raw.line, None, f"start {raw.start!r}"))
-        elif duration is None or duration < 0 or value is None or quality is None:
+            continue
+        wh = None if value is None else _scaled(value, power)
+        if (
+            duration is None
+            or duration < 0
+            or wh is None
+            or abs(wh) > _WH_MAX
+            or quality not in _QUALITIES
+        ):
             detail = f"duration {raw.duration!r}, value {raw.value!r}, quality {raw.quality!r}"
             instant = datetime.fromtimestamp(start, UTC)
             malformed.append(Finding("malformed", raw.line, instant, detail))
         else:
-            wh = _scaled(value, power)
-            readings.append(FileReading(raw.line, start, duration, wh, quality))
+            readings.append(FileReading(raw.line, start, duration, wh, quality or QUALITY_VALID))
     return readings, malformed
 
 

@@ -6,9 +6,10 @@ it is kept as unpriced, and rating refuses the tariff by that name.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import NoReturn
 
 from core_cis.domain.holidays import OBSERVANCES, SUNDAY_TO_MONDAY
@@ -35,6 +36,7 @@ CHARGES_MAX = 50
 AMOUNT_MAX = Decimal(1_000_000)
 DECIMAL_PLACES_MAX = 12
 
+_DECIMAL = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?\Z")
 _HOLIDAY_POLICIES = frozenset({"unknown", "as_weekend", "as_weekday"})
 _DEMAND_WINDOWS = frozenset({15, 30, 60})
 # Not priced, by their nature: who publishes it, where it was read.
@@ -396,11 +398,10 @@ def _amount_or_none(value: object, path: str) -> Decimal | None:
 def _amount(value: object, path: str) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
         raise InvalidTariff(path, "a decimal number")
-    try:
-        amount = Decimal(value)
-    except InvalidOperation as error:
-        raise InvalidTariff(path, f"a decimal number, not {value}") from error
-    if not amount.is_finite() or abs(amount) > AMOUNT_MAX:
+    if isinstance(value, str) and not _DECIMAL.match(value):
+        raise InvalidTariff(path, f"a decimal number such as 0.125, not {value[:40]!r}")
+    amount = Decimal(value)
+    if abs(amount) > AMOUNT_MAX:
         raise InvalidTariff(path, f"a number of at most {AMOUNT_MAX} either way")
     exponent = amount.as_tuple().exponent
     if not isinstance(exponent, int) or -exponent > DECIMAL_PLACES_MAX:

@@ -103,6 +103,21 @@ def test_bad_readings_are_reported_by_line() -> None:
     assert len(feed.channels[0].intervals) == 2
 
 
+@pytest.mark.parametrize("value", ["", "1e3", "0x10", "१", "9" * 16, "1000000000001"])
+def test_values_that_are_no_energy_are_malformed(value: str) -> None:
+    """Nothing, other notations, other digits, more than a power station."""
+    feed = parse(meter(), reading_type(), block(reading(0) + reading(1, value)))
+    assert [found.rule for found in feed.channels[0].findings] == ["malformed"]
+
+
+def test_a_quality_that_is_no_code_is_malformed() -> None:
+    """Codes have at most two digits."""
+    for quality in ("-1", "100", "good"):
+        marked = f"<ReadingQuality><quality>{quality}</quality></ReadingQuality>"
+        feed = parse(meter(), reading_type(), block(reading(0) + reading(1, extra=marked)))
+        assert [found.rule for found in feed.channels[0].findings] == ["malformed"]
+
+
 def test_a_start_that_is_no_number_is_malformed() -> None:
     """It has no instant to report, only a line."""
     broken = reading(1).replace(str(START + 3600), "noon")
@@ -165,7 +180,13 @@ def test_the_usual_length_stands_in_for_a_missing_one() -> None:
             "document_type",
         ),
         (b'<!DOCTYPE f [<!ENTITY x SYSTEM "file:///etc/hostname">]><f>&x;</f>', "document_type"),
+        (b'<?xml version="1.0" encoding="hex"?><feed/>', "not_xml"),
+        (b'<?xml version="1.0" encoding="nonsense"?><feed/>', "not_xml"),
         (b"<a>" * 33 + b"</a>" * 33, "too_much"),
+        (
+            b'<feed xmlns="http://www.w3.org/2005/Atom">' + b"<entry/>" * 50_001 + b"</feed>",
+            "too_much",
+        ),
         (b"<a>" + b"x" * 10_001 + b"</a>", "too_much"),
     ],
 )

@@ -119,6 +119,8 @@ def test_unknown_fields_of_priced_parts_are_kept_for_refusal(make_document: Any)
         ("energy", {"periods": [{"tiers": [{"rate": "x"}]}]}, "energy.periods[0].tiers[0].rate"),
         ("energy", {"periods": [{"tiers": [{"rate": "NaN"}]}]}, "energy.periods[0].tiers[0].rate"),
         ("energy", {"periods": [{"tiers": [{"rate": "1e9"}]}]}, "energy.periods[0].tiers[0].rate"),
+        ("energy", {"periods": [{"tiers": [{"rate": "1_0"}]}]}, "energy.periods[0].tiers[0].rate"),
+        ("energy", {"periods": [{"tiers": [{"rate": 1e7}]}]}, "energy.periods[0].tiers[0].rate"),
         ("energy", {"periods": [{"tiers": [{"rate": True}]}]}, "energy.periods[0].tiers[0].rate"),
         ("energy", {"periods": [{"tiers": [{"rate": None}]}]}, "energy.periods[0].tiers[0].rate"),
         (
