@@ -5,7 +5,7 @@ Energy is integer Wh, instants are UTC, days are local to the utility. Qualities
 `QualityOfReading`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -101,23 +101,6 @@ class IntervalBlock(msgspec.Struct, frozen=True):
         return self.wh.count(None)
 
 
-class DailyUsage(msgspec.Struct, frozen=True):
-    """
-    One local day as a customer sees it.
-
-    Attributes:
-        day: The local day.
-        usage_wh: The sum of what is known.
-        estimated_wh: The estimated part of it.
-        hours: Wh of the day's 23, 24 or 25 hours in order; None where an interval of it is missing.
-    """
-
-    day: date
-    usage_wh: int
-    estimated_wh: int
-    hours: tuple[int | None, ...]
-
-
 def empty_block(day: date, zone: ZoneInfo, interval_seconds: int) -> IntervalBlock:
     """A local day of which nothing is known."""
     if interval_seconds not in INTERVAL_SECONDS:
@@ -193,25 +176,3 @@ def merge_blocks(
         elif before != value and offered.quality[index] not in ESTIMATED_QUALITIES:
             conflicts.append(Conflict(stored.instant(index), before, value))
     return msgspec.structs.replace(stored, wh=tuple(wh), quality=tuple(quality)), conflicts
-
-
-def summarise_day(block: IntervalBlock) -> DailyUsage:
-    """The usage of one local day, by hour."""
-    per_hour = SECONDS_PER_HOUR // block.interval_seconds
-    hours: tuple[int | None, ...] = block.wh
-    if per_hour > 1:
-        hours = tuple(
-            _sum_or_none(block.wh[index : index + per_hour])
-            for index in range(0, len(block.wh), per_hour)
-        )
-    return DailyUsage(
-        day=block.day,
-        usage_wh=block.usage_wh,
-        estimated_wh=block.estimated_wh,
-        hours=hours,
-    )
-
-
-def _sum_or_none(values: Sequence[int | None]) -> int | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else None

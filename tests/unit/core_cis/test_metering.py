@@ -11,7 +11,6 @@ from core_cis.domain.metering import (
     build_blocks,
     empty_block,
     merge_blocks,
-    summarise_day,
 )
 
 DAY = date(2025, 6, 3)
@@ -77,15 +76,12 @@ def test_other_intervals_of_a_day_are_not_mixed(make_block: Any) -> None:
         merge_blocks(make_block(DAY), make_block(DAY, 250, 900))
 
 
-def test_a_day_is_summed_up_by_hour(make_block: Any) -> None:
-    """Quarter hours add up to hours; an hour with a hole in it is not known."""
+def test_a_day_knows_its_usage_and_what_of_it_is_estimated(make_block: Any) -> None:
+    """Missing quarter hours add nothing; quality 8 marks an estimate."""
     block = make_block(DAY, 250, 900)
     block = msgspec.structs.replace(
         block,
         wh=(None, *block.wh[1:]),
         quality=(QUALITY_MISSING, *block.quality[1:95], 8),
     )
-    usage = summarise_day(block)
-    assert usage.hours == (None, *(1000,) * 23)
-    assert (usage.usage_wh, usage.estimated_wh) == (23_750, 250)
-    assert len(summarise_day(make_block(date(2025, 3, 9))).hours) == 23
+    assert (block.usage_wh, block.estimated_wh, block.missing) == (23_750, 250, 1)
