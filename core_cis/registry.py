@@ -228,7 +228,12 @@ def _config(
         peer_port=serving.peer_port,
         workers=serving.workers,
         retention_months=utility.edge_retention_months,
-        utility=EdgeUtility(name=utility.name, phone=utility.phone),
+        utility=EdgeUtility(
+            name=utility.name,
+            phone=utility.phone,
+            timezone=utility.timezone,
+            currency=utility.currency,
+        ),
         peers=[
             PeerConfig(
                 node_id=edge.node_id,

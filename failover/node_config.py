@@ -26,10 +26,16 @@ class PeerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Utility(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whom customers turn to when the portal cannot help."""
+    """
+    Whom customers turn to when the portal cannot help.
+
+    ``timezone`` and ``currency`` serve pages that show no account; an account brings its own.
+    """
 
     name: str
     phone: str = ""
+    timezone: str = "UTC"
+    currency: str = "USD"
 
 
 class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
