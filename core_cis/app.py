@@ -63,6 +63,7 @@ def create_app(
         openapi_config=OpenAPIConfig(
             title="Ridethrough core",
             version=VERSION,
+            use_handler_docstrings=True,
             description="The system of record: documents downstream, intents upstream, the ledger.",
         ),
         logging_config=None,

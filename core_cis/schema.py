@@ -270,7 +270,6 @@ _PAYMENTS = (
     ) STRICT
     """,
     "CREATE UNIQUE INDEX inbox_one_winner ON inbox (intent_id) WHERE won = 1",
-    "CREATE INDEX inbox_of_edge ON inbox (edge_id, incarnation, ordinal)",
     *(
         f"CREATE TRIGGER inbox_no_{verb.lower()} BEFORE {verb} ON inbox"
         " BEGIN SELECT raise(ABORT, 'an outcome is final'); END"

@@ -11,7 +11,7 @@ from litestar.params import FromPath, Parameter
 from cache_sync.documents import DEFAULT_SHARD
 from cache_sync.errors import BelowFloor, EpochChanged, FeedUnavailable, Forked
 from cache_sync.feed import WAIT_SECONDS_MAX
-from cache_sync.frames import FRAME_CONTENT_TYPE, Frame
+from cache_sync.frames import FRAME_CONTENT_TYPE, encode_frame
 from core_cis.api.guards import fleet_guard, services
 from failover.web import Problem, remaining_seconds
 
@@ -86,7 +86,7 @@ async def read_feed(
         ) from error
     running.metrics.frames.inc()
     running.metrics.rows.inc(frame.count)
-    return Response(_encode(frame), media_type=FRAME_CONTENT_TYPE)
+    return Response(encode_frame(frame), media_type=FRAME_CONTENT_TYPE)
 
 
 @get("/probe", guards=[fleet_guard], summary="Can the core read and write?")
@@ -107,7 +107,3 @@ async def probe(request: Request[Any, Any, Any]) -> Probe:
         ) from error
     head = running.head()
     return Probe(epoch=head.epoch, head=head.head, as_of=closed.as_of)
-
-
-def _encode(frame: Frame) -> bytes:
-    return msgspec.msgpack.encode(frame)
