@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
-from failover.errors import FailoverError, NotSent
+from failover.errors import NotSent
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -77,11 +77,11 @@ class Batcher(Generic[Item, Result]):
     async def _request(self, batch: list[_Waiting[Item, Result]]) -> None:
         try:
             results = await self._send([waiting.item for waiting in batch])
-        except FailoverError as error:
-            self._fail(batch, error)
-        except BaseException as error:
+        except asyncio.CancelledError as error:
             self._fail(batch, error)
             raise
+        except Exception as error:  # noqa: BLE001 — it belongs to those who wait, whatever it is
+            self._fail(batch, error)
         else:
             for waiting, result in zip(batch, results, strict=True):
                 if not waiting.answer.done():

@@ -176,7 +176,9 @@ class ThreadCommitter:
                         break
                     group.append(taken)
             self._commit(group)
-        self._connection.close()
+        # A failing disk may refuse even this.
+        with contextlib.suppress(Error):
+            self._connection.close()
 
     def _commit(self, group: list[_Taken]) -> None:
         outcomes: list[_Outcome] = [(None, JournalFenced(uncertain=False))] * len(group)

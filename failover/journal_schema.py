@@ -108,8 +108,8 @@ class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def durable(self) -> bool:
-        """Tell whether a second copy exists: a sibling's, or for a copy the writer's own."""
-        return self.source == "copies" or any(self.witnesses.values())
+        """Tell whether a second copy exists: a sibling's, the core's, or for a copy the writer's own."""
+        return self.source == "copies" or self.settled or any(self.witnesses.values())
 
     @property
     def settled(self) -> bool:
