@@ -1,0 +1,172 @@
+"""The feed's source: T before the page, shared closings, and what it refuses."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from cache_sync.errors import BelowFloor, EpochChanged, FeedUnavailable, Forked, UnknownShard
+from cache_sync.feed import CoreTimeSource, FeedSource
+from cache_sync.frame_guards import check_frame
+from cache_sync.offload import in_thread
+from tests.unit.cache_sync.feed_world import NOON, Core, FakeClock
+
+
+class SlowCloser:
+    """Closes core time when the test lets it, and counts how often."""
+
+    def __init__(self) -> None:
+        self.closings = 0
+        self.begun = asyncio.Event()
+        self.gate = asyncio.Event()
+        self.fail = False
+
+    async def __call__(self) -> datetime:
+        """Wait for the gate, then close or fail."""
+        self.closings += 1
+        self.begun.set()
+        await self.gate.wait()
+        if self.fail:
+            raise FeedUnavailable("the writer is gone")
+        return NOON
+
+
+@pytest.fixture
+async def closer() -> SlowCloser:
+    """Return a closer whose gate is shut."""
+    return SlowCloser()
+
+
+@pytest.fixture
+async def threaded(core: Core, closer: SlowCloser) -> AsyncIterator[FeedSource]:
+    """Return a source that reads pages in a thread, as the core does."""
+    source = CoreTimeSource(closer, core.clock)
+    made = FeedSource(core.path, "0", time_source=source, clock=core.clock, offload=in_thread)
+    yield made
+    await made.close()
+
+
+async def test_page_brings_what_follows_and_says_whether_it_is_a_barrier(core: Core) -> None:
+    """A page up to the limit is none, the one that reaches the head is."""
+    core.fill(3)
+    first = await core.feed.page(after=0, epoch=0, limit=2)
+    last = await core.feed.page(after=2, epoch=1, limit=2)
+    for frame in (first, last):
+        check_frame(frame)
+    assert (first.barrier, first.upto, first.count, first.head) == (False, 2, 2, 3)
+    assert (last.barrier, last.upto, last.count, last.epoch) == (True, 3, 1, 1)
+
+
+async def test_everything_committed_before_t_is_in_the_page(core: Core) -> None:
+    """T is above the stamps of all that the page shows, and later commits are above T."""
+    core.fill(2)
+    frame = await core.feed.page(after=0, epoch=1)
+    assert core.history[1, 2].stamp < frame.as_of
+    core.clock.wall_ahead_seconds = -3600
+    core.fill(1, b"later")
+    assert core.history[1, 3].stamp > frame.as_of
+
+
+async def test_t_is_closed_before_the_page_is_read(
+    core: Core, threaded: FeedSource, closer: SlowCloser
+) -> None:
+    """What is committed while T is being closed is already in the page."""
+    core.fill(1)
+    asking = asyncio.create_task(threaded.page(after=0, epoch=1))
+    await closer.begun.wait()
+    core.fill(2, b"x")
+    closer.gate.set()
+    assert (await asking).head == core.head == 3
+
+
+async def test_readers_that_wait_together_share_one_closing(
+    core: Core, threaded: FeedSource, closer: SlowCloser
+) -> None:
+    """Twenty questions at once cost the core one write, and each frame says how old its T is."""
+    asking = [asyncio.create_task(threaded.page(after=0, epoch=1)) for _ in range(20)]
+    await closer.begun.wait()
+    core.clock.advance(1.5)
+    closer.gate.set()
+    frames = await asyncio.gather(*asking)
+    assert closer.closings == 1
+    assert all(frame.age_seconds >= 1.5 for frame in frames)
+
+
+async def test_a_reader_that_hangs_up_takes_nothing_from_the_others(
+    core: Core, threaded: FeedSource, closer: SlowCloser
+) -> None:
+    """Neither the shared closing nor the page connection."""
+    core.fill(1)
+    gone = asyncio.create_task(threaded.page(after=0, epoch=1))
+    stays = asyncio.create_task(threaded.page(after=0, epoch=1))
+    await closer.begun.wait()
+    gone.cancel()
+    closer.gate.set()
+    assert (await stays).count == 1
+    for _ in range(20):
+        hasty = asyncio.create_task(threaded.page(after=0, epoch=1))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        hasty.cancel()
+        assert (await threaded.page(after=0, epoch=1)).count == 1
+
+
+async def test_without_core_time_there_is_no_page(threaded: FeedSource, closer: SlowCloser) -> None:
+    """A frame without a true T would be a false label."""
+    closer.gate.set()
+    closer.fail = True
+    with pytest.raises(FeedUnavailable):
+        await threaded.page(after=0, epoch=1)
+    closer.fail = False
+    assert (await threaded.page(after=0, epoch=1)).as_of == NOON
+
+
+async def test_a_fresh_closing_begins_after_the_question(clock: FakeClock) -> None:
+    """A probe proves that the core can write now, not that it could a moment ago."""
+    closer = SlowCloser()
+    source = CoreTimeSource(closer, clock, shared_seconds=60)
+    closer.gate.set()
+    await source.closed()
+    await source.closed()
+    assert closer.closings == 1
+    closer.gate.clear()
+    closer.begun.clear()
+    first = asyncio.create_task(source.closed(fresh=True))
+    await closer.begun.wait()
+    second = asyncio.create_task(source.closed(fresh=True))
+    closer.gate.set()
+    await asyncio.gather(first, second)
+    assert closer.closings == 3
+
+
+async def test_what_cannot_follow_is_refused_by_name(core: Core) -> None:
+    """Another epoch, a cursor above the head, and one below the floor."""
+    core.fill(3)
+    core.commit([(("account-0", "payment", "p"), None)])
+    core.fill(1, b"again")
+    core.forget(4)
+    with pytest.raises(EpochChanged) as epoch:
+        await core.feed.page(after=3, epoch=2)
+    assert epoch.value.epoch == 1
+    with pytest.raises(Forked) as fork:
+        await core.feed.page(after=9, epoch=1)
+    assert fork.value.head == core.head
+    with pytest.raises(BelowFloor) as below:
+        await core.feed.page(after=3, epoch=1)
+    assert below.value.floor == 4
+    assert (await core.feed.page(after=4, epoch=1)).count == 1
+    # A build from the beginning needs no tombstone.
+    assert (await core.feed.page(after=3, epoch=0)).floor == 4
+
+
+async def test_source_needs_its_shard(core: Core, tmp_path: Path) -> None:
+    """A core that was not prepared is told so at its start, not at the first question."""
+    with pytest.raises(UnknownShard):
+        FeedSource(
+            core.path,
+            "9",
+            time_source=CoreTimeSource(core._close_time, core.clock),
+            clock=core.clock,
+        )
