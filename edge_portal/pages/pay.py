@@ -22,11 +22,13 @@ from edge_portal.pages.works import room_cents
 from failover.intents import Receipt, intent_id
 
 TAKEN: Final = frozenset({"posted", "accepted", "checking", "dead_letter", "rejected", "cancelled"})
-# What the repeat of a form may still change: nothing was bound to its key.
+# Above any bill, and within what a form may say: the portal has its own limit.
 AMOUNT_MAX_CENTS: Final = 10**11
 TOO_OLD: Final = "This form was too old. We did not take any money. Please choose again."
-NOT_TAKEN: Final = "We could not take your payment just now. Nothing was paid. Press the button again: it will not pay twice."
-UNKNOWN: Final = (
+NOT_TAKEN: Final = (
+    "We could not take your payment just now. Nothing was paid. "
+    "Press the button again: it will not pay twice."
+)UNKNOWN: Final = (
     "We could not confirm it yet. Press the button again to ask: it will not pay twice. "
     "Please do not pay in another way until you know."
 )
@@ -69,12 +71,14 @@ def pay(request: AnyRequest) -> Response[bytes]:
 def review(request: AnyRequest) -> Response[bytes]:
     """Show what will be paid before it is paid; a form that was already used leads to its receipt."""
     visit = open_visit(request, "pay")
-    wanted = read_choice(visit, dict(request.query_params.items()))
-    if isinstance(wanted, Problem):
-        return pay_form(visit, wanted, status=422)
-    done = _paid_with(visit, wanted.idempotency_key)
+    form = dict(request.query_params.items())
+    # First of all: with the form's payment made, its "left to pay" may not even be a choice any more.
+    done = _paid_with(visit, form.get("key", ""))
     if done is not None:
         return see_other(f"/payments/{done.intent_id}")
+    wanted = read_choice(visit, form)
+    if isinstance(wanted, Problem):
+        return pay_form(visit, wanted, status=422)
     return review_page(visit, wanted)
 
 
@@ -156,7 +160,7 @@ def amount_choices(visit: Visit, room: int | None) -> list[Choice]:
         label = f" as of {stale}" if stale else ""
         told = f"{balance}{label}, less the {visit.money(view.pending_cents)} we accepted."
     else:
-        told = f"As of {stale}. {when}" if stale else when
+        told = f"{words.stop(f'As of {stale}')} {when}" if stale else when
     name = "What is left to pay" if stale or view.pending_cents else "The amount due"
     found = []
     if view.left_to_pay_cents > 0:
@@ -272,8 +276,12 @@ def review_page(
     )
 
 
-def _paid_with(visit: Visit, idempotency_key: str) -> Receipt | None:
-    id_ = intent_id(visit.view.account.account_id, idempotency_key)
+def _paid_with(visit: Visit, form_key: str) -> Receipt | None:
+    account_id = visit.view.account.account_id
+    idempotency_key = visit.portal.check_form_key(account_id, form_key)
+    if idempotency_key is None:
+        return None
+    id_ = intent_id(account_id, idempotency_key)
     return next((p for p in visit.view.payments if p.intent_id == id_ and p.state in TAKEN), None)
 
 

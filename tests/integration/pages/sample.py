@@ -1,0 +1,279 @@
+"""One rich account: bills, readings, ways to pay, payments."""
+
+from datetime import UTC, date, datetime, timedelta
+
+from cache_sync.documents import (
+    AccountBody,
+    ArchivedStatement,
+    BillChange,
+    MeterRead,
+    PaymentLine,
+    PaymentMethod,
+    ServicePoint,
+    StatementBody,
+    StatementLine,
+    TariffName,
+    UsageBody,
+    UsageDay,
+)
+from failover.intents import Receipt, State, fingerprint, intent_id
+
+ACCOUNT = "4418220731"
+OTHER_ACCOUNT = "4418220999"
+ZONE = "America/New_York"
+AS_OF = datetime(2026, 11, 17, 14, 42, 33, tzinfo=UTC)
+BANK = "pm_bank"
+PERIODS = (
+    ("S-2026-11", date(2026, 10, 10), date(2026, 11, 10), date(2026, 11, 11), 12556, 612_000),
+    ("S-2026-10", date(2026, 9, 10), date(2026, 10, 10), date(2026, 10, 12), 11199, 548_000),
+    ("S-2026-09", date(2026, 8, 10), date(2026, 9, 10), date(2026, 9, 11), 13820, 664_000),
+    ("S-2026-08", date(2026, 7, 11), date(2026, 8, 10), date(2026, 8, 12), 15173, 742_000),
+)
+HOUR_SHARES = (
+    22,
+    20,
+    19,
+    19,
+    19,
+    23,
+    38,
+    51,
+    45,
+    36,
+    31,
+    30,
+    33,
+    32,
+    31,
+    36,
+    49,
+    72,
+    90,
+    87,
+    71,
+    57,
+    41,
+    29,
+)
+
+
+def statement(index: int) -> StatementBody:
+    """Build one of the account's bills, 0 is the newest."""
+    name, first, end, issued, total, usage = PERIODS[index]
+    older = PERIODS[index + 1] if index + 1 < len(PERIODS) else None
+    days = (end - first).days
+    energy = total - 1302 - 483
+    lines = [
+        StatementLine(
+            kind="fixed",
+            description="Customer charge",
+            quantity=str(days),
+            unit="day",
+            unit_price="0.4200",
+            amount_cents=1302,
+            period_from=first,
+            period_to=end,
+        ),
+        StatementLine(
+            kind="energy",
+            description="Energy, first 500 kWh",
+            quantity="500",
+            unit="kWh",
+            unit_price="0.1124",
+            amount_cents=5620,
+            period_from=first,
+            period_to=end,
+        ),
+        StatementLine(
+            kind="energy",
+            description="Energy, above 500 kWh",
+            quantity=str(usage / 1000 - 500),
+            unit="kWh",
+            unit_price="0.1386",
+            amount_cents=energy - 5620,
+            period_from=first,
+            period_to=end,
+            estimated=index == 0,
+        ),
+        StatementLine(
+            kind="tax",
+            description="City utility tax",
+            quantity="120.73",
+            unit="$",
+            unit_price="0.04",
+            amount_cents=483,
+            period_from=first,
+            period_to=end,
+        ),
+    ]
+    previous = older[4] if older else 0
+    return StatementBody(
+        statement_id=name,
+        account_id=ACCOUNT,
+        issued_on=issued,
+        period_from=first,
+        period_to=end,
+        due_date=issued + timedelta(days=21),
+        currency="USD",
+        previous_balance_cents=previous,
+        payments_received_cents=previous,
+        total_cents=total,
+        amount_due_cents=total,
+        usage_wh=usage,
+        estimated_wh=58_000 if index == 0 else 0,
+        lines=lines,
+        meters=[
+            MeterRead(
+                meter_id="NW 20 771 384",
+                service_point_id="sp-1",
+                read_from=first,
+                read_to=end,
+                begin_register_wh=48_211_000,
+                end_register_wh=48_211_000 + usage,
+                usage_wh=usage,
+                estimated_wh=58_000 if index == 0 else 0,
+                end_read="estimated" if index == 0 else "actual",
+            )
+        ],
+        tariffs=[
+            TariffName(
+                code="R-1",
+                name="Residential Service R-1",
+                utility="Northwater Power & Light",
+                effective_from=date(2026, 1, 1),
+            )
+        ],
+        payments=[
+            PaymentLine(
+                payment_id=f"p-{name}", value_date=older[3] + timedelta(16), amount_cents=previous
+            )
+        ]
+        if older
+        else [],
+        changes=[
+            BillChange(
+                label="You used 64 kWh more", detail="612 kWh, up from 548", amount_cents=1263
+            ),
+            BillChange(
+                label="One more day in the bill", detail="31 days, up from 30", amount_cents=42
+            ),
+            BillChange(
+                label="Tax on the higher amount", detail="4%, the same rate", amount_cents=52
+            ),
+        ]
+        if index == 0
+        else [],
+        previous_statement_id=older[0] if older else None,
+        previous_total_cents=older[4] if older else None,
+    )
+
+
+def usage_day(day: date) -> UsageDay:
+    """Build a day of readings; November 7 to 9 are estimated."""
+    base = 17_000 + (day.toordinal() * 7919) % 6_000 + (14_000 if day == date(2026, 10, 24) else 0)
+    hours: list[int | None] = [base * share // sum(HOUR_SHARES) for share in HOUR_SHARES]
+    used = sum(hour or 0 for hour in hours)
+    estimated = date(2026, 11, 7) <= day <= date(2026, 11, 9)
+    return UsageDay(
+        day=day, usage_wh=used, estimated_wh=used if estimated else 0, complete=True, hours=hours
+    )
+
+
+def usage() -> list[UsageBody]:
+    """Build the account's readings from July 11 to November 16."""
+    months: dict[str, list[UsageDay]] = {}
+    day = date(2026, 7, 11)
+    while day <= date(2026, 11, 16):
+        months.setdefault(f"{day:%Y-%m}", []).append(usage_day(day))
+        day += timedelta(days=1)
+    return [
+        UsageBody(
+            account_id=ACCOUNT, service_point_id="sp-1", month=month, timezone=ZONE, days=days
+        )
+        for month, days in months.items()
+    ]
+
+
+def account(**changes: object) -> AccountBody:
+    """Build the account's summary."""
+    values: dict[str, object] = {
+        "account_id": ACCOUNT,
+        "customer_id": "C-1",
+        "customer_name": "Ines Calloway",
+        "email": "ines@example.com",
+        "utility_name": "Northwater Power & Light",
+        "currency": "USD",
+        "timezone": ZONE,
+        "status": "active",
+        "balance_cents": 10056,
+        "billed_balance_cents": 12556,
+        "latest_statement_id": "S-2026-11",
+        "due_date": date(2026, 12, 2),
+        "payment_methods": [
+            PaymentMethod(
+                method_id=BANK,
+                type="bank_account",
+                label="Checking account ending 0417",
+                status="verified",
+            ),
+            PaymentMethod(
+                method_id="pm_visa", type="card", label="Visa ending 2291", status="verified"
+            ),
+            PaymentMethod(
+                method_id="pm_old", type="card", label="Visa ending 1111", status="expired"
+            ),
+        ],
+        "service_points": [
+            ServicePoint(
+                service_point_id="sp-1",
+                meter_id="NW 20 771 384",
+                address="14 Alder Quay",
+                tariff_name="Residential Service R-1",
+            )
+        ],
+    }
+    return AccountBody(**(values | changes))  # type: ignore[arg-type]
+
+
+def payment(
+    key: str, amount_cents: int, state: State, accepted_at: datetime, **more: object
+) -> Receipt:
+    """Build a payment of the account."""
+    values: dict[str, object] = {
+        "intent_id": intent_id(ACCOUNT, key),
+        "fingerprint": fingerprint(
+            account_id=ACCOUNT,
+            type_="payment",
+            amount_cents=amount_cents,
+            currency="USD",
+            method_id=BANK,
+        ),
+        "account_id": ACCOUNT,
+        "state": state,
+        "amount_cents": amount_cents,
+        "currency": "USD",
+        "method_id": BANK,
+        "accepted_at": accepted_at,
+        "durable": state not in {"checking", "void"},
+    }
+    return Receipt(**(values | more))  # type: ignore[arg-type]
+
+
+PAID_EARLIER = payment(
+    "earlier",
+    2500,
+    "posted",
+    datetime(2026, 11, 14, 16, 0, tzinfo=UTC),
+    decided_at=datetime(2026, 11, 14, 16, 0, tzinfo=UTC),
+    value_date=date(2026, 11, 14),
+)
+PAID_TODAY = AS_OF + timedelta(minutes=98)
+ARCHIVED = ArchivedStatement(
+    statement_id="S-2026-04",
+    issued_on=date(2026, 4, 12),
+    period_from=date(2026, 3, 11),
+    period_to=date(2026, 4, 10),
+    due_date=date(2026, 5, 3),
+    total_cents=14011,
+    amount_due_cents=14011,
+)

@@ -1,0 +1,235 @@
+"""Paying by form, and what each outcome says."""
+
+import re
+
+import pytest
+from litestar import Litestar
+from litestar.testing import TestClient
+
+from edge_portal.errors import InvalidPayment, KeyReused, NotTaken, OverLimit, PaymentUnknown
+from failover.intents import State, intent_id
+from tests.integration.pages.sample import ACCOUNT, BANK, PAID_TODAY, payment
+from tests.integration.pages.world import World
+
+Client = TestClient[Litestar]
+KEY = f"key.{ACCOUNT}"
+CHOICE = {"amount": "left", "method": BANK, "key": KEY}
+CONFIRMED = {
+    "csrf": "csrf-of-session",
+    "amount": "cents",
+    "cents": "10056",
+    "method": BANK,
+    "key": KEY,
+}
+
+
+def hidden(text: str) -> dict[str, str]:
+    """Read the hidden fields of a page's main form."""
+    form = text.partition('<main id="main"')[2]
+    return dict(re.findall('<input type="hidden" name="([a-z]+)" value="([^"]*)">', form))
+
+
+def test_the_whole_way(customer: Client, world: World) -> None:
+    """Choose, check, pay: the button names the sum, the receipt shows it, one payment is made."""
+    form = customer.get("/pay").text
+    assert "The amount due" in form
+    chosen = {"amount": "left", "method": BANK, **hidden(form)}
+    review = customer.get("/pay/review", params=chosen).text
+    assert "Pay $100.56</button>" in review
+    answer = customer.post("/pay", data=hidden(review))
+    assert answer.status_code == 303
+    receipt = customer.get(answer.headers["Location"]).text
+    assert "We have posted your payment of $100.56" in receipt
+    assert [call[1:] for call in world.paid] == [(10056, BANK)]
+
+
+def test_a_double_click_is_one_payment(customer: Client, world: World) -> None:
+    """The same form sent twice names the same payment."""
+    first = customer.post("/pay", data=CONFIRMED)
+    second = customer.post("/pay", data=CONFIRMED)
+    assert first.headers["Location"] == second.headers["Location"]
+    assert {call[0] for call in world.paid} == {"key"}
+
+
+def test_the_back_button_leads_to_the_receipt(customer: Client) -> None:
+    """Going back to a review that was paid shows the receipt, not the button."""
+    paid = customer.post("/pay", data=CONFIRMED)
+    back = customer.get("/pay/review", params=CHOICE)
+    assert back.status_code == 303
+    assert back.headers["Location"] == paid.headers["Location"]
+
+
+def test_an_equal_payment_today_is_pointed_out(customer: Client, world: World) -> None:
+    """Another form with the same sum on the same day may be meant, or not: the review asks."""
+    world.payments_made = [payment("before", 10056, "accepted", PAID_TODAY), *world.payments_made]
+    world.ride_through()
+    assert (
+        "You already made a payment of $100.56 today."
+        in customer.get("/pay/review", params=CHOICE).text
+    )
+
+
+def test_what_was_shown_is_paid(customer: Client, world: World) -> None:
+    """The sum on the button is the sum of the form, even when the balance changed meanwhile."""
+    review = customer.get("/pay/review", params=CHOICE).text
+    world.pending_cents = 4000
+    customer.post("/pay", data=hidden(review))
+    assert world.paid[0][1] == 10056
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"amount": "other", "other": "0"}, "Write the amount as a number"),
+        ({"amount": "other", "other": "-5"}, "Write the amount as a number"),
+        ({"amount": "other", "other": "1e9"}, "Write the amount as a number"),
+        ({"amount": "other", "other": "1.234"}, "Write the amount as a number"),
+        ({"amount": "other", "other": ""}, "Write the amount as a number"),
+        ({"amount": "other", "other": "99999999999"}, "Write the amount as a number"),
+        ({"amount": "nonsense"}, "Choose how much to pay"),
+        ({"method": "of-others"}, "Choose what to pay with"),
+        ({"method": "pm_old"}, "Choose what to pay with"),
+        ({"key": "forged.other"}, "made for another account or is damaged"),
+        ({"key": ""}, "made for another account or is damaged"),
+    ],
+)
+def test_what_cannot_be_read_is_asked_again(
+    customer: Client, world: World, changes: dict[str, str], told: str
+) -> None:
+    """A wrong choice comes back with the form, and nothing is paid."""
+    answer = customer.get("/pay/review", params=CHOICE | changes)
+    assert answer.status_code == 422
+    assert told in answer.text
+    assert 'role="alert"' in answer.text
+    assert customer.post("/pay", data={**CONFIRMED, **changes}).status_code == 422
+    assert world.paid == []
+
+
+@pytest.mark.parametrize(
+    "cents", ["0", "-1", "1.5", "x", "\N{ARABIC-INDIC DIGIT FIVE}", "9" * 30, ""]
+)
+def test_a_tampered_sum_is_not_paid(customer: Client, world: World, cents: str) -> None:
+    """The hidden sum is read as strictly as the typed one."""
+    assert customer.post("/pay", data={**CONFIRMED, "cents": cents}).status_code == 422
+    assert world.paid == []
+
+
+def test_a_form_from_elsewhere_pays_nothing(customer: Client, world: World) -> None:
+    """Neither another site's form nor one without this session's token is taken."""
+    elsewhere = customer.post("/pay", data=CONFIRMED, headers={"Origin": "http://elsewhere.test"})
+    unsigned = customer.post("/pay", data={**CONFIRMED, "csrf": "guess"})
+    assert elsewhere.status_code == unsigned.status_code == 403
+    assert "We did not take any money" in unsigned.text
+    assert world.paid == []
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        (InvalidPayment("amount", "at most 100"), 422, "We cannot take this amount"),
+        (InvalidPayment("method_id", "expired"), 422, "We cannot use this payment method"),
+        (
+            OverLimit("per_payment", "over"),
+            422,
+            "over the limit that holds while our main system is down",
+        ),
+        (KeyReused("reused"), 409, "You already paid with this form"),
+        (NotTaken("no"), 503, "Nothing was paid. Press the button again"),
+        (PaymentUnknown("?"), 504, "We could not confirm it yet."),
+    ],
+)
+def test_every_failure_says_what_to_do(
+    customer: Client, world: World, error: Exception, status: int, told: str
+) -> None:
+    """Each way a payment can fail has its sentence, and says whether money was taken."""
+    world.pay_outcome = error
+    world.ride_through()
+    answer = customer.post("/pay", data=CONFIRMED)
+    assert answer.status_code == status
+    assert told in answer.text
+
+
+@pytest.mark.parametrize("error", [NotTaken("no"), PaymentUnknown("?")])
+def test_a_repeat_names_the_same_payment(customer: Client, world: World, error: Exception) -> None:
+    """After a failure that may be repeated, the page's form carries the same key."""
+    world.pay_outcome = error
+    again = hidden(customer.post("/pay", data=CONFIRMED).text)
+    assert again["key"] == KEY
+    world.pay_outcome = "accepted"
+    assert customer.post("/pay", data=again).status_code == 303
+    assert [call[0] for call in world.paid] == ["key", "key"]
+
+
+def test_limits_show_while_the_core_is_away(customer: Client, world: World) -> None:
+    """Riding through, the form tells how much can be paid, and offers no sum above it."""
+    world.ride_through()
+    assert "You can pay now, up to" in customer.get("/pay").text
+    assert "$500.00" in customer.get("/pay").text
+    world.payments_made = [payment("big", 45_000, "accepted", PAID_TODAY), *world.payments_made]
+    text = customer.get("/pay").text
+    assert "$50.00" in text
+    assert "What is left to pay" not in text
+    world.payments_made = [payment("more", 5_000, "checking", PAID_TODAY), *world.payments_made]
+    assert "You have reached the limit for now" in customer.get("/pay").text
+
+
+RECEIPTS: list[tuple[State, str, str]] = [
+    (
+        "accepted",
+        "We have accepted your payment of $50.00",
+        "We will post it when our main system is back.",
+    ),
+    ("posted", "We have posted your payment of $50.00", "dated November 17, the day you paid."),
+    ("checking", "We are checking your payment of $50.00", "Please do not pay again."),
+    ("rejected", "Your payment of $50.00 was not accepted", "We did not take any money"),
+    ("dead_letter", "We are checking your payment of $50.00", "Your case number is C-77."),
+    ("void", "We did not take your payment of $50.00", "We did not take any money"),
+    ("declined_limit", "We did not take your payment of $50.00", "over the limit"),
+    ("cancelled", "Your payment of $50.00 is cancelled", "We did not take any money"),
+]
+
+
+@pytest.mark.parametrize(("state", "heading", "told"), RECEIPTS)
+def test_every_state_has_its_receipt(
+    customer: Client, world: World, state: State, heading: str, told: str
+) -> None:
+    """A payment's page tells its state, whether money was taken, and what to do."""
+    made = payment(
+        "k", 5000, state, PAID_TODAY, case_number="C-77" if state == "dead_letter" else ""
+    )
+    world.payments_made = [made]
+    world.ride_through()
+    text = customer.get(f"/payments/{made.intent_id}").text
+    assert heading in text
+    assert told in text
+    waiting = state in {"accepted", "checking", "dead_letter"}
+    assert ("Check again" in text) is waiting
+    assert ("receipt-" in text) is waiting
+    assert ("Receipt number" in text) is (state in {"accepted", "posted"})
+    answer = customer.get(f"/payments/{made.intent_id}/state")
+    assert answer.json() == {"state": state, "settled": not waiting}
+
+
+def test_only_accepted_money_lowers_what_is_left(customer: Client, world: World) -> None:
+    """A payment that is being checked is not counted, and the receipt says so."""
+    made = payment("k", 5000, "checking", PAID_TODAY)
+    world.payments_made = [made]
+    world.ride_through()
+    text = customer.get(f"/payments/{made.intent_id}").text
+    assert "Not until we know" in text
+    assert "<b>$100.56</b>" in text
+
+
+def test_a_receipt_is_only_for_its_account(customer: Client, world: World) -> None:
+    """Another account's payment does not exist here, even when a sibling would name it."""
+    id_ = intent_id("of-others", "k")
+    made = payment("k", 5000, "posted", PAID_TODAY, account_id="of-others", intent_id=id_)
+    world.elsewhere[id_] = made
+    assert customer.get(f"/payments/{id_}").status_code == 404
+
+
+def test_a_huge_form_is_refused(customer: Client, world: World) -> None:
+    """A form larger than any of ours is not read."""
+    answer = customer.post("/pay", data={**CONFIRMED, "other": "x" * 100_000})
+    assert answer.status_code == 413
+    assert world.paid == []

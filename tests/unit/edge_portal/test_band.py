@@ -1,0 +1,111 @@
+"""What the band says in each mode."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from cache_sync.frames import Position
+from edge_portal.pages.band import Band, choose_band
+from edge_portal.views import Freshness, Mode, ModeView, PaymentLimits
+
+ZONE = "America/New_York"
+
+
+def mode(name: Mode, *, payments_open: bool = True) -> ModeView:
+    """Build a node's mode."""
+    return ModeView(
+        mode=name,
+        reason="",
+        since=None,
+        payments_open=payments_open,
+        archive_open=name == "normal",
+        limits=PaymentLimits(per_payment_cents=1, per_account_day_cents=1, per_account_day_count=1),
+    )
+
+
+def freshness(age_seconds: float, *, at_least: bool = False) -> Freshness:
+    """Build the age of figures as of 9:42 a.m."""
+    as_of = datetime(2026, 11, 17, 14, 42, tzinfo=UTC)
+    return Freshness(
+        position=Position(1, "0", 1), as_of=as_of, age_seconds=age_seconds, at_least=at_least
+    )
+
+
+def band(name: Mode, age_seconds: float = 0.5, *, payments_open: bool = True, **more: Any) -> Band:
+    """Choose the band of an account's page."""
+    fresh = freshness(age_seconds, at_least=more.pop("at_least", False))
+    return choose_band(
+        mode(name, payments_open=payments_open),
+        fresh,
+        ZONE,
+        kind=more.pop("kind", "account"),
+        **more,
+    )
+
+
+def test_live_says_nothing() -> None:
+    """While everything works there is no message and no as-of time."""
+    assert band("normal") == Band(state="live")
+
+
+def test_riding_through_says_what_works_and_as_of_when() -> None:
+    """The core is away: reading and paying go on, with a date."""
+    shown = band("degraded", 5_880)
+    assert shown.state == "riding"
+    assert shown.heading == "Our main system is down. You can still read your bills and pay."
+    assert shown.as_of == "9:42 a.m. today, Tuesday, November 17"
+    assert shown.in_title == " as of 9:42 a.m."
+    assert "Payments you make now are safe" in shown.promise
+
+
+def test_reading_only_says_that_paying_waits() -> None:
+    """Nothing can record a payment: no promise about payments, and a number to call."""
+    shown = band("degraded", 5_880, payments_open=False)
+    assert shown.state == "reading"
+    assert shown.heading.endswith("You cannot pay online right now.")
+    assert shown.call
+    assert "safe" not in shown.promise
+
+
+def test_catching_up_shows_while_own_payments_wait() -> None:
+    """The message stays until this customer's payments are posted, then it goes."""
+    shown = band("recovering", waiting=1)
+    assert shown.state == "catching"
+    assert shown.heading == "Our main system is back. We are posting the payments we accepted."
+    assert "1 of your payments is waiting" in shown.body
+    assert band("recovering", waiting=0) == Band(state="live")
+
+
+def test_old_figures_are_never_shown_as_current() -> None:
+    """The core answers again, but the figures are old still: they keep their date."""
+    shown = band("recovering", 600, waiting=0)
+    assert shown.state == "catching"
+    assert shown.as_of_label == "9:42 a.m."
+
+
+def test_a_node_behind_its_customer_says_so() -> None:
+    """Figures older than those that a customer has seen elsewhere are told as such, in any mode."""
+    assert band("normal", behind=True).state == "catching"
+    assert "already seen newer figures" in band("normal", behind=True).lead
+    assert "already seen newer figures" in band("degraded", behind=True).body
+
+
+def test_a_lower_bound_never_says_today() -> None:
+    """After a restart of the machine nobody knows how old the figures are: at least."""
+    shown = band("degraded", 7_200, at_least=True)
+    assert "today" not in shown.as_of
+    assert shown.as_of == "9:42 a.m. on Tuesday, November 17, 2026, at least 2 hours ago"
+    assert shown.as_of_label == "9:42 a.m. on November 17, 2026"
+
+
+@pytest.mark.parametrize("kind", ["account", "pay", "door"])
+@pytest.mark.parametrize("payments_open", [True, False])
+@pytest.mark.parametrize("name", ["normal", "degraded", "recovering"])
+def test_customers_never_read_our_own_words(name: Mode, kind: str, payments_open: bool) -> None:  # noqa: FBT001
+    """No message uses the words of the trade."""
+    for behind in (True, False):
+        shown = band(name, 99, payments_open=payments_open, kind=kind, behind=behind, waiting=2)
+        told = f"{shown.heading} {shown.lead} {shown.as_of} {shown.body} {shown.promise}".lower()
+        for word in ("pending", "processing", "degraded", "core", "oops"):
+            assert word not in told
