@@ -28,7 +28,8 @@ TOO_OLD: Final = "This form was too old. We did not take any money. Please choos
 NOT_TAKEN: Final = (
     "We could not take your payment just now. Nothing was paid. "
     "Press the button again: it will not pay twice."
-)UNKNOWN: Final = (
+)
+UNKNOWN: Final = (
     "We could not confirm it yet. Press the button again to ask: it will not pay twice. "
     "Please do not pay in another way until you know."
 )
