@@ -56,10 +56,16 @@ class SnapshotFolder:
         return connect(path, synchronous="NORMAL", same_thread=False)
 
     def new_build(self, rng: Random) -> Path:
-        """Name a file to build a snapshot in, which no reader will look at."""
+        """Name a file to build a snapshot in, which no reader will look at; no other file has its mark."""
         with _mapped_errors(self.directory):
             self.directory.mkdir(parents=True, exist_ok=True)
-        return self.directory / f"{_BUILD_PREFIX}{rng.getrandbits(64):016x}{_SUFFIX}"
+            names = [path.name for path in self.directory.iterdir()]
+        # A generator that was seeded alike in an earlier life repeats itself: under a name that was used, the new file
+        # would stand beside the old one's write-ahead log.
+        while True:
+            mark = f"{rng.getrandbits(64):016x}"
+            if not any(mark in name for name in names):
+                return self.directory / f"{_BUILD_PREFIX}{mark}{_SUFFIX}"
 
     def adopt(self, build: Path, seq: int) -> Path:
         """

@@ -60,6 +60,13 @@ def test_pointer_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
     assert SnapshotFolder(tmp_path).current() == tmp_path / "passwd"
 
 
+def test_a_repeated_generator_gives_another_name(tmp_path: Path) -> None:
+    """A new file under a used name would be read together with the old one's write-ahead log."""
+    folder = SnapshotFolder(tmp_path)
+    first = folder.adopt(make_build(folder, 1), 7)
+    assert folder.adopt(make_build(folder, 1), 7) != first
+
+
 def test_disk_errors_are_told_as_such(tmp_path: Path) -> None:
     """A folder that cannot be made is a matter of storage, not of data."""
     (tmp_path / "file").touch()
