@@ -1,0 +1,210 @@
+"""
+The agent: sole writer of the journal, keeper of siblings' copies, drain, probes, the mode.
+
+When it is down nothing can be paid here and everything can be read.
+"""
+
+import asyncio
+import random
+import socket
+from datetime import datetime
+
+import structlog
+
+from cache_sync.clock import Clock, SystemClock
+from cache_sync.replica_reader import ReplicaReader
+from edge_portal.agent_link import (
+    AgentServer,
+    PayRequest,
+    ReceiptReply,
+    RefusedReply,
+    Reply,
+    Request,
+)
+from edge_portal.child import all_of, child_command, seeded_rng
+from edge_portal.core_client import (
+    INTAKE_CALLS_MAX,
+    CoreIntakeClient,
+    CoreProbeClient,
+    core_client,
+)
+from edge_portal.mode_keeper import ModeKeeper, SnapshotAge
+from edge_portal.peer_api import peer_app
+from edge_portal.peer_client import PeerClient
+from edge_portal.settings import EdgeSettings
+from edge_portal.snapshot import core_time
+from failover.breaker import AsyncBreaker
+from failover.drain import Drain
+from failover.errors import (
+    InvalidPayment,
+    KeyReused,
+    NotTaken,
+    OutcomeUnknown,
+    OverLimit,
+)
+from failover.http_server import serve
+from failover.journal import Journal
+from failover.journal_reader import JournalReader
+from failover.node_config import CORE_NODE_ID
+from failover.probe import CoreProbe
+from failover.signing import Signer
+from failover.submission import PaymentWish, Submission
+from failover.web import NodeKeys
+from failover.witness import PeerWatch, WitnessHolder
+
+DRAIN_CALLS_MAX = 4
+
+log = structlog.get_logger(__name__)
+
+
+class Agent:
+    """
+    Everything that an edge does with intents, wired together.
+
+    Needs a running event loop. Raises `failover.errors.JournalError` when the journal cannot be trusted.
+    """
+
+    def __init__(self, settings: EdgeSettings, *, clock: Clock, rng: random.Random) -> None:
+        config, paths = settings.config, settings.paths
+        self._settings = settings
+        self._reader = ReplicaReader(paths.snapshot, clock=clock)
+        self._snapshot = SnapshotAge(self._reader, paths.snapshot, clock)
+        self._journal = Journal.open(
+            paths.journal, node_id=config.node_id, signer=Signer(config.signing_key)
+        )
+        self._clients = {
+            "probe": core_client(config, "probe", 2),
+            "intake": core_client(config, "intake", INTAKE_CALLS_MAX),
+            "drain": core_client(config, "drain", DRAIN_CALLS_MAX),
+        }
+        self._siblings = {peer.node_id: PeerClient(config, peer) for peer in config.peers}
+        breaker = AsyncBreaker(clock=clock, rng=rng, listeners=[self._breaker_moved])
+        self._probe = CoreProbe(
+            CoreProbeClient(self._clients["probe"]), breaker=breaker, clock=clock, rng=rng
+        )
+        self._peers = PeerWatch(self._siblings, clock=clock, rng=rng)
+        self._submission = Submission(
+            journal=self._journal,
+            core=CoreIntakeClient(self._clients["intake"]),
+            breaker=breaker,
+            probe=self._probe,
+            siblings=self._siblings,
+            peers=self._peers,
+            limits=config.standin,
+            clock=clock,
+        )
+        self._drain = Drain(
+            journal=self._journal,
+            core=CoreIntakeClient(self._clients["drain"]),
+            breaker=breaker,
+            probe=self._probe,
+            siblings=self._siblings,
+            peers=self._peers,
+            in_flight=self._submission.in_flight,
+            core_now=self._core_now,
+            clock=clock,
+            rng=rng,
+        )
+        self._keeper = ModeKeeper(
+            settings,
+            journal=self._journal,
+            breaker=breaker,
+            probe=self._probe,
+            submission=self._submission,
+            drain=self._drain,
+            peers=self._peers,
+            snapshot=self._snapshot,
+            clock=clock,
+        )
+
+    async def run(self, peer_socket: socket.socket, stop: asyncio.Event) -> None:
+        """Serve until ``stop`` is set; then finish what is under way."""
+        config = self._settings.config
+        keys = {peer.node_id: peer.secret_sha256 for peer in config.peers}
+        keys[CORE_NODE_ID] = config.core_secret_sha256
+        holder = WitnessHolder(
+            self._journal, public_keys={peer.node_id: peer.public_key for peer in config.peers}
+        )
+        app = peer_app(
+            holder=holder,
+            reader=JournalReader(self._settings.paths.journal),
+            keys=NodeKeys(keys),
+        )
+        link = AgentServer(self._settings.paths.data, self.answer)
+        await link.start()
+        try:
+            await all_of(
+                stop,
+                serve(app, peer_socket, stop=stop),
+                self._probe.run(stop),
+                self._peers.run(stop),
+                self._submission.run(stop),
+                self._drain.run(stop),
+                self._keeper.run(stop),
+            )
+        finally:
+            await link.close()
+            await self._submission.close()
+            for client in self._clients.values():
+                await client.close()
+            for sibling in self._siblings.values():
+                await sibling.close()
+            self._journal.close()
+            self._reader.close()
+
+    async def answer(self, request: Request) -> Reply:
+        """Answer one request of a worker."""
+        if not isinstance(request, PayRequest):
+            try:
+                receipt = await self._submission.ask(request.account_id, request.intent_id)
+            except OutcomeUnknown:
+                return RefusedReply("unknown")
+            return ReceiptReply(receipt)
+        snapshot = self._snapshot.state()
+        if snapshot is None:
+            return RefusedReply("not_taken", message="there is no snapshot to judge by")
+        wish = PaymentWish(
+            account_id=request.account_id,
+            idempotency_key=request.idempotency_key,
+            amount_cents=request.amount_cents,
+            currency=request.currency,
+            method_id=request.method_id,
+            method_verified=request.method_verified,
+            core_time=core_time(snapshot),
+            snapshot_age_seconds=None if snapshot.at_least else snapshot.age_seconds,
+        )
+        return await self._pay(wish)
+
+    async def _pay(self, wish: PaymentWish) -> Reply:
+        try:
+            return ReceiptReply(await self._submission.pay(wish))
+        except InvalidPayment as error:
+            return RefusedReply("invalid", error.field, error.rule)
+        except KeyReused:
+            return RefusedReply("key_reused")
+        except OverLimit as error:
+            return RefusedReply("over_limit", error.which, str(error))
+        except NotTaken as error:
+            return RefusedReply("not_taken", message=error.reason)
+        except OutcomeUnknown:
+            return RefusedReply("unknown")
+
+    def _core_now(self) -> datetime | None:
+        snapshot = self._snapshot.state()
+        return core_time(snapshot) if snapshot is not None else None
+
+    def _breaker_moved(self, before: str, after: str) -> None:
+        log.info("breaker", before=before, after=after)
+        self._keeper.wake()
+
+
+async def run_agent(settings: EdgeSettings, sockets: list[int], stop: asyncio.Event) -> None:
+    """Run the agent of an edge on the peer socket that the supervisor opened."""
+    with socket.socket(fileno=sockets[0]) as peer_socket:
+        await Agent(settings, clock=SystemClock(), rng=seeded_rng()).run(peer_socket, stop)
+
+
+main = child_command("agent", run_agent)
+
+if __name__ == "__main__":
+    main()

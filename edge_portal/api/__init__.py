@@ -1,0 +1,1 @@
+"""The customer's API and what operators ask of an edge."""

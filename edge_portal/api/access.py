@@ -1,0 +1,226 @@
+"""Who calls the API, the labels on its answers, and what its errors are on the wire."""
+
+from typing import Any, Final
+
+import msgspec
+from litestar import Request, Response
+from litestar.types import ExceptionHandlersMap
+
+from cache_sync.frames import Position
+from edge_portal.cookies import (
+    SESSION_COOKIE,
+    AnyRequest,
+    furthest,
+    label,
+    portal_of,
+    position_of,
+)
+from edge_portal.csrf import from_own_page
+from edge_portal.errors import (
+    ArchiveUnavailable,
+    EdgeError,
+    InvalidPayment,
+    KeyReused,
+    NoSnapshot,
+    NotFound,
+    NotSignedIn,
+    NotTaken,
+    OverLimit,
+    PaymentError,
+    SignInBusy,
+    SignInThrottled,
+    WrongCredentials,
+)
+from edge_portal.session import Session
+from edge_portal.views import AccountView, Freshness, Mode
+from failover.intents import Receipt
+from failover.web import FieldError, Problem, bearer_token, problem_response
+
+JSON: Final = "application/json"
+BODY_BYTES_MAX: Final = 16 * 1024
+_SAFE: Final = frozenset({"GET", "HEAD"})
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+def signed_in(request: AnyRequest) -> Session:
+    """
+    Authenticate a caller by bearer token, else by the session cookie.
+
+    A cookie comes along from other sites' pages too: what changes something must then come from ours.
+    """
+    token = bearer_token(request.headers.get("Authorization"))
+    if token is None:
+        token = request.cookies.get(SESSION_COOKIE)
+        if token is not None and request.method not in _SAFE and not from_own_page(request):
+            raise Problem("foreign_page", status=403, title="This came from another site's page")
+    return portal_of(request).authenticate(token)
+
+
+def open_view(request: AnyRequest, *, statements: bool = False, usage: bool = False) -> AccountView:
+    """Authenticate a caller and read the account that the token looks at."""
+    session = signed_in(request)
+    return portal_of(request).view(
+        session.account_id, position_of(request), statements=statements, usage=usage
+    )
+
+
+def answer(
+    body: msgspec.Struct, freshness: Freshness, mode: Mode, *, status: int = 200
+) -> Response[bytes]:
+    """Answer with JSON under the labels of the read that it came from."""
+    response = Response(_ENCODER.encode(body), status_code=status, media_type=JSON)
+    label(response, freshness, mode)
+    return response
+
+
+def answer_view(body: msgspec.Struct, view: AccountView) -> Response[bytes]:
+    """Answer with JSON under a view's labels."""
+    return answer(body, view.freshness, view.mode.mode)
+
+
+def answer_payment(
+    request: AnyRequest, body: msgspec.Struct, receipt: Receipt, *, status: int = 200
+) -> Response[bytes]:
+    """Answer with a payment; the position covers what the core decided, so that other edges know they are behind."""
+    portal = portal_of(request)
+    freshness = portal.freshness()
+    position = furthest(freshness.position, receipt_position(receipt))
+    assert position is not None
+    shown = msgspec.structs.replace(freshness, position=position)
+    return answer(body, shown, portal.mode().mode, status=status)
+
+
+def receipt_position(receipt: Receipt) -> Position | None:
+    """Return the position at which the core's decision stands; None before there is one."""
+    if receipt.epoch is None or receipt.shard is None or receipt.seq is None:
+        return None
+    return Position(receipt.epoch, receipt.shard, receipt.seq)
+
+
+def problem_of(error: EdgeError) -> Problem:
+    """Say an error of the portal as a problem detail."""
+    match error:
+        case NotSignedIn():
+            return _unauthorized(error)
+        case WrongCredentials():
+            return Problem(
+                "wrong_credentials", status=401, title="The e-mail or the password is not right"
+            )
+        case SignInThrottled():
+            return Problem(
+                "sign_in_throttled",
+                status=429,
+                title="Too many wrong attempts",
+                detail=f"Wait {error.retry_after_seconds} s. The account is not locked.",
+                headers={"Retry-After": str(error.retry_after_seconds)},
+            )
+        case SignInBusy():
+            return Problem(
+                "sign_in_busy",
+                status=503,
+                title="Many people are signing in right now",
+                retry="same",
+                headers={"Retry-After": str(error.retry_after_seconds)},
+            )
+        case NotFound():
+            return Problem("not_found", status=404, title="There is no such thing in this account")
+        case NoSnapshot():
+            return Problem(
+                "no_snapshot",
+                status=503,
+                title="This edge has just started and holds no data yet",
+                retry="same",
+                headers={"Retry-After": "1"},
+            )
+        case ArchiveUnavailable():
+            return Problem(
+                "archive_unavailable",
+                status=503,
+                title="This statement is in the archive, which cannot be reached now",
+                detail="Newer statements can be read as always. Try again when billing is back.",
+                retry="same",
+                headers={"Retry-After": "5"},
+            )
+        case PaymentError():
+            return _payment_problem(error)
+        case _:
+            return Problem("edge_error", status=503, title="This edge cannot do that now")
+
+
+def _unauthorized(error: NotSignedIn) -> Problem:
+    titles = {
+        "missing": "Sign in first",
+        "forged": "This token is not valid",
+        "expired": "This token has expired",
+        "revoked": "This token is no longer valid",
+    }
+    return Problem(
+        "not_signed_in" if error.reason == "missing" else f"token_{error.reason}",
+        status=401,
+        title=titles[error.reason],
+        headers={"WWW-Authenticate": "Bearer"},
+    )
+
+
+def _payment_problem(error: PaymentError) -> Problem:
+    id_: dict[str, Any] = {} if error.intent_id is None else {"id": error.intent_id}
+    match error:
+        case InvalidPayment(field="idempotency_key"):
+            return Problem(
+                "idempotency_key_invalid",
+                status=400,
+                title="The Idempotency-Key cannot be used",
+                errors=[FieldError("Idempotency-Key", error.rule)],
+            )
+        case InvalidPayment():
+            return Problem(
+                "invalid_payment",
+                status=422,
+                title="This payment cannot be taken",
+                detail=f"{error.field} {error.rule}.",
+                errors=[FieldError(error.field, error.rule)],
+            )
+        case KeyReused():
+            return Problem(
+                "key_reused",
+                status=409,
+                title="This key was used for another payment",
+                detail="Another amount or method needs another Idempotency-Key.",
+                **id_,
+            )
+        case OverLimit():
+            return Problem(
+                "over_limit",
+                status=422,
+                title="More than can be taken while billing is away",
+                detail="Nothing was taken. Pay less, or wait until billing is back.",
+                errors=[FieldError("amount", error.which)],
+                **id_,
+            )
+        case NotTaken():
+            return Problem(
+                "not_taken",
+                status=503,
+                title="Not taken here",
+                detail="Nothing was taken. Repeat with the same key, here or at another edge.",
+                retry="same",
+                headers={"Retry-After": "1"},
+                **id_,
+            )
+        case _:
+            return Problem(
+                "payment_unknown",
+                status=504,
+                title="Whether this was taken is not known",
+                detail="Repeat with the same key: it is never taken twice.",
+                retry="same",
+                **id_,
+            )
+
+
+def _handle(_: Request[Any, Any, Any], error: EdgeError) -> Response[bytes]:
+    return problem_response(problem_of(error))
+
+
+EDGE_ERRORS: Final[ExceptionHandlersMap] = {EdgeError: _handle}
+"""For the API's router."""

@@ -1,0 +1,323 @@
+"""What ``/api/v1`` says, on the wire: money in minor units, energy in Wh, days as dates, instants in UTC."""
+
+from datetime import date, datetime
+
+import msgspec
+
+from cache_sync.documents import (
+    ArchivedStatement,
+    BillChange,
+    MeterRead,
+    PaymentMethod,
+    ServicePoint,
+    StatementBody,
+    TariffName,
+    UsageDay,
+)
+from edge_portal.views import AccountView
+from failover.intents import Receipt, receipt_number
+
+
+class SignInForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of ``POST /session``."""
+
+    email: str
+    password: str
+
+
+class SwitchForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of ``POST /session/account``."""
+
+    account_id: str
+
+
+class PaymentForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of ``POST /payments``."""
+
+    amount: int
+    method_id: str
+
+
+class SessionAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A token for ``Authorization: Bearer``, valid at every edge; the account it looks at; when it ends (core time)."""
+
+    token: str
+    account_id: str
+    account_ids: list[str]
+    expires_at: datetime
+
+
+class MethodAnswer(msgspec.Struct, frozen=True):
+    """A saved way to pay."""
+
+    id: str
+    type: str
+    label: str
+    status: str
+
+
+class AccountAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    An account as of ``as_of``.
+
+    ``balance`` is the ledger's (positive is owed), ``billed_balance`` the last bill's, ``pending_amount`` what was
+    accepted or posted and is not in ``balance`` yet, ``left_to_pay`` the balance less that. ``catching_up`` says that
+    the caller has already seen newer data at another edge.
+    """
+
+    account_id: str
+    customer_name: str
+    utility_name: str
+    status: str
+    currency: str
+    timezone: str
+    balance: int
+    billed_balance: int
+    pending_amount: int
+    left_to_pay: int
+    due_date: date | None
+    latest_statement_id: str | None
+    payment_methods: list[MethodAnswer]
+    service_points: list[ServicePoint]
+    as_of: datetime
+    age_seconds: float
+    age_at_least: bool
+    catching_up: bool
+    payments_open: bool
+
+
+class StatementItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A statement in the list; an ``archived`` one is asked of the core when it is opened."""
+
+    id: str
+    issued_on: date
+    period_from: date
+    period_to: date
+    due_date: date
+    total: int
+    amount_due: int
+    archived: bool
+
+
+class StatementList(msgspec.Struct, frozen=True):
+    """All statements, newest first."""
+
+    items: list[StatementItem]
+
+
+class LineAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """One printed line; ``quantity`` and ``unit_price`` are decimal strings."""
+
+    kind: str
+    description: str
+    quantity: str
+    unit: str
+    unit_price: str
+    amount: int
+    period_from: date
+    period_to: date
+    estimated: bool
+    service_point_id: str
+
+
+class CountedPayment(msgspec.Struct, frozen=True):
+    """A payment counted in a statement."""
+
+    id: str
+    value_date: date
+    amount: int
+
+
+class StatementAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """One statement; ``amount_due`` = ``previous_balance`` - ``payments_received`` + ``total``."""
+
+    id: str
+    account_id: str
+    issued_on: date
+    period_from: date
+    period_to: date
+    due_date: date
+    currency: str
+    previous_balance: int
+    payments_received: int
+    total: int
+    amount_due: int
+    usage_wh: int
+    estimated_wh: int
+    lines: list[LineAnswer]
+    meters: list[MeterRead]
+    tariffs: list[TariffName]
+    payments: list[CountedPayment]
+    changes: list[BillChange]
+    previous_statement_id: str | None
+    archived: bool
+
+
+class UsageMonth(msgspec.Struct, frozen=True, kw_only=True):
+    """A local month of one service point."""
+
+    month: str
+    service_point_id: str
+    timezone: str
+    days: list[UsageDay]
+
+
+class UsageAnswer(msgspec.Struct, frozen=True):
+    """Usage by month, oldest first."""
+
+    items: list[UsageMonth]
+
+
+class PaymentAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A payment as far as it is known here.
+
+    ``durable`` says that a second copy exists. ``value_date`` is the day it counts as paid.
+    """
+
+    id: str
+    receipt_number: str
+    state: str
+    amount: int
+    currency: str
+    method_id: str
+    accepted_at: datetime
+    durable: bool
+    decided_at: datetime | None
+    value_date: date | None
+    reason: str
+    case_number: str
+
+
+class PaymentList(msgspec.Struct, frozen=True):
+    """All payments known here, newest first, each once."""
+
+    items: list[PaymentAnswer]
+
+
+def account_answer(view: AccountView) -> AccountAnswer:
+    """Tell an account."""
+    account = view.account
+    return AccountAnswer(
+        account_id=account.account_id,
+        customer_name=account.customer_name,
+        utility_name=account.utility_name,
+        status=account.status,
+        currency=account.currency,
+        timezone=account.timezone,
+        balance=view.balance_cents,
+        billed_balance=view.billed_cents,
+        pending_amount=view.pending_cents,
+        left_to_pay=view.left_to_pay_cents,
+        due_date=account.due_date,
+        latest_statement_id=account.latest_statement_id,
+        payment_methods=[_method(method) for method in account.payment_methods],
+        service_points=account.service_points,
+        as_of=view.freshness.as_of,
+        age_seconds=view.freshness.age_seconds,
+        age_at_least=view.freshness.at_least,
+        catching_up=view.catching_up,
+        payments_open=view.mode.payments_open,
+    )
+
+
+def statement_items(view: AccountView) -> list[StatementItem]:
+    """List what is held, then what the core alone holds."""
+    return [
+        *(_item(statement, archived=False) for statement in view.statements),
+        *(_item(statement, archived=True) for statement in view.archived),
+    ]
+
+
+def statement_answer(body: StatementBody, *, archived: bool) -> StatementAnswer:
+    """Tell a whole statement."""
+    return StatementAnswer(
+        id=body.statement_id,
+        account_id=body.account_id,
+        issued_on=body.issued_on,
+        period_from=body.period_from,
+        period_to=body.period_to,
+        due_date=body.due_date,
+        currency=body.currency,
+        previous_balance=body.previous_balance_cents,
+        payments_received=body.payments_received_cents,
+        total=body.total_cents,
+        amount_due=body.amount_due_cents,
+        usage_wh=body.usage_wh,
+        estimated_wh=body.estimated_wh,
+        lines=[
+            LineAnswer(
+                kind=line.kind,
+                description=line.description,
+                quantity=line.quantity,
+                unit=line.unit,
+                unit_price=line.unit_price,
+                amount=line.amount_cents,
+                period_from=line.period_from,
+                period_to=line.period_to,
+                estimated=line.estimated,
+                service_point_id=line.service_point_id,
+            )
+            for line in body.lines
+        ],
+        meters=body.meters,
+        tariffs=body.tariffs,
+        payments=[
+            CountedPayment(payment.payment_id, payment.value_date, payment.amount_cents)
+            for payment in body.payments
+        ],
+        changes=body.changes,
+        previous_statement_id=body.previous_statement_id,
+        archived=archived,
+    )
+
+
+def usage_answer(view: AccountView, month: str | None) -> UsageAnswer:
+    """Tell usage, of one month or of all that are held."""
+    return UsageAnswer(
+        [
+            UsageMonth(
+                month=body.month,
+                service_point_id=body.service_point_id,
+                timezone=body.timezone,
+                days=body.days,
+            )
+            for body in view.usage
+            if month is None or body.month == month
+        ]
+    )
+
+
+def payment_answer(receipt: Receipt) -> PaymentAnswer:
+    """Tell a payment."""
+    return PaymentAnswer(
+        id=receipt.intent_id,
+        receipt_number=receipt_number(receipt.intent_id),
+        state=receipt.state,
+        amount=receipt.amount_cents,
+        currency=receipt.currency,
+        method_id=receipt.method_id,
+        accepted_at=receipt.accepted_at,
+        durable=receipt.durable,
+        decided_at=receipt.decided_at,
+        value_date=receipt.value_date,
+        reason=receipt.reason,
+        case_number=receipt.case_number,
+    )
+
+
+def _method(method: PaymentMethod) -> MethodAnswer:
+    return MethodAnswer(method.method_id, method.type, method.label, method.status)
+
+
+def _item(statement: StatementBody | ArchivedStatement, *, archived: bool) -> StatementItem:
+    return StatementItem(
+        id=statement.statement_id,
+        issued_on=statement.issued_on,
+        period_from=statement.period_from,
+        period_to=statement.period_to,
+        due_date=statement.due_date,
+        total=statement.total_cents,
+        amount_due=statement.amount_due_cents,
+        archived=archived,
+    )

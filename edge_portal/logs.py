@@ -1,0 +1,62 @@
+"""Logs: JSON lines on standard error, without personal data."""
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Final
+
+import structlog
+
+_MASKED: Final = ("account_id", "customer_id", "statement_id")
+# Whatever stands beside an event under one of these names is not ours to write down.
+_DROPPED: Final = ("email", "authorization", "cookie", "token", "password", "body", "path", "url")
+_SHOWN: Final = 3
+
+
+def configure_logs(role: str, *, level: int = logging.INFO) -> None:
+    """
+    Send structured events of this process to standard error as JSON, one a line.
+
+    Events of the standard library's logging go the same way; of libraries that log every request, only warnings.
+    """
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _without_personal_data,
+            structlog.processors.ExceptionRenderer(
+                structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+            ),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.clear_contextvars()
+    logging.basicConfig(level=level, handlers=[_ToStructlog(role)], force=True)
+    for chatty in ("httpx", "httpcore", "asyncio", "granian", "_granian"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+class _ToStructlog(logging.Handler):
+    """Passes the standard library's records on."""
+
+    def __init__(self, role: str) -> None:
+        super().__init__()
+        self._log = structlog.get_logger(role)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record; its arguments are part of the message."""
+        self._log.log(record.levelno, record.getMessage(), logger=record.name)
+
+
+def _without_personal_data(
+    _: Any, __: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    for name in _MASKED:
+        if name in event:
+            event[name] = f"…{str(event[name])[-_SHOWN:]}"
+    for name in _DROPPED:
+        event.pop(name, None)
+    return event

@@ -1,0 +1,156 @@
+"""Decides the node's mode every half second, and at once when something happened, and renews its lease."""
+
+import asyncio
+import contextlib
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from cache_sync.clock import Clock
+from cache_sync.errors import SyncError
+from cache_sync.follower_status import read_status
+from cache_sync.replica_reader import ReplicaReader, ReplicaState
+from edge_portal.settings import EdgeSettings
+from edge_portal.snapshot import core_time
+from failover.breaker import AsyncBreaker
+from failover.drain import Drain
+from failover.errors import JournalError
+from failover.journal import Journal
+from failover.journal_reader import QueueSummary
+from failover.mode_lease import LEASE_SECONDS, RENEW_SECONDS, ModeLease, write_lease
+from failover.modes import ModeInputs, ModeSettings, decide, initial
+from failover.probe import CoreProbe
+from failover.submission import Submission
+from failover.witness import PeerWatch
+
+FOLLOWER_SILENT_SECONDS: Final = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+class SnapshotAge:
+    """What the agent reads in the snapshot: how old it is, and what the core's clock says."""
+
+    def __init__(self, reader: ReplicaReader, directory: Path, clock: Clock) -> None:
+        self._reader = reader
+        self._directory = directory
+        self._clock = clock
+
+    def state(self) -> ReplicaState | None:
+        """Return where the snapshot stands; None when there is none that can be read."""
+        try:
+            with self._reader.read() as reading:
+                return reading.state()
+        except SyncError:
+            return None
+
+    def following(self) -> bool:
+        """Tell whether the applier is there and follows the feed."""
+        status = read_status(self._directory)
+        if status is None or status.phase != "following":
+            return False
+        written = status.written_age_seconds(self._clock)
+        return written is not None and written < FOLLOWER_SILENT_SECONDS
+
+
+class ModeKeeper:
+    """The only writer of the lease."""
+
+    def __init__(  # noqa: PLR0913 - the mode depends on everything
+        self,
+        settings: EdgeSettings,
+        *,
+        journal: Journal,
+        breaker: AsyncBreaker,
+        probe: CoreProbe,
+        submission: Submission,
+        drain: Drain,
+        peers: PeerWatch,
+        snapshot: SnapshotAge,
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._journal = journal
+        self._breaker = breaker
+        self._probe = probe
+        self._submission = submission
+        self._drain = drain
+        self._peers = peers
+        self._snapshot = snapshot
+        self._clock = clock
+        self._rules = ModeSettings(normal_min_seconds=settings.config.normal_min_seconds)
+        self._state = initial(clock.boot_seconds())
+        self._since: datetime = clock.now()
+        self._changed = asyncio.Event()
+
+    def wake(self) -> None:
+        """Decide again now."""
+        self._changed.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Renew until ``stop`` is set."""
+        while not stop.is_set():
+            self.renew()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), RENEW_SECONDS)
+            self._changed.clear()
+
+    def renew(self) -> ModeLease:
+        """Decide the mode and write the lease."""
+        snapshot = self._snapshot.state()
+        before = self._state
+        self._state = decide(before, self._inputs(snapshot), self._rules)
+        if self._state.mode != before.mode:
+            self._since = self._clock.now()
+            log.info("mode", mode=self._state.mode, reason=self._state.reason, before=before.mode)
+        lease = self._lease(snapshot)
+        try:
+            write_lease(self._settings.paths.lease, lease)
+        except OSError as error:
+            # It runs out, which reads as degraded: true enough for a node that cannot write.
+            log.warning("the lease could not be renewed", error=type(error).__name__)
+        return lease
+
+    def _inputs(self, snapshot: ReplicaState | None) -> ModeInputs:
+        known_age = snapshot is not None and not snapshot.at_least
+        return ModeInputs(
+            now=self._clock.boot_seconds(),
+            breaker=self._breaker.state,
+            core_silence_seconds=self._probe.silence_seconds(),
+            feed_following=self._snapshot.following(),
+            feed_age_seconds=snapshot.age_seconds if snapshot and known_age else None,
+            oldest_unsettled_seconds=self._drain.oldest_unparked_seconds(),
+        )
+
+    def _lease(self, snapshot: ReplicaState | None) -> ModeLease:
+        silence = self._probe.silence_seconds()
+        answering = silence is not None and silence <= self._rules.silence_seconds
+        return ModeLease(
+            mode=self._state.mode,
+            reason=self._state.reason,
+            since=self._since,
+            breaker=self._breaker.state,
+            core_silence_seconds=silence,
+            queue=self._queue(snapshot),
+            payments_open=snapshot is not None and self._submission.payments_open,
+            archive_open=self._breaker.admits() and answering,
+            journal_fenced=self._journal.fenced,
+            limits=self._settings.config.standin,
+            witnesses=self._peers.liveness(),
+            incarnation=self._journal.incarnation,
+            boot_id=self._clock.boot_id(),
+            lease_until=self._clock.boot_seconds() + LEASE_SECONDS,
+            agent_pid=os.getpid(),
+        )
+
+    def _queue(self, snapshot: ReplicaState | None) -> QueueSummary:
+        now = core_time(snapshot) if snapshot is not None else None
+        try:
+            queue = self._journal.reader.queue(now)
+        except JournalError:
+            return QueueSummary()
+        return msgspec.structs.replace(queue, parked=self._drain.parked)

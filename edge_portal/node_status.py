@@ -1,0 +1,180 @@
+"""How this edge is, put together from what its processes write down: for ``/status``, metrics and the command line."""
+
+from datetime import datetime
+from typing import Final, Literal
+
+import msgspec
+
+from cache_sync.clock import Clock
+from cache_sync.errors import SyncError
+from cache_sync.follower_status import read_status
+from cache_sync.replica_reader import ReplicaReader, ReplicaState
+from edge_portal.settings import EdgePaths
+from edge_portal.views import ModeView, PaymentLimits
+from failover.mode_lease import LeaseReader, ModeLease
+
+_NOT_LEASED: Final = frozenset({"lease_expired", "starting"})
+
+
+class ShardStatus(msgspec.Struct, frozen=True):
+    """How far the snapshot of a shard is; ``head`` is the feed's as last heard."""
+
+    epoch: int
+    cursor: int
+    head: int
+
+
+class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What waits for the core; ``amount`` in minor units, copies held for siblings apart."""
+
+    pending: int
+    oldest_seconds: float
+    amount: int
+    parked: int
+    copies_held: int
+    copies_amount: int
+
+
+class ProcessStatus(msgspec.Struct, frozen=True):
+    """One process under the supervisor."""
+
+    name: str
+    pid: int
+    restarts: int
+
+
+class ProcessList(msgspec.Struct, frozen=True):
+    """What the supervisor writes down."""
+
+    supervisor: int
+    processes: list[ProcessStatus]
+
+
+class EdgeStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    How an edge is.
+
+    ``as_of`` and ``lag_seconds`` are the snapshot's, None before the first. ``feed`` is what the applier does.
+    """
+
+    node_id: str
+    mode: Literal["normal", "degraded", "recovering"]
+    reason: str
+    since: datetime | None
+    as_of: datetime | None
+    lag_seconds: float | None
+    lag_at_least: bool
+    shards: dict[str, ShardStatus]
+    queue: QueueStatus
+    breaker: str
+    core_silence_seconds: float | None
+    payments_open: bool
+    archive_open: bool
+    journal_fenced: bool
+    incarnation: str
+    witnesses: dict[str, bool]
+    feed: str
+    feed_reason: str
+    processes: list[ProcessStatus]
+    supervisor: int | None
+
+
+class NodeStatus:
+    """Reads what the processes of this edge write down; everything may be missing."""
+
+    def __init__(
+        self,
+        node_id: str,
+        paths: EdgePaths,
+        *,
+        lease: LeaseReader,
+        snapshot: ReplicaReader,
+        clock: Clock,
+    ) -> None:
+        self._node_id = node_id
+        self._paths = paths
+        self._lease = lease
+        self._snapshot = snapshot
+        self._clock = clock
+
+    def ready(self) -> bool:
+        """Tell whether there is a snapshot to serve, core or not."""
+        return self._snapshot.ready()
+
+    def mode(self) -> ModeView:
+        """Tell the mode as pages need it."""
+        return mode_view(self._lease.read())
+
+    def read(self) -> EdgeStatus:
+        """Put the status together."""
+        lease, state = self._lease.read(), self._state()
+        follower = read_status(self._paths.snapshot)
+        processes = self._processes()
+        shards = {}
+        if state is not None:
+            heard = follower.head if follower is not None and follower.epoch == state.epoch else 0
+            shards[state.shard] = ShardStatus(state.epoch, state.cursor, max(state.head, heard))
+        queue = lease.queue
+        return EdgeStatus(
+            node_id=self._node_id,
+            mode=lease.mode,
+            reason=lease.reason,
+            since=lease.since,
+            as_of=state.as_of if state else None,
+            lag_seconds=round(state.age_seconds, 3) if state else None,
+            lag_at_least=state.at_least if state else False,
+            shards=shards,
+            queue=QueueStatus(
+                pending=queue.pending,
+                oldest_seconds=round(queue.oldest_seconds, 3),
+                amount=queue.amount_cents,
+                parked=queue.parked,
+                copies_held=queue.copies_held,
+                copies_amount=queue.copies_cents,
+            ),
+            breaker=lease.breaker,
+            core_silence_seconds=lease.core_silence_seconds,
+            payments_open=lease.payments_open,
+            archive_open=lease.archive_open,
+            journal_fenced=lease.journal_fenced,
+            incarnation=lease.incarnation,
+            witnesses=lease.witnesses,
+            feed=follower.phase if follower else "starting",
+            feed_reason=follower.reason if follower else "",
+            processes=processes.processes if processes else [],
+            supervisor=processes.supervisor if processes else None,
+        )
+
+    def _state(self) -> ReplicaState | None:
+        try:
+            with self._snapshot.read() as reading:
+                return reading.state()
+        except SyncError:
+            return None
+
+    def _processes(self) -> ProcessList | None:
+        try:
+            return msgspec.json.decode(self._paths.processes.read_bytes(), type=ProcessList)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+
+def mode_view(lease: ModeLease) -> ModeView:
+    """Tell a lease as pages need it."""
+    return ModeView(
+        mode=lease.mode,
+        reason=lease.reason,
+        since=lease.since,
+        payments_open=lease.payments_open,
+        archive_open=lease.archive_open,
+        limits=PaymentLimits(
+            per_payment_cents=lease.limits.per_payment_cents,
+            per_account_day_cents=lease.limits.account_day_cents,
+            per_account_day_count=lease.limits.account_day_count,
+        ),
+    )
+
+
+def archive_is_closed(lease: ModeLease) -> bool:
+    """Tell whether an agent that is there knows that the core is away; without one, asking finds out."""
+    return lease.reason not in _NOT_LEASED and not lease.archive_open

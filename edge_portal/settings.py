@@ -1,0 +1,105 @@
+"""What a process of an edge runs with: the configuration file, the data folder, and where things lie in it."""
+
+import base64
+import binascii
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from edge_portal.errors import ConfigError
+from failover.errors import ConfigInvalid
+from failover.node_config import EdgeConfig, read_config
+
+KEY_BYTES_MIN: Final = 16
+
+
+class EdgePaths(msgspec.Struct, frozen=True):
+    """Where things lie in an edge's data folder."""
+
+    data: Path
+
+    @property
+    def lock(self) -> Path:
+        """Held as long as any process of this edge lives."""
+        return self.data / "edge.lock"
+
+    @property
+    def snapshot(self) -> Path:
+        """The snapshot folder; the applier writes it."""
+        return self.data / "snapshot"
+
+    @property
+    def journal(self) -> Path:
+        """The journal; the agent writes it."""
+        return self.data / "journal" / "journal.db"
+
+    @property
+    def lease(self) -> Path:
+        """The mode, as the agent leases it."""
+        return self.data / "mode.json"
+
+    @property
+    def processes(self) -> Path:
+        """Which processes run, as the supervisor says."""
+        return self.data / "processes.json"
+
+    @property
+    def metrics(self) -> Path:
+        """What the workers count, one file a process."""
+        return self.data / "metrics"
+
+
+class EdgeKeys(msgspec.Struct, frozen=True):
+    """The keys that all edges of an installation share, decoded."""
+
+    session: bytes
+    form: bytes
+    lookup: bytes
+
+
+class EdgeSettings(msgspec.Struct, frozen=True):
+    """Configuration, paths and keys of one edge."""
+
+    config: EdgeConfig
+    paths: EdgePaths
+    keys: EdgeKeys
+
+
+def load_settings(
+    config_file: Path, data: Path, *, port: int | None = None, workers: int | None = None
+) -> EdgeSettings:
+    """
+    Read the configuration; ``port`` and ``workers`` replace what it says.
+
+    Raises:
+        ConfigError: The file cannot be used.
+    """
+    try:
+        config = read_config(config_file)
+    except ConfigInvalid as invalid:
+        raise ConfigError(str(invalid)) from invalid
+    changes: dict[str, int] = {}
+    if port is not None:
+        changes["port"] = port
+    if workers is not None:
+        changes["workers"] = workers
+    config = msgspec.structs.replace(config, **changes)
+    if config.workers < 1:
+        raise ConfigError("at least one worker is needed")
+    keys = EdgeKeys(
+        session=_decode_key("session_key", config.session_key),
+        form=_decode_key("form_key", config.form_key),
+        lookup=_decode_key("lookup_key", config.lookup_key),
+    )
+    return EdgeSettings(config, EdgePaths(data.absolute()), keys)
+
+
+def _decode_key(name: str, text: str) -> bytes:
+    try:
+        key = base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error) as error:
+        raise ConfigError(f"{name} is not base64") from error
+    if len(key) < KEY_BYTES_MIN:
+        raise ConfigError(f"{name} is too short")
+    return key
