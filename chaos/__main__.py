@@ -2,41 +2,156 @@
 
 import sys
 from pathlib import Path
+from random import Random
 
 import click
 
-from chaos import proxy_control
 from chaos.errors import ChaosError
 
+_DATA = click.Path(file_okay=False, path_type=Path)
+_FILE = click.Path(dir_okay=False, path_type=Path)
+EXIT_VIOLATED = 1
+EXIT_NOT_RUN = 2
+_SEED_MAX = 2**31
 
-@click.group(help="Start a demo fleet, or run a drill against one.")
+
+@click.group()
 def commands() -> None:
-    """Hold the commands."""
+    """Start a demo fleet, or run a drill against one."""
 
 
-@commands.command(hidden=True)
-@click.option("--plan", type=click.Path(path_type=Path, exists=True), required=True)
-def proxies(plan: Path) -> None:
+@commands.command("demo")
+@click.option("--accounts", type=click.IntRange(1, 100_000), help="Customers of a new demo. [200]")
+@click.option("--edges", type=click.IntRange(1, 8), help="Edges of a new demo. [2]")
+@click.option(
+    "--data", type=_DATA, help="Its folder, used again when it is there. [ridethrough-demo]"
+)
+@click.option("--port", type=click.IntRange(1, 65535), help="The first edge's port. [any free one]")
+def demo_command(
+    accounts: int | None, edges: int | None, data: Path | None, port: int | None
+) -> None:
+    """Run a core and its edges on this machine, with demo data, until Ctrl-C."""
+    from chaos.demo import DEFAULT_DATA, run_demo  # noqa: PLC0415 - the other commands start faster
+    from chaos.fleet import FleetOptions  # noqa: PLC0415 - likewise
+
+    options = FleetOptions(accounts=accounts, edges=edges, first_port=port)
+    run_demo(data or DEFAULT_DATA, options, click.echo)
+
+
+@commands.group("drill")
+def drill_group() -> None:
+    """Break a local fleet on purpose and report what customers saw."""
+
+
+@drill_group.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+def list_command(as_json: bool) -> None:  # noqa: FBT001 - click's flag
+    """List the drills."""
+    import msgspec  # noqa: PLC0415 - the other commands start faster
+
+    from chaos.drill import DRILLS  # noqa: PLC0415 - likewise
+
+    if as_json:
+        listed = [{"id": id_, "summary": summary} for id_, summary in DRILLS.items()]
+        click.echo(msgspec.json.encode(listed))
+        return
+    for id_, summary in DRILLS.items():
+        click.echo(f"{id_:<20} {summary}")
+
+
+@drill_group.command("run")
+@click.argument("drill_id", metavar="ID")
+@click.option("--fleet", "fleet_file", type=_FILE, help="fleet.json of a running demo to break.")
+@click.option("--data", type=_DATA, help="Keep the drill's own fleet here. [thrown away]")
+@click.option("--accounts", type=click.IntRange(4, 100_000), help="Of its own fleet. [40]")
+@click.option(
+    "--hold",
+    "hold_seconds",
+    type=click.FloatRange(5, 3600),
+    default=30.0,
+    show_default=True,
+    help="Seconds without the core.",
+)
+@click.option("--seed", type=click.IntRange(0), help="Of customers and amounts. [drawn, and told]")
+@click.option(
+    "--report", "report_folder", type=_DATA, help="Where the report goes. [ridethrough-reports/…]"
+)
+@click.option("--json", "json_file", type=_FILE, help="Also write the figures to this file.")
+def run_command(
+    drill_id: str,
+    fleet_file: Path | None,
+    data: Path | None,
+    accounts: int | None,
+    hold_seconds: float,
+    seed: int | None,
+    report_folder: Path | None,
+    json_file: Path | None,
+) -> None:
+    """
+    Run one drill and write its report.
+
+    Exits with 0 when every invariant held, with 1 when one was broken, and with 2 when the drill could not be run,
+    for instance because the fleet was not well before.
+    """
+    from chaos import drill  # noqa: PLC0415 - the other commands start faster
+    from chaos.drills.core_blackout import Options  # noqa: PLC0415 - likewise
+    from chaos.report import encode_report  # noqa: PLC0415 - likewise
+
+    if drill_id not in drill.DRILLS:
+        raise click.UsageError(f"no drill {drill_id!r}; there are: {', '.join(drill.DRILLS)}")
+    if fleet_file is not None and (data is not None or accounts is not None):
+        raise click.UsageError("--fleet names a running demo: --data and --accounts belong to it")
+    seed = Random().randrange(_SEED_MAX) if seed is None else seed
+    given = {"--fleet": fleet_file, "--data": data, "--accounts": accounts}
+    arguments = [
+        word for name, value in given.items() if value is not None for word in (name, str(value))
+    ]
+    arguments += ["--hold", f"{hold_seconds:g}", "--seed", str(seed)]
+    request = drill.Request(
+        options=Options(hold_seconds=hold_seconds, seed=seed),
+        fleet_file=fleet_file,
+        data=data,
+        accounts=accounts,
+        report_folder=report_folder,
+        arguments=arguments,
+    )
+    result = drill.run_core_blackout(request, lambda step: click.echo(step, err=True))
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_bytes(encode_report(result.report))
+    for finding in result.report.findings:
+        click.echo(f"{'held  ' if finding.held else 'BROKEN'}  {finding.name}: {finding.found}")
+        for line in finding.evidence:
+            click.echo(f"          {line}")
+    click.echo(f"{'passed' if result.report.passed else 'FAILED'}; report: {result.page}")
+    sys.exit(0 if result.report.passed else EXIT_VIOLATED)
+
+
+@commands.command("proxies", hidden=True)
+@click.option("--plan", type=_FILE, required=True)
+def proxies_command(plan: Path) -> None:
     """Run a fleet's fault proxies; a fleet starts this by itself."""
+    from chaos import proxy_control  # noqa: PLC0415 - the other commands start faster
+
     proxy_control.main(plan)
 
 
-def _run(arguments: list[str] | None = None) -> None:
+def _run(arguments: list[str] | None, name: str) -> None:
     try:
-        commands.main(arguments, prog_name="ridethrough")
+        commands.main(arguments, prog_name=name)
     except ChaosError as error:
         click.echo(f"ridethrough: {error}", err=True)
-        sys.exit(2)
+        sys.exit(EXIT_NOT_RUN)
 
 
 def main() -> None:
     """Run `ridethrough demo` or `ridethrough drill`."""
-    _run()
+    _run(None, "ridethrough")
 
 
 def drill_main() -> None:
     """Run `ridethrough-drill`, the installed name of `ridethrough drill`."""
-    _run(["drill", *sys.argv[1:]])
+    _run(["drill", *sys.argv[1:]], "ridethrough-drill")
 
 
 if __name__ == "__main__":

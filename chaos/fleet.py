@@ -5,6 +5,7 @@ The data folder holds everything: ``core/``, ``edges/NAME/``, ``logs/``, the pla
 starts and stops processes when told to, and restarts none by itself.
 """
 
+import fcntl
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 from random import Random
+from typing import TextIO
 
 import msgspec
 
@@ -89,6 +91,12 @@ class Fleet:
         self.proxies: FleetProcess
         self.edges: dict[str, FleetProcess] = {}
         self.customers: list[Customer] = []
+        self._lock: TextIO | None = None
+
+    @property
+    def prepared(self) -> bool:
+        """Whether the processes are known, so that there may be something to stop."""
+        return hasattr(self, "proxies")
 
     # -- where things are ----------------------------------------------------------------------------------------------
 
@@ -146,6 +154,7 @@ class Fleet:
             FleetError: A command failed, or a port is taken.
         """
         self.data.mkdir(parents=True, exist_ok=True)
+        self._take_lock()
         if not self.logins_file.exists():
             self._fill_core()
         self.customers = self._read_logins()
@@ -236,6 +245,9 @@ class Fleet:
             for process in wave:
                 process.clean_up()
         self.file.unlink(missing_ok=True)
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
@@ -251,6 +263,16 @@ class Fleet:
     @property
     def _proxies_file(self) -> Path:
         return self.data / "proxies.json"
+
+    def _take_lock(self) -> None:
+        """Hold the folder for as long as the fleet may run; the lock goes with this process."""
+        lock = (self.data / "fleet.lock").open("w", encoding="ascii")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.close()
+            raise FleetError(f"a fleet is running on {self.data} already") from error
+        self._lock = lock
 
     def _fill_core(self) -> None:
         # Filled beside and renamed, so that an interrupted start leaves nothing half full behind.
