@@ -18,7 +18,7 @@ from edge_portal.errors import InvalidPayment, KeyReused, NotTaken, OverLimit, P
 from edge_portal.pages.failures import FORM_BYTES_MAX, read_form
 from edge_portal.pages.rendering import see_other
 from edge_portal.pages.visit import Visit, answer, open_visit
-from edge_portal.pages.works import room_cents
+from edge_portal.pages.works import counted, room_cents
 from failover.intents import Receipt, intent_id
 
 TAKEN: Final = frozenset({"posted", "accepted", "checking", "dead_letter", "rejected", "cancelled"})
@@ -184,16 +184,17 @@ def amount_choices(visit: Visit, room: int | None) -> list[Choice]:
 def limit_rows(visit: Visit) -> list[tuple[str, str]]:
     """Tell the limits that hold while the core cannot be asked, as a sum."""
     limits = visit.view.mode.limits
-    waiting = sum(
-        p.amount_cents for p in visit.view.payments if p.state in {"accepted", "checking"}
-    )
+    waiting = sum(payment.amount_cents for payment in counted(visit))
     return [
         ("Limit for one payment", visit.money(limits.per_payment_cents)),
         (
-            "Limit for all payments until our main system is back",
+            "Limit for one day",
             visit.money(limits.per_account_day_cents),
         ),
-        ("Accepted, not posted yet", visit.money(-waiting) if waiting else visit.money(0)),
+        (
+            "Accepted in the last 24 hours, not posted yet",
+            visit.money(-waiting) if waiting else visit.money(0),
+        ),
     ]
 
 

@@ -25,19 +25,15 @@ SHORT: Final[dict[str, tuple[Mark, str]]] = {
 }
 
 REJECTED_BECAUSE: Final = {
-    "account_closed": "The account is closed.",
-    "account_not_found": "We could not find the account.",
     "unknown_account": "We could not find the account.",
+    "account_closed": "The account is closed.",
     "method_unknown": "The payment method is not saved with us any more.",
-    "unknown_method": "The payment method is not saved with us any more.",
     "method_unverified": "The payment method is not verified.",
     "method_expired": "The payment method has expired.",
-    "expired": "It reached our main system too late to be taken.",
-    "not_after": "It reached our main system too late to be taken.",
-    "too_late": "It reached our main system too late to be taken.",
+    "currency_mismatch": "It was not in the currency of your account.",
+    "amount_out_of_range": "We cannot take this amount online.",
+    "past_not_after": "It reached our main system too late to be taken.",
     "id_conflict": "Another payment was made from the same form first.",
-    "declined": "Your bank said no. Your bank can tell you why.",
-    "currency": "It was not in the currency of your account.",
 }
 
 

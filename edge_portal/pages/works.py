@@ -1,10 +1,15 @@
 """What works now and what waits for the core, in words for customers."""
 
+from datetime import timedelta
+
 import msgspec
 
 from edge_portal import words
 from edge_portal.pages.band import unsettled
 from edge_portal.pages.visit import Visit
+from failover.intents import Receipt
+
+DAY = timedelta(days=1)
 
 
 class Works(msgspec.Struct, frozen=True, kw_only=True):
@@ -14,6 +19,12 @@ class Works(msgspec.Struct, frozen=True, kw_only=True):
     later: list[str]
 
 
+def counted(visit: Visit) -> list[Receipt]:
+    """Return what counts against the limits: not posted yet, of the past 24 hours."""
+    since = visit.now - DAY
+    return [payment for payment in unsettled(visit.view.payments) if payment.accepted_at > since]
+
+
 def room_cents(visit: Visit) -> int:
     """
     Tell how much can still be paid while the core cannot be asked.
@@ -21,7 +32,7 @@ def room_cents(visit: Visit) -> int:
     What is accepted and not posted yet counts against the sum; the edge has the last word when it is paid.
     """
     limits = visit.view.mode.limits
-    waiting = unsettled(visit.view.payments)
+    waiting = counted(visit)
     room = limits.per_account_day_cents - sum(payment.amount_cents for payment in waiting)
     full = len(waiting) >= limits.per_account_day_count
     return 0 if full else max(0, min(room, limits.per_payment_cents))
