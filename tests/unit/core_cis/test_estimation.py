@@ -69,6 +69,23 @@ def test_a_gap_goes_on_over_the_bills_border(make_block: Any, new_york: ZoneInfo
     assert filled([without(before, range(10, 20)), *blocks], new_york)[0].missing == 0
 
 
+def test_a_gap_that_ends_where_the_bill_starts_is_not_its_own(
+    make_block: Any, new_york: ZoneInfo
+) -> None:
+    """Ten missing hours before the first day, and after the last, are another bill's matter."""
+    before, after = make_block(FIRST - timedelta(days=1)), make_block(WEEK.end)
+    blocks = [make_block(day) for day in WEEK.each_day()]
+    around = [without(before, range(14, 24)), *blocks, without(after, range(10))]
+    assert filled(around, new_york) == blocks
+
+
+def test_a_gap_at_the_end_counts(make_block: Any, new_york: ZoneInfo) -> None:
+    """Seven hours missing up to the last midnight, with nothing read after them."""
+    blocks = [make_block(day) for day in WEEK.each_day()]
+    with pytest.raises(MissingReadings, match="7 h"):
+        filled([*blocks[:-1], without(blocks[-1], range(17, 24))], new_york)
+
+
 def test_six_hours_of_quarters(make_block: Any, new_york: ZoneInfo) -> None:
     """24 quarter hours are six hours, 25 are more."""
     blocks = [make_block(day, 250, 900) for day in WEEK.each_day()]
@@ -103,6 +120,23 @@ def test_one_neighbour_is_enough(make_block: Any, new_york: ZoneInfo) -> None:
     assert filled(blocks, new_york)[0].wh[2] == 100
 
 
+@pytest.mark.parametrize(("distance", "found"), [(7, True), (8, False)])
+def test_a_neighbour_is_at_most_a_week_away(
+    *, make_block: Any, new_york: ZoneInfo, distance: int, found: bool
+) -> None:
+    """The same weekday before is the farthest reference."""
+    blocks = [without(make_block(day), range(2, 3)) for day in WEEK.each_day()]
+    one_day = BillPeriod(FIRST, FIRST + timedelta(days=1))
+    reference = make_block(FIRST - timedelta(days=distance), 700)
+    if found:
+        done = estimate_missing([reference, *blocks], one_day, new_york, service_point_id="SP-1")
+        assert done[0].wh[2] == 700
+    else:
+        with pytest.raises(MissingReadings, match="1 h") as refusal:
+            estimate_missing([reference, *blocks], one_day, new_york, service_point_id="SP-1")
+        assert refusal.value.end - refusal.value.start == timedelta(hours=1)
+
+
 def test_no_neighbour_within_a_week_is_refused(make_block: Any, new_york: ZoneInfo) -> None:
     """An hour that is missing on every day has nothing to be estimated from."""
     blocks = [without(make_block(day), range(2, 3)) for day in WEEK.each_day()]
@@ -123,3 +157,10 @@ def test_gaps_are_found_in_a_row_of_blocks(make_block: Any) -> None:
     """Two runs on one day are two gaps."""
     block = without(without(make_block(FIRST), range(2, 4)), range(10, 11))
     assert [gap.seconds // 3600 for gap in find_gaps([block])] == [2, 1]
+
+
+def test_days_that_do_not_follow_each_other_have_gaps_of_their_own(make_block: Any) -> None:
+    """The last hour of one day and the first of the day after the next are not in a row."""
+    first = without(make_block(FIRST), range(23, 24))
+    later = without(make_block(FIRST + timedelta(days=2)), range(1))
+    assert [gap.seconds // 3600 for gap in find_gaps([first, later])] == [1, 1]

@@ -240,6 +240,43 @@ def test_monthly_charges_are_prorated_on_first_and_final_bills_only(
     assert bill.total_cents == cents
 
 
+def test_a_first_bills_limits_and_minimum_are_prorated_too(
+    make_tariff: Any, new_york: ZoneInfo
+) -> None:
+    """
+    15 of 30 days: the limit of 300 is 150: 150 x 0.10 + 50 x 0.30 = 15.00 + 15.00 = 30.00.
+    The minimum of 70.00 is 35.00: 5.00 are added.
+    """
+    tariff = make_tariff(
+        [("0.10", "300"), ("0.30", None)], min_charge={"amount": "70", "unit": "$/month"}
+    )
+    period = BillPeriod(date(2025, 6, 16), date(2025, 7, 1))
+    bill = rate(tariff, RegisterUsage(200_000), period, zone=new_york, prorate=True)
+    assert [line.amount_cents for line in bill.lines] == [1500, 1500, 500]
+
+
+def test_a_new_tariff_shares_limits_by_days(
+    make_tariff: Any, make_usage: Any, new_york: ZoneInfo
+) -> None:
+    """
+    June, new prices from the 11th: 240 and 480 kWh, limits 300 x 10/30 = 100 and 300 x 20/30 = 200.
+
+    100 x 0.10 + 140 x 0.20 = 10.00 + 28.00; 200 x 0.30 + 280 x 0.40 = 60.00 + 112.00.
+    """
+    terms = [
+        TariffTerm(
+            make_tariff([("0.10", "300"), ("0.20", None)]),
+            BillPeriod(date(2025, 6, 1), date(2025, 6, 11)),
+        ),
+        TariffTerm(
+            make_tariff([("0.30", "300"), ("0.40", None)]),
+            BillPeriod(date(2025, 6, 11), date(2025, 7, 1)),
+        ),
+    ]
+    bill = rate_terms(terms, make_usage(JUNE), zone=new_york)
+    assert [line.amount_cents for line in bill.lines] == [1000, 2800, 6000, 11200]
+
+
 def test_daily_charges_and_credits(make_tariff: Any, new_york: ZoneInfo) -> None:
     """30 x 0.49315 = 14.7945 → 14.79; a credit of 1.005 → -1.01 (half away from zero)."""
     tariff = make_tariff(
@@ -247,6 +284,7 @@ def test_daily_charges_and_credits(make_tariff: Any, new_york: ZoneInfo) -> None
         fixed_charges=[
             {"amount": "0.49315", "unit": "$/day", "name": "Service charge"},
             {"amount": "-1.005", "unit": "$/month"},
+            {"amount": "2", "unit": "$/month"},
         ],
     )
     bill = rate(tariff, RegisterUsage(100_000), JUNE, zone=new_york)
@@ -254,8 +292,9 @@ def test_daily_charges_and_credits(make_tariff: Any, new_york: ZoneInfo) -> None
         ("energy", "Energy", 1000),
         ("fixed", "Service charge", 1479),
         ("credit", "Bill credit", -101),
+        ("fixed", "Other fixed charge", 200),
     ]
-    assert bill.exact_total == Decimal(10) + Decimal("14.7945") - Decimal("1.005")
+    assert bill.exact_total == Decimal(12) + Decimal("14.7945") - Decimal("1.005")
 
 
 def test_the_minimum_fills_up_the_pre_tax_total(make_tariff: Any, new_york: ZoneInfo) -> None:
@@ -280,43 +319,10 @@ def test_a_minimum_a_day_counts_days(make_tariff: Any, new_york: ZoneInfo) -> No
     tariff = make_tariff([("0.10", None)], min_charge={"amount": "0.392", "unit": "$/day"})
     low = rate(tariff, RegisterUsage(50_000), JUNE, zone=new_york)
     assert [line.amount_cents for line in low.lines] == [500, 676]
+    assert low.lines[1].unit_price == Decimal("6.76")
+    assert low.exact_total == Decimal("11.76")
     high = rate(tariff, RegisterUsage(200_000), JUNE, zone=new_york)
     assert [line.amount_cents for line in high.lines] == [2000]
-
-
-@pytest.mark.parametrize(
-    ("window", "seconds", "wh", "cents"),
-    [
-        (60, 3600, 3000, 3000),  # 3,000 Wh in an hour: 3 kW x 10.00
-        (60, 900, 3000, 3750),  # 3,000 + 3 x 250 Wh in an hour: 3.75 kW x 10.00
-        (15, 900, 1000, 4000),  # 1,000 Wh in a quarter of an hour: 4 kW x 10.00
-    ],
-)
-def test_demand_comes_from_the_readings(
-    make_tariff: Any,
-    make_usage: Any,
-    new_york: ZoneInfo,
-    window: int,
-    seconds: int,
-    wh: int,
-    cents: int,
-) -> None:
-    """The highest average power of a window of the period, at 10.00 a kW."""
-    tariff = make_tariff(
-        [("0", None)],
-        demand_charges=[{"amount": "10", "unit": "$/kW", "window_minutes": window}],
-    )
-    usage = make_usage(JUNE, 1000 * seconds // 3600, seconds)
-    peak = msgspec.structs.replace(usage.blocks[7], wh=(wh, *usage.blocks[7].wh[1:]))
-    usage.blocks[7] = peak
-    assert rate(tariff, usage, JUNE, zone=new_york).total_cents == cents
-
-
-def test_a_demand_register_gives_the_demand(make_tariff: Any, new_york: ZoneInfo) -> None:
-    """4.5 kW x 10.00 = 45.00."""
-    tariff = make_tariff([("0", None)], demand_charges=[{"amount": "10", "unit": "$/kW"}])
-    usage = RegisterUsage(100_000, peak_w=4500)
-    assert rate(tariff, usage, JUNE, zone=new_york).total_cents == 4500
 
 
 def test_a_new_tariff_within_a_period(make_tariff: Any, new_york: ZoneInfo) -> None:
@@ -366,6 +372,13 @@ def test_estimated_usage_marks_its_lines(
         ("Off-", True),
     ]
     assert (bill.usage_wh, bill.estimated_wh) == (720_000, 1000)
+    flat = rate(make_tariff([("0.20", None)]), usage, JUNE, zone=new_york)
+    assert [line.estimated for line in flat.lines] == [True]
+    assert (
+        not rate(make_tariff([("0.20", None)]), make_usage(JUNE), JUNE, zone=new_york)
+        .lines[0]
+        .estimated
+    )
 
 
 def test_no_usage_still_shows_a_price(make_tariff: Any, new_york: ZoneInfo) -> None:

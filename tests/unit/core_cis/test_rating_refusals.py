@@ -86,13 +86,14 @@ def test_missing_readings_are_refused(
             rate(tariff, IntervalUsage(blocks), JUNE, zone=new_york)
 
 
-def test_demand_finer_than_the_readings_is_refused(
-    make_tariff: Any, make_usage: Any, new_york: ZoneInfo
+@pytest.mark.parametrize(("window", "seconds"), [(15, 3600), (30, 1200)])
+def test_demand_that_the_readings_do_not_tell_is_refused(
+    make_tariff: Any, make_usage: Any, new_york: ZoneInfo, window: int, seconds: int
 ) -> None:
-    """Hourly readings do not tell the highest quarter of an hour."""
+    """Hours do not tell the highest quarter of an hour, nor thirds of an hour the highest half."""
     tariff = make_tariff(
         [("0.10", None)],
-        demand_charges=[{"amount": "1", "unit": "$/kW", "window_minutes": 15}],
+        demand_charges=[{"amount": "1", "unit": "$/kW", "window_minutes": window}],
     )
     with pytest.raises(CannotPrice, match="demand_without_demand_data"):
-        rate(tariff, make_usage(JUNE), JUNE, zone=new_york)
+        rate(tariff, make_usage(JUNE, 100, seconds), JUNE, zone=new_york)
