@@ -38,7 +38,7 @@ from chaos.fleet_plan import (
     refresh_plan,
     write_plan,
 )
-from chaos.process import FleetProcess, wait_answering
+from chaos.process import FleetProcess, tied_to_us, wait_answering
 from chaos.proxy_control import HOST, control_url
 
 CORE_READY_SECONDS = 60.0
@@ -376,6 +376,7 @@ class Fleet:
                 stdout=subprocess.PIPE,
                 stderr=None if shown else subprocess.PIPE,
                 text=True,
+                preexec_fn=tied_to_us(),
                 timeout=COMMAND_SECONDS,
                 check=False,
             )

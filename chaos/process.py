@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import httpx
@@ -54,6 +54,22 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def tied_to_us() -> Callable[[], None]:
+    """
+    Make what a child runs before its program so that the kernel kills it when we are gone, however that happens.
+
+    The tie is to the thread that starts the child: use it from the main thread.
+    """
+    parent = os.getpid()
+
+    def tie() -> None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return tie
+
+
 class FleetProcess:
     """
     A process that dies with us, also when we are killed.
@@ -89,13 +105,6 @@ class FleetProcess:
         """Start it; does nothing while it runs."""
         if self.alive:
             return
-        parent = os.getpid()
-
-        def tie_to_parent() -> None:
-            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:
-                os._exit(1)
-
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._popen = subprocess.Popen(
@@ -106,7 +115,7 @@ class FleetProcess:
                 env=self._environment,
                 # Its own session: a Ctrl-C in the terminal is ours to pass on, in order.
                 start_new_session=True,
-                preexec_fn=tie_to_parent,  # noqa: PLW1509 - two system calls, resolved before the fork
+                preexec_fn=tied_to_us(),  # noqa: PLW1509 - two system calls, resolved before the fork
             )
 
     def send(self, number: int) -> None:

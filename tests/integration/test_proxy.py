@@ -8,9 +8,12 @@ from collections.abc import AsyncIterator
 from random import Random
 
 import pytest
+from litestar import Litestar
+from litestar.testing import AsyncTestClient
 
 from chaos.faults import Cut, Fault, Latency, Lease, Rate, Refuse, Reset
 from chaos.proxy import FaultProxy, open_listener
+from chaos.proxy_control import Link, create_control_app
 
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 LONG = 60.0
@@ -327,3 +330,83 @@ async def test_the_worse_of_two_leases_counts(rig: Rig, milder: Fault, worse: Fa
     assert rig.proxy._fault == worse
     other.heal()
     assert rig.proxy._fault == milder
+
+
+class Control:
+    """The HTTP control of two links that share one proxy."""
+
+    def __init__(self, http: AsyncTestClient[Litestar], proxy: FaultProxy) -> None:
+        self.http = http
+        self.proxy = proxy
+
+
+@pytest.fixture
+async def control() -> AsyncIterator[Control]:
+    """A control app, asked as from this machine."""
+    proxy = FaultProxy(open_listener("127.0.0.1", 0), ("127.0.0.1", 9), Random(1))
+    links = {name: Link(name, [proxy]) for name in ("edge-1-core", "edge-1-peers")}
+    app = create_control_app(links)
+    async with AsyncTestClient(app, base_url="http://127.0.0.1:8000") as http:
+        yield Control(http, proxy)
+    await proxy.close()
+
+
+async def test_a_fault_is_ordered_told_and_healed(control: Control) -> None:
+    """POST puts it in force, GET tells it with its rest, DELETE ends it."""
+    order = {"kind": "cut", "ttl_seconds": 30}
+    ordered = await control.http.post("/links/edge-1-core/fault", json=order)
+    assert ordered.status_code == 200
+    assert isinstance(control.proxy._fault, Cut)
+    told = (await control.http.get("/links/edge-1-core/fault")).json()
+    assert told["fault"]["kind"] == "cut"
+    assert 29 < told["remaining_seconds"] <= 30
+    assert (await control.http.get("/links/edge-1-peers/fault")).json()["fault"] is None
+    healed = await control.http.delete("/links/edge-1-core/fault")
+    assert healed.json()["fault"] is None
+    assert control.proxy._fault is None
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field"),
+    [
+        (b'{"kind": "cut", "ttl_seconds": "30"}', 422, "ttl_seconds"),
+        (b'{"kind": "cut", "ttl_seconds": 0}', 422, "ttl_seconds"),
+        (b'{"kind": "cut", "ttl_seconds": 1e9}', 422, "ttl_seconds"),
+        (b'{"kind": "cut", "ttl_seconds": true}', 422, "ttl_seconds"),
+        (b'{"kind": "cut", "latency_seconds": 1}', 422, "latency_seconds"),
+        (b'{"kind": "earthquake"}', 422, "kind"),
+        (b'{"ttl_seconds": 1}', 422, "kind"),
+        (b'{"kind": "cut"', 400, None),
+        (b"[" * 50_000, 422, ""),
+        (b" " * 100_000, 413, None),
+    ],
+    ids=lambda value: value[:40].decode() if isinstance(value, bytes) else str(value),
+)
+async def test_a_wrong_order_changes_nothing(
+    control: Control, body: bytes, status: int, field: str | None
+) -> None:
+    """What is not an order is a problem detail that names the field; no fault comes of it."""
+    answer = await control.http.post("/links/edge-1-core/fault", content=body)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert [one["field"] for one in answer.json().get("errors", [])] == ([] if field is None else [field])
+    assert control.proxy._fault is None
+
+
+async def test_an_unknown_link_is_told(control: Control) -> None:
+    """A link that is not there is a 404 that names those that are."""
+    answer = await control.http.get("/links/edge-9-core/fault")
+    assert answer.status_code == 404
+    assert answer.json()["links"] == ["edge-1-core", "edge-1-peers"]
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Origin": "http://evil.example"}, {"Host": "evil.example:8000"}]
+)
+async def test_web_pages_cannot_order_faults(control: Control, headers: dict[str, str]) -> None:
+    """A page in a browser on this machine is refused, also under a name that was pointed here."""
+    answer = await control.http.post(
+        "/links/edge-1-core/fault", json={"kind": "cut"}, headers=headers
+    )
+    assert answer.status_code == 403
+    assert control.proxy._fault is None
