@@ -6,10 +6,10 @@ import msgspec
 from litestar import Response, get
 
 from edge_portal import words
-from edge_portal.charts import SMALL, DayChart, day_chart
 from edge_portal.cookies import AnyRequest
 from edge_portal.pages.band import unsettled
 from edge_portal.pages.bill_states import bill_rows
+from edge_portal.pages.chart_pictures import DayPicture, draw_days
 from edge_portal.pages.payment_words import SHORT, number_of
 from edge_portal.pages.use_periods import PeriodUse, day_totals, period_use, periods
 from edge_portal.pages.visit import Visit, answer, open_visit
@@ -48,8 +48,7 @@ class UseSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The current period's usage beside the one before, in words and as a chart."""
 
     open: bool
-    chart: DayChart
-    told: str
+    picture: DayPicture
     sum: str
     days: str
     difference: str
@@ -226,8 +225,7 @@ def use_summary(visit: Visit) -> UseSummary | None:
     whole = not use.period.open
     return UseSummary(
         open=use.period.open,
-        chart=day_chart(use.days, SMALL),
-        told=chart_told(visit, use),
+        picture=draw_days(tuple(use.days), chart_told(visit, use), linked=False),
         sum=words.kwh(use.usage_wh),
         days=words.stop(f"in {days}, {_known_span(visit, use)}"),
         difference=difference,

@@ -6,8 +6,9 @@ import msgspec
 from litestar import Response, get
 
 from edge_portal import words
-from edge_portal.charts import LARGE, DayUse, HourChart, day_chart, hour_chart, hour_span
+from edge_portal.charts import DayUse, hour_chart, hour_span
 from edge_portal.cookies import AnyRequest
+from edge_portal.pages.chart_pictures import draw_days, draw_hours
 from edge_portal.pages.overview import chart_told, more_or_less
 from edge_portal.pages.use_periods import (
     PeriodUse,
@@ -56,9 +57,9 @@ def usage(request: AnyRequest) -> Response[bytes]:
     index = next((i for i, period in enumerate(known) if period.first.isoformat() == start), 0)
     period = known[index]
     use = period_use(period, known[index + 1] if index + 1 < len(known) else None, totals)
-    chart = day_chart(use.days, LARGE)
+    picture = draw_days(tuple(use.days), chart_told(visit, use), linked=True)
     average = hourly_average(visit.view.usage, period)
-    hours = hour_chart(average) if average else None
+    hours_told = _hours_told(average) if average else ""
     when = _named(visit, period)
     points = visit.view.account.service_points
     return answer(
@@ -75,18 +76,19 @@ def usage(request: AnyRequest) -> Response[bytes]:
         earlier=_link(visit, known, index + 1),
         later=_link(visit, known, index - 1),
         use=use,
-        chart=chart,
-        told=chart_told(visit, use),
+        picture=picture,
         total=words.kwh(use.usage_wh),
         summary=_summary(use),
         average=_average(use),
         rows=[
             _row(bar.share, bar.css, day, day is _peak(use))
-            for bar, day in zip(chart.bars, use.days, strict=True)
+            for bar, day in zip(picture.chart.bars, use.days, strict=True)
         ],
         total_row=_total_row(use),
-        hours=hours,
-        hours_told=_hours_told(hours) if hours else "",
+        hours=draw_hours(tuple(average), f"Average use by hour of the day. {hours_told}")
+        if average
+        else None,
+        hours_told=hours_told,
         highest=_highest(visit, use),
     )
 
@@ -161,7 +163,8 @@ def _total_row(use: PeriodUse) -> DayRow:
     )
 
 
-def _hours_told(hours: HourChart) -> str:
+def _hours_told(average_wh: list[float]) -> str:
+    hours = hour_chart(average_wh)
     span = hour_span(hours.peak_from, hours.peak_to, "and")
     return words.stop(f"{hours.peak_percent}% of your electricity goes between {span}")
 
