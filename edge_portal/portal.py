@@ -139,7 +139,9 @@ class Portal:
         ``client_id`` is what attempts are throttled by beside the address (the peer's IP address).
         Raises `WrongCredentials`, `SignInBusy`, `SignInThrottled`, `NoSnapshot`.
         """
-        key, credential = await self._sign_in.check(email, password, client_id)
+        key, credential = await self._sign_in.check(
+            email, password, client_id, credential_of=self.credential
+        )
         return self._tokens.issue(
             key, credential, now=self.core_now(), session_id=self._new_session_id()
         )

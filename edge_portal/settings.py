@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import os
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,9 @@ import msgspec
 from edge_portal.errors import ConfigError
 from failover.errors import ConfigInvalid
 from failover.node_config import EdgeConfig, read_config
+
+METRICS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""Where the metrics library of the workers keeps its files; it reads the environment itself."""
 
 KEY_BYTES_MIN: Final = 16
 
@@ -56,6 +60,11 @@ class EdgeKeys(msgspec.Struct, frozen=True):
     session: bytes
     form: bytes
     lookup: bytes
+
+
+def metrics_are_shared() -> bool:
+    """Tell whether this process counts into files that it shares with others."""
+    return METRICS_VARIABLE in os.environ
 
 
 class EdgeSettings(msgspec.Struct, frozen=True):

@@ -79,12 +79,10 @@ class SignIn:
         self,
         *,
         lookup_key: bytes,
-        credential_of: Callable[[str], CredentialBody | None],
         clock: Clock,
         queue_max: int = QUEUE_MAX,
     ) -> None:
         self._lookup_key = lookup_key
-        self._credential_of = credential_of
         self._by_address = Attempts(clock, free=FREE_ATTEMPTS)
         self._by_client = Attempts(clock, free=FREE_ATTEMPTS_CLIENT)
         self._queue_max = queue_max
@@ -95,9 +93,18 @@ class SignIn:
         )
         self._decoy: str | None = None
 
-    async def check(self, email: str, password: str, client_id: str) -> tuple[str, CredentialBody]:
+    async def check(
+        self,
+        email: str,
+        password: str,
+        client_id: str,
+        *,
+        credential_of: Callable[[str], CredentialBody | None],
+    ) -> tuple[str, CredentialBody]:
         """
         Return the credential's key and body when the password is right.
+
+        ``credential_of`` looks a credential up in the snapshot.
 
         Raises:
             WrongCredentials: Unknown address, revoked credential or wrong password.
@@ -118,7 +125,7 @@ class SignIn:
                 )
                 if wait > 0:
                     raise SignInThrottled(int(wait) + 1)
-                credential = self._credential_of(credential_key)
+                credential = credential_of(credential_key)
                 if not await self._verify(credential, password) or credential is None:
                     self._by_address.wrong(address)
                     self._by_client.wrong(client_id)

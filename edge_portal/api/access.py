@@ -97,7 +97,7 @@ def receipt_position(receipt: Receipt) -> Position | None:
     return Position(receipt.epoch, receipt.shard, receipt.seq)
 
 
-def problem_of(error: EdgeError) -> Problem:
+def problem_of(error: EdgeError) -> Problem:  # noqa: PLR0911 - one answer an error
     """Say an error of the portal as a problem detail."""
     match error:
         case NotSignedIn():

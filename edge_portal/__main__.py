@@ -1,0 +1,146 @@
+"""``edge``: a portal node. ``serve`` runs one, ``status`` and ``queue`` tell how it is, also while it is down."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from cache_sync.clock import SystemClock
+from cache_sync.replica_reader import ReplicaReader
+from edge_portal.errors import ConfigError
+from edge_portal.logs import configure_logs
+from edge_portal.node_status import EdgeStatus, NodeStatus
+from edge_portal.settings import EdgePaths, load_settings
+from edge_portal.supervisor import Supervisor
+from failover.errors import JournalError
+from failover.journal_reader import JournalReader
+from failover.mode_lease import LeaseReader
+from failover.peer_messages import RecordedIntent
+
+_UNDECIDED = frozenset({"recorded", "offered"})
+
+data_option = click.option(
+    "--data",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="The edge's data folder.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group("edge")
+def main() -> None:
+    """Run and inspect an edge: the portal that outlives the core."""
+
+
+@main.command("serve")
+@click.option(
+    "--config",
+    "config_file",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Its configuration, as written by: core edges config.",
+)
+@data_option
+@click.option("--port", type=click.IntRange(0, 65535), help="Replaces the configured port.")
+@click.option("--workers", type=click.IntRange(1, 64), help="Replaces the configured number.")
+def serve_command(config_file: Path, data: Path, port: int | None, workers: int | None) -> None:
+    """Serve customers until Ctrl-C or SIGTERM."""
+    configure_logs("supervisor")
+    try:
+        settings = load_settings(config_file, data, port=port, workers=workers)
+        Supervisor(settings, config_file, clock=SystemClock()).run()
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.command("status")
+@data_option
+@json_option
+def status_command(data: Path, as_json: bool) -> None:  # noqa: FBT001 - click's flag
+    """Tell mode, age, queue, breaker and processes."""
+    status = read_status(data)
+    if as_json:
+        click.echo(msgspec.json.encode(status))
+        return
+    lag = "none" if status.lag_seconds is None else f"{status.lag_seconds:.1f} s"
+    click.echo(f"mode       {status.mode} ({status.reason})")
+    click.echo(f"as of      {status.as_of or 'no snapshot'}")
+    click.echo(f"age        {'at least ' if status.lag_at_least else ''}{lag}")
+    click.echo(f"feed       {status.feed} {status.feed_reason}".rstrip())
+    click.echo(f"breaker    {status.breaker}")
+    click.echo(
+        f"queue      {status.queue.pending} pending, {status.queue.amount} in minor units, "
+        f"oldest {status.queue.oldest_seconds:.1f} s, {status.queue.parked} parked"
+    )
+    for process in status.processes:
+        click.echo(f"process    {process.name} {process.pid}, restarted {process.restarts} times")
+
+
+@main.command("queue")
+@data_option
+@json_option
+def queue_command(data: Path, as_json: bool) -> None:  # noqa: FBT001 - click's flag
+    """List the payments that wait for the core: own ones, and copies held for siblings."""
+    reader = JournalReader(EdgePaths(data.absolute()).journal)
+    try:
+        waiting = read_queue(reader)
+    except JournalError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(msgspec.json.encode({"items": [_row(item) for item in waiting]}))
+        return
+    for item in waiting:
+        intent = item.intent
+        held = ",".join(item.confirmed) or "no second copy"
+        click.echo(
+            f"{intent.intent_id}  {item.source:<6}  {intent.amount_cents:>9} {intent.currency}  "
+            f"{intent.accepted_at.isoformat(timespec='seconds')}  {item.state:<8}  {held}"
+        )
+    click.echo(f"{len(waiting)} waiting")
+
+
+def read_status(data: Path) -> EdgeStatus:
+    """Read how an edge is from its data folder."""
+    clock, paths = SystemClock(), EdgePaths(data.absolute())
+    snapshot = ReplicaReader(paths.snapshot, clock=clock)
+    lease = LeaseReader(paths.lease, clock)
+    node = NodeStatus(data.name, paths, lease=lease, snapshot=snapshot, clock=clock)
+    return node.read()
+
+
+def read_queue(reader: JournalReader) -> list[RecordedIntent]:
+    """Return what the journal holds undecided, in the order of recording."""
+    waiting: list[RecordedIntent] = []
+    sources: tuple[Any, ...] = ("own", "copies")
+    for source in sources:
+        after: int | None = 0
+        while after is not None:
+            page = reader.page(source, after=after)
+            waiting += [item for item in page.items if item.state in _UNDECIDED]
+            after = page.next_after
+    return waiting
+
+
+def _row(item: RecordedIntent) -> dict[str, Any]:
+    intent = item.intent
+    return {
+        "id": intent.intent_id,
+        "source": item.source,
+        "edge_id": intent.edge_id,
+        "account_id": intent.account_id,
+        "amount": intent.amount_cents,
+        "currency": intent.currency,
+        "accepted_at": intent.accepted_at,
+        "state": item.state,
+        "offered_core": item.offered_core,
+        "witnesses": item.witnesses,
+        "confirmed": item.confirmed,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,257 @@
+"""``/api/v1``: the same rights as the pages, for programs."""
+
+from typing import Annotated, Any, Final
+
+import msgspec
+from litestar import Response, Router, delete, get, post
+from litestar.openapi.spec import OpenAPIMediaType, Operation, Reference, RequestBody, Schema
+from litestar.params import FromPath, Parameter
+
+from edge_portal.api.access import (
+    BODY_BYTES_MAX,
+    EDGE_ERRORS,
+    answer,
+    answer_payment,
+    answer_view,
+    open_view,
+    signed_in,
+)
+from edge_portal.api.bodies import (
+    AccountAnswer,
+    PaymentAnswer,
+    PaymentForm,
+    PaymentList,
+    SessionAnswer,
+    SignInForm,
+    StatementAnswer,
+    StatementList,
+    SwitchForm,
+    UsageAnswer,
+    account_answer,
+    payment_answer,
+    statement_answer,
+    statement_items,
+    usage_answer,
+)
+from edge_portal.cookies import AnyRequest, end_session, label, portal_of
+from edge_portal.errors import NotFound, NotTaken
+from edge_portal.pdf import statement_pdf
+from edge_portal.portal import Portal
+from edge_portal.views import AccountView
+from failover.intents import Receipt
+from failover.web import FieldError, Problem, decode_json, read_body
+
+_STATUS_OF_STATE: Final = {"posted": 201, "accepted": 202, "checking": 202}
+_NOTHING_TAKEN: Final = frozenset({"void", "declined_limit"})
+
+
+def _body(form: type[msgspec.Struct]) -> type[Operation]:
+    """Make the operation of a handler that takes this form."""
+    (schema,), components = msgspec.json.schema_components([form])
+    described = components[schema["$ref"].rpartition("/")[2]]
+    properties: dict[str, Reference | Schema] = {
+        name: Schema(type=member["type"]) for name, member in described["properties"].items()
+    }
+    content = Schema(
+        type="object",  # type: ignore[arg-type]
+        properties=properties,
+        required=described["required"],
+        additional_properties=False,
+    )
+
+    class Described(Operation):
+        def __post_init__(self) -> None:
+            self.request_body = RequestBody(
+                content={"application/json": OpenAPIMediaType(schema=content)}, required=True
+            )
+
+    return Described
+
+
+@post("/session", status_code=201, operation_class=_body(SignInForm), summary="Sign in")
+async def sign_in(request: AnyRequest) -> Response[bytes]:
+    """Check e-mail and password, also while the core is away; the token is valid at every edge."""
+    form = decode_json(await read_body(request, max_bytes=BODY_BYTES_MAX), SignInForm)
+    portal = portal_of(request)
+    client = request.client.host if request.client else ""
+    token = await portal.sign_in(form.email, form.password, client)
+    return _session(portal, token, 201)
+
+
+@post(
+    "/session/account",
+    status_code=200,
+    operation_class=_body(SwitchForm),
+    summary="Look at another account",
+)
+async def switch_account(request: AnyRequest) -> Response[bytes]:
+    """Get a token that looks at another of the customer's accounts."""
+    session = signed_in(request)
+    form = decode_json(await read_body(request, max_bytes=BODY_BYTES_MAX), SwitchForm)
+    portal = portal_of(request)
+    return _session(portal, portal.switch_account(session, form.account_id), 200)
+
+
+@delete("/session", status_code=204, summary="Sign out")
+async def sign_out(request: AnyRequest) -> Response[None]:
+    """End a browser's session. A bearer token is forgotten by its holder; it ends by itself within hours."""
+    signed_in(request)
+    response = Response(content=None, status_code=204)
+    end_session(response)
+    return response
+
+
+@get("/account", sync_to_thread=False, summary="The account")
+def account(request: AnyRequest) -> Response[AccountAnswer]:
+    """Balances, due date and saved ways to pay."""
+    view = open_view(request)
+    return _view(account_answer(view), view)
+
+
+@get("/statements", sync_to_thread=False, summary="All statements")
+def statements(request: AnyRequest) -> Response[StatementList]:
+    """List statements, newest first; those that only the core holds are marked ``archived``."""
+    view = open_view(request, statements=True)
+    return _view(StatementList(statement_items(view)), view)
+
+
+@get("/statements/{statement_id:str}", summary="One statement")
+async def statement(request: AnyRequest, statement_id: FromPath[str]) -> Response[StatementAnswer]:
+    """Tell one statement line by line; 503 `archive_unavailable` where only the core has it and is away."""
+    view = open_view(request, statements=False)
+    portal = portal_of(request)
+    body = portal.statement(view.account.account_id, statement_id)
+    archived = body is None
+    if body is None:
+        body = await portal.archived_statement(view.account.account_id, statement_id)
+    return _view(statement_answer(body, archived=archived), view)
+
+
+@get(
+    "/statements/{statement_id:str}/pdf",
+    media_type="application/pdf",
+    summary="One statement as PDF",
+)
+async def statement_as_pdf(request: AnyRequest, statement_id: FromPath[str]) -> Response[bytes]:
+    """Typeset one statement."""
+    view = open_view(request)
+    portal = portal_of(request)
+    body = portal.statement(view.account.account_id, statement_id)
+    if body is None:
+        body = await portal.archived_statement(view.account.account_id, statement_id)
+    content = await statement_pdf(view.account, body)
+    name = f"bill-{body.issued_on.isoformat()}.pdf"
+    response = Response(
+        content,
+        media_type="application/pdf",
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+    label(response, view.freshness, view.mode.mode)
+    return response
+
+
+@get("/usage", sync_to_thread=False, summary="Usage by day and hour")
+def usage(
+    request: AnyRequest,
+    month: Annotated[str | None, Parameter(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")] = None,
+) -> Response[UsageAnswer]:
+    """List months of usage, or one ``month`` (``YYYY-MM``)."""
+    view = open_view(request, usage=True)
+    return _view(usage_answer(view, month), view)
+
+
+@get("/payments", sync_to_thread=False, summary="All payments")
+def payments(request: AnyRequest) -> Response[PaymentList]:
+    """List the payments known here, newest first, each once."""
+    view = open_view(request)
+    return _view(PaymentList([payment_answer(receipt) for receipt in view.payments]), view)
+
+
+@get("/payments/{payment_id:str}", summary="One payment")
+async def payment(request: AnyRequest, payment_id: FromPath[str]) -> Response[PaymentAnswer]:
+    """Tell what became of a payment; asks sibling edges when it is not known here."""
+    session = signed_in(request)
+    receipt = await portal_of(request).payment(session.account_id, payment_id)
+    if receipt.state in _NOTHING_TAKEN:
+        raise NotFound("nothing was taken")
+    return _payment(request, receipt, 200)
+
+
+@post("/payments", status_code=201, operation_class=_body(PaymentForm), summary="Pay")
+async def pay(
+    request: AnyRequest,
+    idempotency_key: Annotated[
+        str | None, Parameter(header="Idempotency-Key", required=False)
+    ] = None,
+) -> Response[PaymentAnswer]:
+    """
+    Pay with a saved method; ``amount`` in minor units. Repeat with the same key as often as you like.
+
+    201 `posted`, 202 `accepted` or `checking`, 200 when the core has decided otherwise, 409 another body under this
+    key, 422 over a limit, 503 not taken here, 504 unknown: for the last two, repeat with the same key.
+    """
+    session = signed_in(request)
+    raw = await read_body(request, max_bytes=BODY_BYTES_MAX)
+    if not idempotency_key:
+        raise Problem(
+            "idempotency_key_missing",
+            status=400,
+            title="A payment needs an Idempotency-Key",
+            detail="Make one for each payment and send it again with every repetition.",
+            errors=[FieldError("Idempotency-Key", "is required")],
+        )
+    form = decode_json(raw, PaymentForm)
+    receipt = await portal_of(request).pay(
+        session.account_id,
+        idempotency_key=idempotency_key,
+        amount_cents=form.amount,
+        method_id=form.method_id,
+    )
+    if receipt.state in _NOTHING_TAKEN:
+        raise NotTaken("not taken here", intent_id=receipt.intent_id)
+    return _payment(request, receipt, _STATUS_OF_STATE.get(receipt.state, 200))
+
+
+def api_router() -> Router:
+    """Return the routes of ``/api/v1``."""
+    return Router(
+        path="/api/v1",
+        route_handlers=[
+            sign_in,
+            switch_account,
+            sign_out,
+            account,
+            statements,
+            statement,
+            statement_as_pdf,
+            usage,
+            payments,
+            payment,
+            pay,
+        ],
+        exception_handlers=EDGE_ERRORS,
+        request_max_body_size=None,
+        tags=["customers"],
+    )
+
+
+def _session(portal: Portal, token: str, status: int) -> Response[bytes]:
+    session = portal.authenticate(token)
+    body = SessionAnswer(
+        token=token,
+        account_id=session.account_id,
+        account_ids=session.account_ids,
+        expires_at=session.expires_at,
+    )
+    return answer(body, portal.freshness(), portal.mode().mode, status=status)
+
+
+# The handlers' annotations describe the bodies for OpenAPI; what is sent is encoded already.
+
+
+def _view(body: msgspec.Struct, view: AccountView) -> Response[Any]:
+    return answer_view(body, view)
+
+
+def _payment(request: AnyRequest, receipt: Receipt, status: int) -> Response[Any]:
+    return answer_payment(request, payment_answer(receipt), receipt, status=status)

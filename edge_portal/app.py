@@ -1,0 +1,86 @@
+"""The application that a worker serves: pages, API and operations around one portal."""
+
+from typing import Any, Final
+
+from litestar import Litestar
+from litestar.datastructures import State
+from litestar.enums import ScopeType
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Scope, Send
+
+from cache_sync.clock import Clock
+from edge_portal.api.customers import api_router
+from edge_portal.api.operations import OPERATIONS
+from edge_portal.metrics import REQUESTS, SECONDS
+from edge_portal.node_status import NodeStatus
+from edge_portal.pages.routes import page_handlers
+from edge_portal.pages.site import Site
+from edge_portal.portal import Portal
+from failover.web import exception_handlers
+
+FORM_BYTES_MAX: Final = 64 * 1024
+_HEADERS: Final = (
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+)
+
+
+def create_app(
+    portal: Portal, node: NodeStatus, site: Site, *, secure_cookies: bool, clock: Clock
+) -> ASGIApp:
+    """Wire a worker's application; ``node`` answers operators."""
+    app = Litestar(
+        [api_router(), *OPERATIONS, *page_handlers()],
+        exception_handlers=exception_handlers,
+        request_max_body_size=FORM_BYTES_MAX,
+        openapi_config=OpenAPIConfig(
+            title="Ridethrough edge",
+            version="1",
+            path="/schema",
+            render_plugins=[JsonRenderPlugin()],
+        ),
+        state=State(
+            {"portal": portal, "node": node, "site": site, "secure_cookies": secure_cookies}
+        ),
+    )
+    return Guarded(app, clock)
+
+
+class Guarded:
+    """Puts the security headers on every answer that lacks them, errors too, and counts it."""
+
+    def __init__(self, app: Litestar, clock: Clock) -> None:
+        self._app = app
+        self._clock = clock
+        self._counters: dict[tuple[str, int], Any] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection event."""
+        if scope["type"] != ScopeType.HTTP:
+            await self._app(scope, receive, send)
+            return
+        started = self._clock.boot_seconds()
+
+        async def guarded_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._start(scope, message)
+            await send(message)
+
+        await self._app(scope, receive, guarded_send)
+        SECONDS.observe(self._clock.boot_seconds() - started)
+
+    def _start(self, scope: Scope, message: HTTPResponseStartEvent) -> None:
+        headers = list(message["headers"])
+        present = {name.lower() for name, _ in headers}
+        headers += [(name, value) for name, value in _HEADERS if name not in present]
+        message["headers"] = headers
+        # The template, not the path: ids stay out of metrics.
+        key = (str(scope.get("path_template") or "none"), message["status"])
+        counter = self._counters.get(key)
+        if counter is None:
+            counter = self._counters[key] = REQUESTS.labels(key[0], str(key[1]))
+        counter.inc()

@@ -1,0 +1,98 @@
+"""
+What workers count, and how the edge is, for Prometheus.
+
+Counters live in files that all workers share (one a process, in ``PROMETHEUS_MULTIPROC_DIR``, which the supervisor
+sets), so that any worker can tell the sum. Gauges are read from the lease and the snapshot when asked. No label holds
+an id of a customer or an account.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from edge_portal.node_status import EdgeStatus
+from edge_portal.settings import metrics_are_shared
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+_LOCAL: Final = CollectorRegistry()
+REQUESTS: Final = Counter(
+    "ridethrough_edge_requests",
+    "Requests by route and status.",
+    ["route", "status"],
+    registry=_LOCAL,
+)
+SECONDS: Final = Histogram(
+    "ridethrough_edge_request_seconds",
+    "Seconds from a request's first byte to its answer's last.",
+    registry=_LOCAL,
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+)
+
+
+def exposition(status: EdgeStatus) -> bytes:
+    """Write everything in Prometheus' text format."""
+    registry = CollectorRegistry()
+    registry.register(_StatusCollector(status))
+    gauges = generate_latest(registry)
+    if not metrics_are_shared():
+        return generate_latest(_LOCAL) + gauges
+    shared = CollectorRegistry()
+    # The library's constructor has no annotations.
+    MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
+    return generate_latest(shared) + gauges
+
+
+class _StatusCollector(Collector):
+    def __init__(self, status: EdgeStatus) -> None:
+        self._status = status
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the edge's gauges."""
+        status = self._status
+        mode = GaugeMetricFamily(
+            "ridethrough_edge_mode", "1 for the mode it is in.", labels=["mode"]
+        )
+        for name in ("normal", "degraded", "recovering"):
+            mode.add_metric([name], float(status.mode == name))
+        yield mode
+        breaker = GaugeMetricFamily(
+            "ridethrough_edge_breaker", "1 for the breaker's state.", labels=["state"]
+        )
+        for name in ("closed", "open", "half_open"):
+            breaker.add_metric([name], float(status.breaker == name))
+        yield breaker
+        gauges: tuple[tuple[str, str, float | None], ...] = (
+            ("snapshot_age_seconds", "Age of the as-of time.", status.lag_seconds),
+            ("queue_pending", "Payments that wait for the core.", status.queue.pending),
+            ("queue_oldest_seconds", "How long the oldest waits.", status.queue.oldest_seconds),
+            ("queue_amount", "Their sum in minor units.", status.queue.amount),
+            ("queue_parked", "Payments set aside.", status.queue.parked),
+            ("copies_held", "Undecided copies held for siblings.", status.queue.copies_held),
+            ("core_silence_seconds", "Since the core last answered.", status.core_silence_seconds),
+            ("payments_open", "1 when payments are taken.", float(status.payments_open)),
+            ("journal_fenced", "1 when the journal takes nothing.", float(status.journal_fenced)),
+            (
+                "process_restarts",
+                "Processes replaced since the supervisor started.",
+                float(sum(process.restarts for process in status.processes)),
+            ),
+        )
+        for name, told, value in gauges:
+            if value is not None:
+                yield GaugeMetricFamily(f"ridethrough_edge_{name}", told, value=value)
+        for shard, held in status.shards.items():
+            for name, number in (
+                ("epoch", held.epoch),
+                ("cursor", held.cursor),
+                ("head", held.head),
+            ):
+                family = GaugeMetricFamily(
+                    f"ridethrough_edge_shard_{name}", f"The shard's {name}.", labels=["shard"]
+                )
+                family.add_metric([shard], number)
+                yield family

@@ -1,0 +1,79 @@
+"""
+A web worker: reads the snapshot, hands payments to the agent, asks the core for archived statements.
+
+Several workers accept on one socket that the supervisor opened: one that dies or freezes takes no connection along that
+another could have served.
+"""
+
+import asyncio
+import os
+import socket
+
+from cache_sync.clock import SystemClock
+from cache_sync.replica_reader import ReplicaReader
+from edge_portal.agent_link import AgentLink
+from edge_portal.app import create_app
+from edge_portal.archive import ArchiveReader
+from edge_portal.child import child_command, seeded_rng
+from edge_portal.core_client import ARCHIVE_CALLS_MAX, CoreArchiveClient, core_client
+from edge_portal.form_keys import FormKeys
+from edge_portal.node_status import NodeStatus, archive_is_closed
+from edge_portal.pages.site import Site
+from edge_portal.portal import Portal
+from edge_portal.session import Tokens
+from edge_portal.settings import EdgeSettings
+from edge_portal.signin import SignIn
+from failover.http_server import serve
+from failover.journal_reader import JournalReader
+from failover.mode_lease import LeaseReader
+
+SESSION_ID_BYTES = 12
+
+
+async def run_worker(settings: EdgeSettings, sockets: list[int], stop: asyncio.Event) -> None:
+    """Serve customers on the public socket until told to stop."""
+    config, paths, clock = settings.config, settings.paths, SystemClock()
+    snapshot = ReplicaReader(paths.snapshot, clock=clock)
+    lease = LeaseReader(paths.lease, clock)
+    node = NodeStatus(config.node_id, paths, lease=lease, snapshot=snapshot, clock=clock)
+    agent = AgentLink(paths.data)
+    archive_client = core_client(config, "archive", ARCHIVE_CALLS_MAX)
+    tokens = Tokens(settings.keys.session)
+    sign_in = SignIn(lookup_key=settings.keys.lookup, clock=clock)
+    portal = Portal(
+        snapshot=snapshot,
+        journal=JournalReader(paths.journal),
+        mode=node.mode,
+        agent=agent,
+        archive=ArchiveReader(
+            CoreArchiveClient(archive_client),
+            closed=lambda: archive_is_closed(lease.read()),
+            clock=clock,
+            rng=seeded_rng(),
+        ),
+        sign_in=sign_in,
+        tokens=tokens,
+        form_keys=FormKeys(settings.keys.form, os.urandom),
+        new_session_id=lambda: os.urandom(SESSION_ID_BYTES).hex(),
+    )
+    site = Site(
+        utility_name=config.utility.name,
+        utility_phone=config.utility.phone,
+        timezone=config.utility.timezone,
+        currency=config.utility.currency,
+        retention_months=config.retention_months,
+    )
+    app = create_app(portal, node, site, secure_cookies=not config.insecure_cookies, clock=clock)
+    try:
+        with socket.socket(fileno=sockets[0]) as public:
+            await serve(app, public, stop=stop)
+    finally:
+        sign_in.close()
+        await agent.close()
+        await archive_client.close()
+
+
+main = child_command("worker", run_worker)
+
+if __name__ == "__main__":
+    main()
