@@ -15,6 +15,7 @@ _ELSEWHERE = {
     "demo-data": ("core_cis.cli_demo_data", "demo_data_command"),
     "edges": ("core_cis.cli_edges", "edges_group"),
     "ledger": ("core_cis.cli_ledger", "ledger_command"),
+    "set-password": ("core_cis.cli_set_password", "set_password_command"),
     "reconcile": ("core_cis.cli_reconcile", "reconcile_command"),
 }
 

@@ -1,15 +1,19 @@
 """``core import``: a utility's own customers, tariffs and meter readings."""
 
+import csv
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
 import click
 import msgspec
 
+from core_cis.domain.green_button import parse_green_button
 from core_cis.domain.tariff_files import parse_tariff
 from core_cis.importing.customer_file import FILE_BYTES_MAX, read_customer_file
-from core_cis.importing.customers import CustomersImported, import_customers
+from core_cis.importing.customers import Passwords, import_customers, prepare_passwords
 from core_cis.importing.readings import ReadingsImported, import_readings
 from core_cis.options import data_option, json_option, open_store, utility_options
 from core_cis.tariff_store import save_tariff, tariff_keys
@@ -48,11 +52,13 @@ def import_tariff(
         tariff = parse_tariff(_read(file), effective_from=day)
         with store.transaction() as tx:
             key = save_tariff(tx, tariff)
-    started = tariff.effective_from.isoformat() if tariff.effective_from else "the beginning"
+    started = tariff.effective_from.isoformat() if tariff.effective_from else None
     if as_json:
         click.echo(msgspec.json.encode({"tariff": key, "effective_from": started}))
         return
-    click.echo(f"{key}: {tariff.utility}, {tariff.name}, in force from {started}")
+    since = f"from {started}" if started else "from the beginning (the file gives no date)"
+    click.echo(f"{key}: {tariff.utility}, {tariff.name}, in force {since}")
+    click.echo(f"Next: name it as {key} in the column tariff of: core import customers FILE")
 
 
 @import_group.command("customers")
@@ -73,22 +79,25 @@ def import_customers_command(
     **utility: str | int | None,
 ) -> None:
     """Take in customers, accounts, service points, meters, tariffs and payment methods (CSV)."""
-    with open_store(data_dir, **utility) as store, store.transaction() as tx:
-        rows = read_customer_file(_read(file), tariffs=tariff_keys(tx.connection))
-        done = import_customers(tx, rows)
-        if done.initial_passwords:
-            _write_passwords(initial_passwords, done)
+    with open_store(data_dir, **utility) as store:
+        rows = read_customer_file(_read(file), tariffs=tariff_keys(store.connection))
+        passwords = prepare_passwords(store.connection, rows)
+        with (
+            _initial_passwords(initial_passwords, passwords),
+            store.transaction() as tx,
+        ):
+            done = import_customers(tx, rows, passwords)
     if as_json:
-        counts = msgspec.to_builtins(done)
-        counts["initial_passwords"] = len(done.initial_passwords)
+        counts = msgspec.to_builtins(done) | {"initial_passwords": len(passwords.initial)}
         click.echo(msgspec.json.encode(counts))
         return
     click.echo(
-        f"{done.customers} customers, {done.accounts} accounts, {done.service_points} service points,"
-        f" {done.payment_methods} payment methods"
+        f"{done.customers} customers ({done.new_customers} new), {done.accounts} accounts,"
+        f" {done.service_points} service points, {done.payment_methods} payment methods"
     )
-    if done.initial_passwords:
-        click.echo(f"{len(done.initial_passwords)} initial passwords are in {initial_passwords}")
+    if passwords.initial:
+        click.echo(f"{len(passwords.initial)} initial passwords are in {initial_passwords}")
+    click.echo("Next, their readings: core import green-button FILE --service-point ID")
 
 
 @import_group.command("green-button")
@@ -103,12 +112,10 @@ def import_green_button(
     file: Path,
 ) -> None:
     """Take in interval readings (Green Button, ESPI). Bad readings are kept out and reported by line."""
-    with (
-        open_store(data_dir) as store,
-        store.transaction() as tx,
-        file.open("rb") as stream,
-    ):
-        done = import_readings(tx, stream, service_point_id=service_point_id, source=file.name)
+    with open_store(data_dir) as store, file.open("rb") as stream:
+        feed = parse_green_button(stream)
+        with store.transaction() as tx:
+            done = import_readings(tx, feed, service_point_id=service_point_id, source=file.name)
     if as_json:
         click.echo(msgspec.json.encode(done))
         return
@@ -121,13 +128,17 @@ def _say_readings(done: ReadingsImported) -> None:
         f"{done.service_point_id}: {done.intervals} readings of {minutes} minutes on {done.days} days,"
         f" {done.usage_wh / 1000:,.3f} kWh, {done.first} to {done.end}"
     )
-    for finding in (*done.findings, *done.conflicts):
+    found = (*done.findings, *done.conflicts)
+    for finding in found[:_SHOWN_MAX]:
         where = f"line {finding.line}: " if finding.line else ""
         click.echo(
             f"  {where}{finding.rule} at {finding.start or 'an unreadable time'}: {finding.detail}"
         )
+    if len(found) > _SHOWN_MAX:
+        click.echo(f"  and {len(found) - _SHOWN_MAX} more; --json lists them all")
     for refusal in done.refused:
         click.echo(f"  left out: {refusal}")
+    click.echo("Next: core bill --through DATE, the last day to be billed")
 
 
 def _read(file: Path) -> bytes:
@@ -136,14 +147,37 @@ def _read(file: Path) -> bytes:
     return file.read_bytes()
 
 
-def _write_passwords(target: Path | None, done: CustomersImported) -> None:
-    """Write passwords before the import is committed: a customer nobody can sign in as would be lost."""
+@contextmanager
+def _initial_passwords(target: Path | None, passwords: Passwords) -> Iterator[None]:
+    """
+    Write initial passwords before the import is committed: a customer nobody can sign in as would be lost.
+
+    The file goes again when the import fails. One that is there is never overwritten: it may hold the only copy.
+    """
+    if not passwords.initial:
+        yield
+        return
     if target is None:
         raise click.ClickException(
-            f"{len(done.initial_passwords)} new customers have no password; name a file for initial ones with"
+            f"{len(passwords.initial)} new customers have no password; name a file for initial ones with"
             " --initial-passwords FILE, or fill the column password. Nothing was imported."
         )
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-        out.write("email,password\n")
-        out.writelines(f"{email},{password}\n" for email, password in done.initial_passwords)
+    try:
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise click.ClickException(
+            f"{target} is there already and may hold passwords; name another file. Nothing was imported."
+        ) from error
+    except OSError as error:
+        raise click.ClickException(f"{target}: {error.strerror}. Nothing was imported.") from error
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as out:
+            writer = csv.writer(out, lineterminator="\n")
+            writer.writerow(("email", "password"))
+            writer.writerows(passwords.initial)
+            out.flush()
+            os.fsync(out.fileno())
+        yield
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise

@@ -3,6 +3,7 @@
 import secrets
 
 from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
 
 # OWASP's second choice of parameters; a check takes about 26 ms of one core.
 MEMORY_KIB = 19_456
@@ -20,6 +21,14 @@ _HASHER = PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=L
 def make_verifier(password: str) -> str:
     """Turn a password into an argon2id verifier; only this is ever stored."""
     return _HASHER.hash(password)
+
+
+def fits(verifier: str, password: str) -> bool:
+    """Tell whether a password is the one that a verifier was made of."""
+    try:
+        return _HASHER.verify(verifier, password)
+    except (VerificationError, InvalidHashError):
+        return False
 
 
 def initial_password() -> str:

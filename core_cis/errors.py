@@ -4,6 +4,7 @@ What the system of record refuses, and why.
 ```
 CoreError
 ├── InvalidTariff          a tariff file breaks a rule of its shape
+├── TariffConflict         a tariff in another currency than the books
 ├── CannotPrice            a tariff or a usage that rating cannot price, by name
 ├── MissingReadings        a gap too long to estimate
 ├── BillRefused            a bill that lacks something else, such as a tariff in force
@@ -11,6 +12,7 @@ CoreError
 ├── UnusableReadings       a meter reading file that cannot be used at all
 ├── InvalidFile            a customer file with errors, by line and column
 ├── UnknownServicePoint    a service point that does not exist, or has no meter
+├── UnknownCustomer        an e-mail address that nobody has
 ├── UnknownSchema          a database of another version of this program
 ├── SettingsConflict       a setting that cannot change any more
 ├── CoreNotEmpty           a core that should be empty and is not
@@ -48,6 +50,10 @@ class InvalidTariff(CoreError):
         super().__init__(f"{path or 'tariff'}: {rule}")
         self.path = path
         self.rule = rule
+
+
+class TariffConflict(CoreError):
+    """A tariff that these books cannot use, because its prices are in another currency."""
 
 
 class CannotPrice(CoreError):
@@ -164,6 +170,14 @@ class UnknownServicePoint(CoreError):
             f"no service point {service_point_id}; import its customer first: core import customers FILE"
         )
         self.service_point_id = service_point_id
+
+
+class UnknownCustomer(CoreError):
+    """An e-mail address that nobody has."""
+
+    def __init__(self, email: str) -> None:
+        super().__init__(f"no customer has the e-mail address {email}")
+        self.email = email
 
 
 class UnknownSchema(CoreError):

@@ -6,13 +6,26 @@ from datetime import date
 from cache_sync.sqlite import Connection
 from core_cis.domain.tariff_files import parse_tariff
 from core_cis.domain.tariffs import Tariff, tariff_key, tariff_to_json
+from core_cis.errors import TariffConflict
+from core_cis.publishing import publish_account
 from core_cis.store import Transaction
 
 
 def save_tariff(tx: Transaction, tariff: Tariff) -> str:
-    """Keep a version of a plan, replacing the one that started on the same day; return the plan's key."""
+    """
+    Keep a version of a plan, replacing the one that started on the same day; return the plan's key.
+
+    Bills that were made stay as they are. Accounts that show the plan's name are published again.
+
+    Raises:
+        TariffConflict: Its prices are in another currency than the books.
+    """
     key = tariff_key(tariff)
     source = tariff.source
+    if tariff.currency != tx.utility.currency:
+        raise TariffConflict(
+            f"{key} is in {tariff.currency}, the books are in {tx.utility.currency}"
+        )
     tx.connection.execute(
         "INSERT INTO tariffs (code, effective_from, name, utility, source, body) VALUES (?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (code, effective_from) DO UPDATE SET name = excluded.name, utility = excluded.utility,"
@@ -26,6 +39,12 @@ def save_tariff(tx: Transaction, tariff: Tariff) -> str:
             tariff_to_json(tariff).decode(),
         ),
     )
+    for (account_id,) in tx.connection.execute(
+        "SELECT DISTINCT s.account_id FROM service_points s JOIN service_point_tariffs p USING (service_point_id)"
+        " WHERE p.tariff_code = ? ORDER BY s.account_id",
+        (key,),
+    ).fetchall():
+        publish_account(tx, account_id)
     return key
 
 

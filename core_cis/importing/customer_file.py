@@ -18,6 +18,7 @@ import msgspec
 
 from core_cis.credentials import PASSWORD_LENGTH_MIN
 from core_cis.errors import InvalidFile, LineError
+from core_cis.importing.numbers import holds_a_number, is_only_a_number
 
 FILE_BYTES_MAX: Final = 200_000_000
 REQUIRED: Final = (
@@ -45,10 +46,27 @@ METHOD_TYPES: Final = ("card", "bank_account")
 METHOD_STATUSES: Final = ("verified", "unverified", "expired")
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+\Z")
-# Thirteen to nineteen digits, perhaps in groups: a card number must never enter the system.
-_CARD_NUMBER = re.compile(r"(?:\d[ -]?){13,19}\Z")
+_EMAIL = re.compile(r"[^@\s,;\"]+@[^@\s,;\"]+\.[^@\s,;\"]+\Z")
+_EMAIL_MAX = 254
 _TEXT_MAX = 200
+_TARIFFS_SHOWN = 20
+_REGISTER_WH_MAX = 10**15
+
+
+_NO_NUMBERS: Final = ("method_label", "method_token")
+_METHOD_COLUMNS: Final = ("method_id", "method_type", "method_label", "method_token")
+# What a row calls otherwise than the file does.
+_COLUMNS: Final = {"initial_register_wh": "initial_register_kwh", "method": "method_id"}
+
+
+class MethodCells(msgspec.Struct, frozen=True, kw_only=True):
+    """A row's saved payment method; the token is what the payment processor knows it by."""
+
+    method_id: str
+    method_type: str
+    method_label: str
+    method_token: str
+    method_status: str | None
 
 
 class CustomerRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,15 +81,21 @@ class CustomerRow(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     meter_id: str
     tariff: str
-    method_id: str | None
-    method_type: str | None
-    method_label: str | None
-    method_token: str | None
-    method_status: str
-    initial_register_wh: int
+    method: MethodCells | None
+    initial_register_wh: int | None
     supplied_from: date | None
     supplied_to: date | None
     password: str | None
+
+    @property
+    def email_key(self) -> str:
+        """The address as it is compared."""
+        return self.email.casefold()
+
+    @property
+    def method_id(self) -> str | None:
+        """The method's id, None in a row without one."""
+        return self.method.method_id if self.method else None
 
 
 def read_customer_file(data: bytes, *, tariffs: frozenset[str]) -> list[CustomerRow]:
@@ -87,7 +111,7 @@ def read_customer_file(data: bytes, *, tariffs: frozenset[str]) -> list[Customer
     """
     errors: list[LineError] = []
     rows: list[CustomerRow] = []
-    for line, cells in _records(data):
+    for line, cells in _records(data, errors):
         row = _row(line, cells, tariffs, errors)
         if row is not None:
             rows.append(row)
@@ -99,44 +123,50 @@ def read_customer_file(data: bytes, *, tariffs: frozenset[str]) -> list[Customer
     return rows
 
 
-def _records(data: bytes) -> Iterator[tuple[int, dict[str, str]]]:
+def _records(data: bytes, errors: list[LineError]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Give each row with its line; a row that is no row is an error, a header that is none ends it all."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise InvalidFile([LineError(line, "", "the file must be UTF-8")]) from error
+        raise InvalidFile(
+            [LineError(line, "", "the file must be UTF-8; save it as that")]
+        ) from error
     reader = csv.reader(StringIO(text, newline=""), strict=True)
     header: list[str] = []
+    line = 1
     try:
         for cells in reader:
+            # A quoted cell may hold line breaks: a row is named by the line it starts on.
+            start, line = line, reader.line_num + 1
+            if not any(cell.strip() for cell in cells):
+                continue
             if not header:
-                header = _header([cell.strip() for cell in cells])
-            elif any(cell.strip() for cell in cells):
-                yield reader.line_num, _cells(header, cells, reader.line_num)
+                header = _header(start, [cell.strip() for cell in cells])
+            elif len(cells) != len(header):
+                rule = f"{len(header)} cells are expected, as in the header, not {len(cells)}"
+                errors.append(LineError(start, "", rule))
+            else:
+                yield start, {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
     except csv.Error as error:
-        raise InvalidFile([LineError(reader.line_num, "", f"not CSV: {error}")]) from error
-    if not header:
+        errors.append(LineError(line, "", f"not CSV: {error}"))
+    if not header and not errors:
         raise InvalidFile([LineError(1, "", "the file is empty; it needs a header")])
 
 
-def _header(names: list[str]) -> list[str]:
+def _header(line: int, names: list[str]) -> list[str]:
     known = (*REQUIRED, *OPTIONAL)
     problems = [
         *(f"column {name} is missing" for name in REQUIRED if name not in names),
         *(f"column {name or '(empty)'} is not known" for name in names if name not in known),
-        *(f"column {name} stands twice" for name in set(names) if names.count(name) > 1),
+        *(f"column {name} stands twice" for name in sorted({*names}) if names.count(name) > 1),
     ]
+    if problems and len(names) == 1:
+        problems = ["the file must be comma separated and start with a header"]
     if problems:
         listed = f"known columns: {', '.join(known)}; the last {len(OPTIONAL)} may be left out"
-        raise InvalidFile([LineError(1, "", problem) for problem in (*problems, listed)])
+        raise InvalidFile([LineError(line, "", problem) for problem in (*problems, listed)])
     return names
-
-
-def _cells(header: list[str], cells: list[str], line: int) -> dict[str, str]:
-    if len(cells) != len(header):
-        rule = f"{len(header)} cells are expected, not {len(cells)}"
-        raise InvalidFile([LineError(line, "", rule)])
-    return {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
 
 
 def _row(
@@ -159,22 +189,23 @@ def _row(
             return None
 
     id_rule = "must be 1 to 64 letters, digits, dots, underscores or hyphens"
-    text_rule = f"must be 1 to {_TEXT_MAX} characters"
+    text_rule = f"must be 1 to {_TEXT_MAX} characters, without line breaks"
     ids = {
         column: check(column, id_rule, _ID.match)
         for column in ("customer_id", "account_id", "service_point_id", "meter_id")
     }
-    texts = {
-        column: check(column, text_rule, lambda value: 0 < len(value) <= _TEXT_MAX)
-        for column in ("name", "address")
-    }
+    texts = {column: check(column, text_rule, _is_text) for column in ("name", "address")}
     row = CustomerRow(
         line=line,
-        **ids,
-        **texts,
-        email=check("email", "must be an e-mail address", _EMAIL.match),
+        customer_id=ids["customer_id"],
+        account_id=ids["account_id"],
+        service_point_id=ids["service_point_id"],
+        meter_id=ids["meter_id"],
+        name=texts["name"],
+        address=texts["address"],
+        email=check("email", "must be an e-mail address", _is_email),
         tariff=check("tariff", _tariff_rule(tariffs), tariffs.__contains__),
-        **_method(cells, line, errors),
+        method=_method(cells, line, errors),
         initial_register_wh=_register(cells, line, errors),
         supplied_from=optional_date("supplied_from"),
         supplied_to=optional_date("supplied_to"),
@@ -190,76 +221,114 @@ def _row(
     return row if len(errors) == before else None
 
 
+def _is_text(value: str) -> bool:
+    return 0 < len(value) <= _TEXT_MAX and value.isprintable()
+
+
+def _is_email(value: str) -> bool:
+    return len(value) <= _EMAIL_MAX and value.isprintable() and _EMAIL.match(value) is not None
+
+
 def _tariff_rule(tariffs: frozenset[str]) -> str:
     if not tariffs:
         return "no tariff is known yet; import one first: core import tariff FILE"
-    return f"must be a tariff that was imported: {', '.join(sorted(tariffs)[:20])}"
+    shown = sorted(tariffs)[:_TARIFFS_SHOWN]
+    more = f" and {len(tariffs) - len(shown)} more" if len(tariffs) > len(shown) else ""
+    return (
+        f"must be a tariff that was imported ({', '.join(shown)}{more});"
+        " import another with: core import tariff FILE"
+    )
 
 
-def _method(cells: dict[str, str], line: int, errors: list[LineError]) -> dict[str, str | None]:
-    columns = ("method_id", "method_type", "method_label", "method_token")
-    values = {column: cells.get(column, "") for column in columns}
-    status = cells.get("method_status", "") or "verified"
+def _method(cells: dict[str, str], line: int, errors: list[LineError]) -> MethodCells | None:
+    values = {column: cells.get(column, "") for column in _METHOD_COLUMNS}
+    status = cells.get("method_status", "")
     if not any(values.values()):
-        return {**dict.fromkeys(columns), "method_status": status}
+        return None
+    before = len(errors)
     for column, value in values.items():
         if not value:
-            errors.append(
-                LineError(line, column, "must not be empty beside the other method columns")
+            rule = "must not be empty beside the other method columns"
+        elif holds_a_number(value) or (column in _NO_NUMBERS and is_only_a_number(value)):
+            # The rule does not repeat the number: errors are shown and kept.
+            rule = (
+                "must not hold a card or bank account number: these never enter the system;"
+                " give the payment processor's token, and a label such as: Visa ending 4242"
             )
-        elif _CARD_NUMBER.match(value):
-            rule = "must be the payment processor's token: card and bank numbers never enter the system"
-            errors.append(LineError(line, column, rule))
-    if values["method_id"] and not _ID.match(values["method_id"]):
-        errors.append(LineError(line, "method_id", "must be 1 to 64 letters, digits, . _ or -"))
+        elif not _is_text(value):
+            rule = f"must be 1 to {_TEXT_MAX} characters, without line breaks"
+        elif column == "method_id" and not _ID.match(value):
+            rule = "must be 1 to 64 letters, digits, dots, underscores or hyphens"
+        else:
+            continue
+        errors.append(LineError(line, column, rule))
     for column, value, allowed in (
         ("method_type", values["method_type"], METHOD_TYPES),
         ("method_status", status, METHOD_STATUSES),
     ):
         if value and value not in allowed:
             errors.append(LineError(line, column, f"must be one of {', '.join(allowed)}"))
-    return {**values, "method_status": status}
+    if len(errors) > before:
+        return None
+    return MethodCells(**values, method_status=status or None)
 
 
-def _register(cells: dict[str, str], line: int, errors: list[LineError]) -> int:
-    text = cells.get("initial_register_kwh", "") or "0"
+def _register(cells: dict[str, str], line: int, errors: list[LineError]) -> int | None:
+    text = cells.get("initial_register_kwh", "")
+    if not text:
+        return None
     try:
         value = Decimal(text) * 1000
     except InvalidOperation:
         value = Decimal(-1)
-    if not value.is_finite() or value < 0 or value != value.to_integral_value():
+    if value.is_nan():
+        value = Decimal(-1)
+    if not 0 <= value <= _REGISTER_WH_MAX or value != value.to_integral_value():
         rule = "must be kilowatt-hours, not negative, with at most three decimals"
         errors.append(LineError(line, "initial_register_kwh", rule))
-        return 0
+        return None
     return int(value)
 
 
 # What must be said the same way in every row that names the same thing, and what may belong to one owner only.
-_SAME: Final = (
+_SAME: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("customer_id", ("name", "email")),
-    ("email", ("customer_id",)),
+    ("email_key", ("customer_id",)),
     ("account_id", ("customer_id",)),
     (
         "service_point_id",
         ("account_id", "address", "tariff", "meter_id", "supplied_from", "supplied_to"),
     ),
     ("meter_id", ("service_point_id", "initial_register_wh")),
-    ("method_id", ("account_id", "method_type", "method_label", "method_token", "method_status")),
+    ("method_id", ("account_id", "method")),
 )
 
 
 def _contradictions(rows: list[CustomerRow]) -> list[LineError]:
     errors = []
     for key, columns in _SAME:
+        name = "email" if key == "email_key" else key
         first: dict[str, CustomerRow] = {}
         for row in rows:
             value = getattr(row, key)
             if value is None:
                 continue
-            known = first.setdefault(value.casefold() if key == "email" else value, row)
+            known = first.setdefault(value, row)
             errors += [
-                LineError(row.line, column, f"differs from line {known.line} for the same {key}")
+                LineError(
+                    row.line,
+                    _COLUMNS.get(column, column),
+                    f"differs from line {known.line} for the same {name}",
+                )
                 for column in columns
                 if getattr(row, column) != getattr(known, column)
             ]
+    passwords: dict[str, CustomerRow] = {}
+    for row in rows:
+        # One row of a customer may name the password for all.
+        if row.password is not None:
+            known = passwords.setdefault(row.customer_id, row)
+            if known.password != row.password:
+                rule = f"differs from line {known.line} for the same customer_id"
+                errors.append(LineError(row.line, "password", rule))
     return errors

@@ -1,11 +1,10 @@
 """Green Button readings into the books: valid ones stored, bad ones quarantined and reported."""
 
-from typing import BinaryIO
 from zoneinfo import ZoneInfo
 
 import msgspec
 
-from core_cis.domain.green_button import Channel, GreenButtonFeed, parse_green_button
+from core_cis.domain.green_button import Channel, GreenButtonFeed
 from core_cis.domain.metering import build_blocks
 from core_cis.errors import UnknownServicePoint, UnusableReadings
 from core_cis.instants import to_text
@@ -39,7 +38,7 @@ class ReadingsImported(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def import_readings(
-    tx: Transaction, stream: BinaryIO, *, service_point_id: str, source: str
+    tx: Transaction, feed: GreenButtonFeed, *, service_point_id: str, source: str
 ) -> ReadingsImported:
     """
     Store a Green Button file's readings for a service point and publish its usage.
@@ -48,13 +47,13 @@ def import_readings(
     reported as a conflict.
 
     Args:
-        stream: The file.
+        feed: The file as read, before this transaction: reading takes seconds that others need not wait for.
         service_point_id: Whose readings they are.
         source: The file's name, kept with its findings.
 
     Raises:
         UnknownServicePoint: There is none of that id.
-        UnusableReadings: The file has no readings of delivered energy, or several.
+        UnusableReadings: The file has readings of several meters, or intervals of another length than stored ones.
     """
     meter = tx.connection.execute(
         "SELECT meter_id FROM meters WHERE service_point_id = ? AND removed_on IS NULL",
@@ -62,8 +61,9 @@ def import_readings(
     ).fetchone()
     if meter is None:
         raise UnknownServicePoint(service_point_id)
-    feed = parse_green_button(stream)
     channel = _only_channel(feed)
+    if not channel.intervals:
+        raise UnusableReadings("no_readings", "every reading in the file breaks a rule")
     zone = ZoneInfo(tx.utility.timezone)
     blocks = build_blocks(channel.intervals, zone, channel.interval_seconds)
     try:
