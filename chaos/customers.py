@@ -9,6 +9,7 @@ from typing import Any, Self
 import httpx
 import msgspec
 
+from cache_sync.frames import Position
 from chaos.fleet_file import Customer
 from chaos.history import Attempt, History, Read, Sighting
 from chaos.money_invariants import FINAL, TAKEN
@@ -211,16 +212,17 @@ class CustomerSession:
         headers = self._headers()
         answer = await edge.ask("GET", f"/api/v1{path}", seconds=READ_SECONDS_MAX, headers=headers)
         self._keep(edge, answer, what, archive=archive, taken=taken, maybe=maybe)
-        if answer.ok:
-            self._position = self._furthest(answer)
+        self._remember_position(answer)
         return answer
 
-    def _furthest(self, answer: Answer) -> str:
-        """Keep the further of two positions, so that falling behind is noticed every time."""
-        seen = str(answer.headers.get("Ridethrough-Position", ""))
-        if bool(answer.members.get("catching_up")) and self._position:
-            return self._position
-        return seen or self._position
+    def _remember_position(self, answer: Answer) -> None:
+        """Keep the furthest position ever seen, so that falling behind is noticed every time."""
+        seen = Position.parse(str(answer.headers.get("Ridethrough-Position", "")))
+        known = Position.parse(self._position)
+        if seen is not None and (
+            known is None or (seen.epoch, seen.seq) > (known.epoch, known.seq)
+        ):
+            self._position = str(seen)
 
     def _keep(
         self,
@@ -335,6 +337,7 @@ class CustomerSession:
             )
         )
         if state:
+            self._remember_position(answer)
             self._history.sightings.append(self._sight(edge, answer, intent_id))
         elif first and answer.status in {409, 422}:
             # Refused for good before anything was recorded under this key.
