@@ -263,7 +263,7 @@ def test_day_sums_quarters_into_hours() -> None:
     """96 quarter hours are 24 hours; one that is missing makes its hour unknown and the day incomplete."""
     whole = day_of(date(2026, 2, 1), 900, [1] * 96)
     assert (whole.hours, whole.usage_wh, whole.complete) == ([4] * 24, 96, True)
-    quarters: list[int | None] = [*[1] * 5, None, *[1] * 90]
+    quarters = [None if number == 5 else 1 for number in range(96)]
     part = day_of(date(2026, 2, 1), 900, quarters)
     assert (part.hours[1], part.usage_wh, part.complete) == (None, 95, False)
 
@@ -278,7 +278,7 @@ def test_clock_change_days(day: date, hours: int) -> None:
 
 def test_estimated_part_is_told() -> None:
     """Estimates are counted in the usage and named beside it."""
-    codes: list[int | None] = [17] * 22 + [8, 9]
+    codes: list[int | None] = [*[17] * 22, 8, 9]
     day = day_of(date(2026, 2, 1), 3600, [100] * 24, codes)
     assert (day.usage_wh, day.estimated_wh, day.complete) == (2400, 200, True)
 
