@@ -1,8 +1,10 @@
 """Pages for what went wrong, in the same look, and the reading of forms."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from litestar import Request, Response
+from litestar.types import ExceptionHandlersMap
 
 from edge_portal import words
 from edge_portal.cookies import AnyRequest
@@ -10,7 +12,10 @@ from edge_portal.pages.band import Band
 from edge_portal.pages.rendering import page, render
 from edge_portal.pages.site import site_of
 
+AnyHandler = Callable[[Request[Any, Any, Any], Any], Response[Any]]
+
 FORM_BYTES_MAX: Final = 16 * 1024
+FOR_MACHINES: Final = ("/api/", "/schema", "/healthz", "/readyz", "/status", "/metrics")
 FORM_FIELDS_MAX: Final = 32
 
 TOLD: Final = {
@@ -63,6 +68,28 @@ def failure_page(
     if retry_after:
         response.headers["Retry-After"] = str(retry_after)
     return response
+
+
+def with_pages(handlers: ExceptionHandlersMap) -> ExceptionHandlersMap:
+    """
+    Let what goes wrong at a customer's address be told by a page.
+
+    The given handlers still choose the status and write the log; machines' addresses keep their answers.
+    """
+    return {kind: _told_by_page(handler) for kind, handler in handlers.items()}
+
+
+def _told_by_page(handler: AnyHandler) -> AnyHandler:
+    def handle(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+        plain = handler(request, error)
+        if request.url.path.startswith(FOR_MACHINES):
+            return plain
+        told = failure_page(request, plain.status_code or 500)
+        if "Allow" in plain.headers:
+            told.headers["Allow"] = plain.headers["Allow"]
+        return told
+
+    return handle
 
 
 async def read_form(request: AnyRequest) -> dict[str, str]:

@@ -179,6 +179,43 @@ def test_what_does_not_exist_is_not_found(customer: Client, address: str) -> Non
     assert "We could not find that page" in answer.text
 
 
+@pytest.mark.parametrize(
+    ("method", "address", "status"),
+    [("GET", "/nowhere", 404), ("GET", "/static/style.css", 404), ("PUT", "/bills", 405)],
+)
+def test_wrong_addresses_are_told_by_a_page(
+    customer: Client, method: str, address: str, status: int
+) -> None:
+    """A mistyped address shows a page in the look that leads back, not a machine's answer."""
+    answer = customer.request(method, address)
+    assert answer.status_code == status
+    if not address.startswith("/static/"):
+        assert 'href="/help"' in answer.text
+        assert answer.headers["Content-Type"].startswith("text/html")
+
+
+def test_an_address_for_machines_keeps_its_answer(customer: Client) -> None:
+    """Below ``/api/`` errors stay problem details."""
+    answer = customer.get("/api/v1/nowhere")
+    assert answer.status_code == 404
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+def test_a_bug_is_told_without_its_details(
+    customer: Client, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something unexpected is a page that says so, and nothing of it leaks."""
+
+    def break_down(*_: object, **__: object) -> None:
+        raise RuntimeError("account 12345 exploded")
+
+    monkeypatch.setattr(world, "view", break_down)
+    answer = customer.get("/")
+    assert answer.status_code == 500
+    assert "Something went wrong on our side" in answer.text
+    assert "exploded" not in answer.text
+
+
 def test_without_a_snapshot_there_is_an_honest_page(
     customer: Client, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from litestar.datastructures import State
 from cache_sync.documents import StatementBody
 from cache_sync.frames import Position
 from edge_portal.errors import ArchiveUnavailable, NotFound, NotSignedIn, WrongCredentials
+from edge_portal.pages.failures import with_pages
 from edge_portal.pages.routes import page_handlers
 from edge_portal.pages.site import Site
 from edge_portal.portal import Portal
@@ -16,6 +17,7 @@ from edge_portal.session import Session
 from edge_portal.views import AccountView, Freshness, Mode, ModeView, PaymentLimits
 from failover.intents import Receipt
 from failover.intents import State as PaymentState
+from failover.web import exception_handlers
 from tests.integration.pages.sample import (
     ACCOUNT,
     ARCHIVED,
@@ -185,4 +187,9 @@ SITE = Site(
 def pages_app(world: World) -> Litestar:
     """Mount the pages on a portal."""
     state = State({"portal": world, "site": SITE, "secure_cookies": False})
-    return Litestar(route_handlers=page_handlers(), state=state, openapi_config=None)
+    return Litestar(
+        route_handlers=page_handlers(),
+        state=state,
+        openapi_config=None,
+        exception_handlers=with_pages(exception_handlers),
+    )
