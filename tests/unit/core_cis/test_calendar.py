@@ -27,6 +27,8 @@ def test_days_on_which_clocks_change(day: date, hours: int, new_york: ZoneInfo) 
 def test_the_left_out_hour_is_on_no_clock(new_york: ZoneInfo) -> None:
     """At two in the morning clocks show three."""
     assert clock_hours(date(2025, 3, 9), new_york, 3600)[:4] == (0, 1, 3, 4)
+    # 1:30, 1:45, 3:00, 3:15
+    assert clock_times(date(2025, 3, 9), new_york, 900)[6:10] == (5400, 6300, 10_800, 11_700)
 
 
 def test_the_repeated_hour_is_on_the_clock_twice(new_york: ZoneInfo) -> None:

@@ -14,7 +14,8 @@ def usage(previous: RegisterRead, current: RegisterRead) -> int:
 
 
 def test_usage_is_the_difference() -> None:
-    """From 1,200 to 1,450 are 250 kWh."""
+    """From 1,200 to 1,450 are 250 kWh; an empty home uses none."""
+    assert usage(RegisterRead(MAY, 1200), RegisterRead(JUNE, 1200)) == 0
     assert usage(RegisterRead(MAY, 1200), RegisterRead(JUNE, 1450)) == 250
 
 
@@ -39,3 +40,15 @@ def test_an_implausible_fall_is_refused(before: int, after: int) -> None:
     """98,750 kWh would be most of the dials; 9,000 in a month is far above 10 a day."""
     with pytest.raises(ImplausibleRead, match="below_previous"):
         usage(RegisterRead(MAY, before), RegisterRead(JUNE, after))
+
+
+def test_a_large_user_rolls_over_within_a_tenth_of_the_dials() -> None:
+    """10,000 of five dials' 100,000 is a rollover at 400 kWh a day; 10,001 is none."""
+    before = RegisterRead(MAY, 95_000)
+    for after, plausible in ((5000, True), (5001, False)):
+        read = RegisterRead(JUNE, after)
+        if plausible:
+            assert register_usage(before, read, dials=5, average_daily_units=400) == 10_000_000
+        else:
+            with pytest.raises(ImplausibleRead, match="below_previous"):
+                register_usage(before, read, dials=5, average_daily_units=400)

@@ -43,6 +43,12 @@ def test_a_bad_reading_is_quarantined_alone(bad: FileReading, rule: str) -> None
     assert rules(findings)[0] == (rule, 11, 1)
 
 
+def test_no_consumption_is_a_reading() -> None:
+    """0 Wh is known; it is not a missing hour."""
+    intervals, findings = validate_channel([hour(0), hour(1, wh=0)], 3600)
+    assert ([interval.wh for interval in intervals], findings) == ([500, 0], [])
+
+
 def test_a_long_reading_covers_its_time() -> None:
     """Two hours in one are one finding, not also a gap."""
     _, findings = validate_channel([hour(0), hour(1, seconds=7200), hour(3)], 3600)
