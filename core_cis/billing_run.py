@@ -11,8 +11,15 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from cache_sync.documents import MeterRead, PaymentLine, StatementBody, encode_body
+from cache_sync.documents import MeterRead, StatementBody, encode_body
 from cache_sync.sqlite import Connection
+from core_cis.billing_sources import (
+    BilledServicePoint,
+    BillingHistory,
+    read_history,
+    read_service_points,
+    unlisted_payments,
+)
 from core_cis.bookkeeping import post
 from core_cis.domain import ledger
 from core_cis.domain.billing import (
@@ -24,14 +31,20 @@ from core_cis.domain.billing import (
     next_bill,
 )
 from core_cis.domain.calendar import BillPeriod
-from core_cis.domain.charges import IntervalUsage, RatedBill, TariffTerm
+from core_cis.domain.charges import IntervalUsage, TariffTerm
 from core_cis.domain.estimation import REFERENCE_DAYS_MAX, estimate_missing
-from core_cis.domain.metering import ESTIMATED_QUALITIES
+from core_cis.domain.metering import ESTIMATED_QUALITIES, IntervalBlock
 from core_cis.domain.rating import rate_terms
 from core_cis.domain.tariffs import Tariff, tariff_in_force
-from core_cis.errors import BillRefused, CannotPrice, MissingReadings
+from core_cis.errors import (
+    BillRefused,
+    CannotPrice,
+    InvalidTariff,
+    MissingReadings,
+    UnknownAccount,
+)
 from core_cis.publishing import publish_account, publish_statements
-from core_cis.readings import load_blocks, read_days
+from core_cis.readings import load_blocks, store_blocks
 from core_cis.store import CoreStore, Transaction, new_id
 from core_cis.tariff_store import TariffShelf
 
@@ -59,21 +72,28 @@ class RefusedBill(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
 
 
+class WaitingAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """An account that never had a bill and cannot have one yet, and what it waits for."""
+
+    account_id: str
+    detail: str
+
+
 class BillingReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run did."""
+    """What a run did. ``up_to_date`` counts accounts whose periods were all billed before."""
 
     through: date
     issued: list[IssuedStatement]
     refused: list[RefusedBill]
+    waiting: list[WaitingAccount]
+    up_to_date: int
 
 
-class _ServicePoint(msgspec.Struct, frozen=True):
-    service_point_id: str
-    meter_id: str
-    initial_register_wh: int
-    first_day: date
-    end_day: date | None
-    last_read_day: date
+class _BilledPart(msgspec.Struct, frozen=True):
+    """A service point's part of a statement, and the days of readings it was billed with."""
+
+    bill: ServicePointBill
+    blocks: list[IntervalBlock]
 
 
 def run_billing(
@@ -86,20 +106,42 @@ def run_billing(
     """
     Bill every account for every period that is over by a day (inclusive), oldest first.
 
+    Every account is a transaction of its own: a run that was killed is simply run again.
+
     Args:
         account_ids: Only these accounts; None for all.
         progress: Called after each account.
+
+    Raises:
+        UnknownAccount: One of the accounts named does not exist; nothing was billed.
     """
+    known = all_accounts(store.connection)
+    for account_id in set(account_ids or ()) - set(known):
+        raise UnknownAccount(account_id)
     tariffs = TariffShelf(store.connection)
     issued: list[IssuedStatement] = []
     refused: list[RefusedBill] = []
-    for account_id in account_ids if account_ids is not None else _all_accounts(store.connection):
+    waiting: list[WaitingAccount] = []
+    up_to_date = 0
+    for account_id in known if account_ids is None else dict.fromkeys(account_ids):
         with store.transaction() as tx:
             statements, refusal = bill_account(tx, account_id, through, tariffs)
+            if not statements and not refusal:
+                reason = _why_not_yet(tx.connection, account_id, through)
+                waiting += [WaitingAccount(account_id=account_id, detail=reason)] if reason else []
+                up_to_date += not reason
         issued += [_issued(statement) for statement in statements]
         refused += [refusal] if refusal else []
         progress()
-    return BillingReport(through=through, issued=issued, refused=refused)
+    return BillingReport(
+        through=through, issued=issued, refused=refused, waiting=waiting, up_to_date=up_to_date
+    )
+
+
+def all_accounts(connection: Connection) -> list[str]:
+    """List every account."""
+    rows = connection.execute("SELECT account_id FROM accounts ORDER BY account_id").fetchall()
+    return [account_id for (account_id,) in rows]
 
 
 def bill_account(
@@ -113,16 +155,12 @@ def bill_account(
     """
     statements: list[StatementBody] = []
     refusal = None
-    points = _service_points(tx.connection, account_id)
-    previous = _latest_statement(tx.connection, account_id)
-    cycle_day = _cycle_day(tx.connection, account_id)
-    while points:
-        plan = _plan(points, previous, cycle_day, through)
-        if plan is None:
-            break
+    points = read_service_points(tx.connection, account_id)
+    history = read_history(tx.connection, account_id)
+    while (plan := _plan(points, history, through)) is not None:
         try:
-            statement = _make(tx, account_id, plan, points, previous, tariffs)
-        except (BillRefused, CannotPrice, MissingReadings) as error:
+            statement, parts = _make(tx, account_id, plan, points, history, tariffs)
+        except (BillRefused, CannotPrice, InvalidTariff, MissingReadings) as error:
             refusal = RefusedBill(
                 account_id=account_id,
                 period_from=plan.period.start,
@@ -132,9 +170,10 @@ def bill_account(
             )
             break
         _record(tx, statement)
+        for part in parts:
+            _keep_estimates(tx, part)
         statements.append(statement)
-        previous = statement
-        cycle_day = cycle_day or statement.period_to.day
+        history.add(statement)
     if statements:
         publish_statements(tx, account_id)
         publish_account(tx, account_id)
@@ -142,22 +181,41 @@ def bill_account(
 
 
 def _plan(
-    points: Sequence[_ServicePoint],
-    previous: StatementBody | None,
-    cycle_day: int | None,
-    through: date,
+    points: Sequence[BilledServicePoint], history: BillingHistory, through: date
 ) -> PlannedBill | None:
+    first_days = [point.first_day for point in points if point.first_day is not None]
+    if not first_days:
+        return None
     ends = [point.end_day for point in points]
+    last_read_days = [point.last_read_day for point in points if point.last_read_day is not None]
     supply = Supply(
-        first_day=min(point.first_day for point in points),
+        first_day=min(first_days),
         end_day=None if None in ends else max(end for end in ends if end is not None),
-        last_read_day=max(point.last_read_day for point in points),
+        last_read_day=max(last_read_days, default=None),
     )
-    if previous is None:
+    if history.previous is None:
         return first_bill(supply, through)
-    assert cycle_day is not None, "an account with a statement has a cycle day"
+    assert history.cycle_day is not None, "an account with a statement has a cycle day"
     return next_bill(
-        supply, last_period_to=previous.period_to, cycle_day=cycle_day, through=through
+        supply,
+        last_period_to=history.previous.period_to,
+        cycle_day=history.cycle_day,
+        through=through,
+    )
+
+
+def _why_not_yet(connection: Connection, account_id: str, through: date) -> str:
+    """Tell why an account never had a bill; empty when it had one."""
+    if read_history(connection, account_id).previous is not None:
+        return ""
+    points = read_service_points(connection, account_id)
+    for point in points:
+        if point.last_read_day is not None:
+            return f"no whole day of its supply was over and read by {through.isoformat()}"
+    names = ", ".join(point.service_point_id for point in points)
+    return (
+        f"no whole day was read at service point {names}; import readings with:"
+        " core import green-button FILE --service-point ID"
     )
 
 
@@ -165,34 +223,57 @@ def _make(
     tx: Transaction,
     account_id: str,
     plan: PlannedBill,
-    points: Sequence[_ServicePoint],
-    previous: StatementBody | None,
+    points: Sequence[BilledServicePoint],
+    history: BillingHistory,
     tariffs: TariffShelf,
-) -> StatementBody:
+) -> tuple[StatementBody, list[_BilledPart]]:
     parts = []
     for point in points:
-        start = max(plan.period.start, point.first_day)
-        end = min(plan.period.end, point.end_day or plan.period.end)
-        if start < end:
-            parts.append(_bill_point(tx, point, BillPeriod(start, end), plan, tariffs))
-    return make_statement(
+        period = _unbilled(point, plan, history)
+        if period is not None:
+            parts.append(_bill_point(tx, point, period, plan, tariffs, history.register_wh(point)))
+    statement = make_statement(
         statement_id=new_id("st_"),
         account_id=account_id,
         currency=tx.utility.currency,
         period=plan.period,
-        parts=parts,
-        previous=previous,
-        payments=_unlisted_payments(tx.connection, account_id, plan.period.end),
+        parts=[part.bill for part in parts],
+        previous=history.previous,
+        payments=unlisted_payments(
+            tx.connection, account_id, plan.period.end, history.listed_payments
+        ),
     )
+    return statement, parts
+
+
+def _unbilled(
+    point: BilledServicePoint, plan: PlannedBill, history: BillingHistory
+) -> BillPeriod | None:
+    """
+    Tell which days of a service point a bill is about: up to its end, all that no bill was about before.
+
+    A service point that joined late is billed from its own first day, so no usage is forgotten.
+    """
+    end = min(plan.period.end, point.end_day or plan.period.end)
+    start = history.billed_to(point) or point.first_day
+    if start is None:
+        if end <= plan.period.start:
+            return None
+        raise BillRefused(
+            f"service point {point.service_point_id} has no readings: import them, or say in the customer file"
+            " when its supply starts (supplied_from) or ended (supplied_to)"
+        )
+    return BillPeriod(start, end) if start < end else None
 
 
 def _bill_point(
     tx: Transaction,
-    point: _ServicePoint,
+    point: BilledServicePoint,
     period: BillPeriod,
     plan: PlannedBill,
     tariffs: TariffShelf,
-) -> ServicePointBill:
+    begin_register_wh: int,
+) -> _BilledPart:
     zone = ZoneInfo(tx.utility.timezone)
     stored = load_blocks(
         tx.connection, point.service_point_id, period.start - _REFERENCE, period.end + _REFERENCE
@@ -201,25 +282,30 @@ def _bill_point(
     terms = _terms(tariffs.of_service_point(point.service_point_id), period, point.service_point_id)
     partial = period != plan.period
     bill = rate_terms(terms, IntervalUsage(blocks), zone=zone, prorate=plan.prorate or partial)
-    begin = _end_register(tx.connection, point)
+    assert bill.total_cents == sum(line.amount_cents for line in bill.lines)
     last_quality = blocks[-1].quality[-1]
     read = MeterRead(
         meter_id=point.meter_id,
         service_point_id=point.service_point_id,
         read_from=period.start,
         read_to=period.end,
-        begin_register_wh=begin,
-        end_register_wh=begin + bill.usage_wh,
+        begin_register_wh=begin_register_wh,
+        end_register_wh=begin_register_wh + bill.usage_wh,
         usage_wh=bill.usage_wh,
         estimated_wh=bill.estimated_wh,
         end_read="estimated" if last_quality in ESTIMATED_QUALITIES else "actual",
     )
-    return ServicePointBill(point.service_point_id, _checked(bill), read)
+    return _BilledPart(ServicePointBill(point.service_point_id, bill, read), blocks)
 
 
-def _checked(bill: RatedBill) -> RatedBill:
-    assert bill.total_cents == sum(line.amount_cents for line in bill.lines)
-    return bill
+def _keep_estimates(tx: Transaction, part: _BilledPart) -> None:
+    """Store what was estimated, marked as that: the usage a customer sees is what he was billed for."""
+    read = part.bill.read
+    estimated = [
+        block for block in part.blocks if not ESTIMATED_QUALITIES.isdisjoint(block.quality)
+    ]
+    if estimated:
+        store_blocks(tx, read.service_point_id, estimated, meter_id=read.meter_id)
 
 
 def _terms(
@@ -268,112 +354,6 @@ def _record(tx: Transaction, statement: StatementBody) -> None:
     )
     if charge is not None:
         post(tx, charge)
-
-
-def _unlisted_payments(
-    connection: Connection, account_id: str, issued_on: date
-) -> list[PaymentLine]:
-    """Find what moved the balance and stands on no statement yet: payments, reversals, corrections."""
-    listed = {
-        payment_id
-        for (body,) in connection.execute(
-            "SELECT body FROM statements WHERE account_id = ?", (account_id,)
-        )
-        for payment_id in _listed(body)
-    }
-    rows = connection.execute(
-        "SELECT t.transaction_id, t.kind, t.payment_id, t.value_date, -sum(e.amount_cents) FROM ledger_entries e"
-        " JOIN ledger_transactions t USING (transaction_id) WHERE e.account_id = ? AND t.kind <> 'charge'"
-        " AND t.value_date <= ? GROUP BY t.transaction_id ORDER BY t.value_date, t.transaction_id",
-        (account_id, issued_on.isoformat()),
-    )
-    lines = [
-        PaymentLine(
-            payment_id=payment_id if kind == "payment" else f"{kind} {transaction_id}",
-            value_date=date.fromisoformat(value_date),
-            amount_cents=amount_cents,
-        )
-        for transaction_id, kind, payment_id, value_date, amount_cents in rows
-    ]
-    return [line for line in lines if line.payment_id not in listed]
-
-
-class _ListedPayment(msgspec.Struct, frozen=True):
-    payment_id: str
-
-
-class _Listed(msgspec.Struct, frozen=True):
-    payments: list[_ListedPayment] = []
-
-
-_decode_listed = msgspec.json.Decoder(_Listed).decode
-
-
-def _listed(body: bytes) -> list[str]:
-    return [payment.payment_id for payment in _decode_listed(body).payments]
-
-
-def _end_register(connection: Connection, point: _ServicePoint) -> int:
-    row = connection.execute(
-        "SELECT m.value ->> 'end_register_wh' FROM service_points p JOIN statements s USING (account_id),"
-        " json_each(s.body, '$.meters') m WHERE p.service_point_id = ? AND m.value ->> 'meter_id' = ?"
-        " ORDER BY s.period_to DESC LIMIT 1",
-        (point.service_point_id, point.meter_id),
-    ).fetchone()
-    return int(row[0]) if row else point.initial_register_wh
-
-
-def _latest_statement(connection: Connection, account_id: str) -> StatementBody | None:
-    row = connection.execute(
-        "SELECT body FROM statements WHERE account_id = ? ORDER BY period_to DESC LIMIT 1",
-        (account_id,),
-    ).fetchone()
-    return msgspec.json.decode(row[0], type=StatementBody) if row else None
-
-
-def _cycle_day(connection: Connection, account_id: str) -> int | None:
-    (first,) = connection.execute(
-        "SELECT min(period_to) FROM statements WHERE account_id = ?", (account_id,)
-    ).fetchone()
-    return date.fromisoformat(first).day if first else None
-
-
-def _all_accounts(connection: Connection) -> list[str]:
-    rows = connection.execute("SELECT account_id FROM accounts ORDER BY account_id").fetchall()
-    return [account_id for (account_id,) in rows]
-
-
-def _service_points(connection: Connection, account_id: str) -> list[_ServicePoint]:
-    """List what can be billed: service points with readings."""
-    points = []
-    for (
-        service_point_id,
-        supplied_from,
-        supplied_to,
-        closed_on,
-        meter_id,
-        register,
-    ) in connection.execute(
-        "SELECT s.service_point_id, s.supplied_from, s.supplied_to, a.closed_on, m.meter_id, m.initial_register_wh"
-        " FROM service_points s JOIN accounts a USING (account_id) JOIN meters m USING (service_point_id)"
-        " WHERE s.account_id = ? AND m.removed_on IS NULL ORDER BY s.service_point_id",
-        (account_id,),
-    ).fetchall():
-        days = read_days(connection, service_point_id)
-        if days is None:
-            continue
-        end = supplied_to or closed_on
-        points.append(
-            _ServicePoint(
-                service_point_id,
-                meter_id,
-                register,
-                date.fromisoformat(supplied_from) if supplied_from else days[0],
-                date.fromisoformat(end) if end else None,
-                days[1],
-            )
-        )
-    return points
 
 
 def _issued(statement: StatementBody) -> IssuedStatement:

@@ -1,14 +1,19 @@
 """``core bill``: the billing run on the command line."""
 
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import click
 import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from core_cis.billing_run import BillingReport, run_billing
+from cache_sync.clock import SystemClock
+from core_cis.billing_run import BillingReport, all_accounts, run_billing
 from core_cis.cli_ledger import money
+from core_cis.instants import local_date
 from core_cis.options import data_option, json_option, open_store
+from core_cis.store import CoreStore
 
 REFUSED_EXIT = 1
 
@@ -38,13 +43,35 @@ def bill_command(
     """
     day = date.fromisoformat(str(through)[:10])
     with open_store(data_dir) as store:
-        report = run_billing(store, day, account_ids=accounts or None)
+        today = local_date(SystemClock().now(), store.utility().timezone)
+        if day >= today:
+            yesterday = today - timedelta(days=1)
+            raise click.BadParameter(
+                f"{day} is not over yet where the utility is; the latest day to bill is {yesterday}",
+                param_hint="--through",
+            )
+        report = _run(store, day, accounts or None)
     if as_json:
         click.echo(msgspec.json.encode(report))
     else:
         _say(report)
     if report.refused:
         ctx.exit(REFUSED_EXIT)
+
+
+def _run(store: CoreStore, day: date, accounts: tuple[str, ...] | None) -> BillingReport:
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("Billing", total=len(accounts or all_accounts(store.connection)))
+        return run_billing(
+            store, day, account_ids=accounts, progress=lambda: progress.advance(task)
+        )
 
 
 def _say(report: BillingReport) -> None:
@@ -57,6 +84,9 @@ def _say(report: BillingReport) -> None:
         click.echo(
             f"{refusal.account_id}  {refusal.period_from} to {refusal.period_to}  REFUSED: {refusal.detail}"
         )
+    for waiting in report.waiting:
+        click.echo(f"{waiting.account_id}  not yet: {waiting.detail}")
     click.echo(
-        f"{len(report.issued)} statements, {len(report.refused)} refused, through {report.through}"
+        f"{len(report.issued)} statements, {len(report.refused)} refused,"
+        f" {len(report.waiting)} accounts not yet billable, {report.up_to_date} up to date, through {report.through}"
     )

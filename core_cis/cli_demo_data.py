@@ -12,7 +12,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cache_sync.clock import SystemClock
 from core_cis.demo_data.filling import DEMO_UTILITY, Login, fill_demo, is_filled
-from core_cis.errors import CoreError
 from core_cis.instants import local_date
 from core_cis.options import data_option, open_store
 from core_cis.store import CoreStore
@@ -46,14 +45,11 @@ def demo_data_command(
         made_on = local_date(SystemClock().now(), DEMO_UTILITY.timezone)
         if today is not None:
             made_on = date.fromisoformat(str(today)[:10])
-        try:
-            _write_logins(target, _fill(store, accounts, seed, made_on))
-        except CoreError as error:
-            raise click.ClickException(str(error)) from error
+        _fill(store, accounts, seed, made_on, target)
     click.echo(f"{accounts} accounts are in {data_dir}; logins are in {target}")
 
 
-def _fill(store: CoreStore, accounts: int, seed: int, made_on: date) -> list[Login]:
+def _fill(store: CoreStore, accounts: int, seed: int, made_on: date, logins: Path) -> None:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -62,11 +58,12 @@ def _fill(store: CoreStore, accounts: int, seed: int, made_on: date) -> list[Log
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("Metering and billing a year of accounts", total=accounts)
-        return fill_demo(
+        fill_demo(
             store,
             accounts=accounts,
             seed=seed,
             today=made_on,
+            keep_logins=lambda made: _write_logins(logins, made),
             progress=lambda: progress.advance(task),
         )
 
@@ -74,4 +71,6 @@ def _fill(store: CoreStore, accounts: int, seed: int, made_on: date) -> list[Log
 def _write_logins(target: Path, logins: list[Login]) -> None:
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        # One that was there keeps its mode otherwise.
+        os.fchmod(descriptor, 0o600)
         json.dump([msgspec.structs.asdict(login) for login in logins], file, indent=1)

@@ -1,7 +1,7 @@
 """Interval readings in the core's tables: blocks of one local day, merged, read back and published."""
 
 from collections.abc import Iterable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 
@@ -19,6 +19,7 @@ _UPSERT = """
     VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (service_point_id, day) DO UPDATE SET values_wh = excluded.values_wh, qualities = excluded.qualities
 """
+_ONE_DAY = timedelta(days=1)
 _encode = msgspec.msgpack.Encoder().encode
 _decode_values = msgspec.msgpack.Decoder(tuple[int | None, ...]).decode
 _decode_qualities = msgspec.msgpack.Decoder(tuple[int, ...]).decode
@@ -43,12 +44,29 @@ def load_blocks(
 
 
 def read_days(connection: Connection, service_point_id: str) -> tuple[date, date] | None:
-    """Tell the first and the last local day of which anything was read; None before the first reading."""
+    """
+    Tell the first local day that was read from its beginning, and the last that was read to its end.
+
+    A file may start or stop at any hour: the parts of days at its ends are no days that a bill could begin or end with.
+    None where there is no such pair of days.
+    """
     first, last = connection.execute(
         "SELECT min(day), max(day) FROM interval_blocks WHERE service_point_id = ?",
         (service_point_id,),
     ).fetchone()
-    return (date.fromisoformat(first), date.fromisoformat(last)) if first else None
+    if first is None:
+        return None
+    first_day, last_day = date.fromisoformat(first), date.fromisoformat(last)
+    if _block(connection, service_point_id, first_day).wh[0] is None:
+        first_day += _ONE_DAY
+    if _block(connection, service_point_id, last_day).wh[-1] is None:
+        last_day -= _ONE_DAY
+    return (first_day, last_day) if first_day <= last_day else None
+
+
+def _block(connection: Connection, service_point_id: str, day: date) -> IntervalBlock:
+    (block,) = load_blocks(connection, service_point_id, day, day + _ONE_DAY)
+    return block
 
 
 def store_blocks(
@@ -73,7 +91,7 @@ def store_blocks(
             tx.connection,
             service_point_id,
             min(offered),
-            date.fromordinal(max(offered).toordinal() + 1),
+            max(offered) + _ONE_DAY,
         )
     }
     rows = []

@@ -26,6 +26,7 @@ from core_cis.domain.metering import (
     IntervalBlock,
 )
 from core_cis.errors import CoreNotEmpty
+from core_cis.instants import to_text
 from core_cis.payment_posting import post_office_payment
 from core_cis.publishing import months_before, publish_account, publish_credential
 from core_cis.readings import store_blocks
@@ -59,8 +60,9 @@ def fill_demo(
     accounts: int,
     seed: int,
     today: date,
+    keep_logins: Callable[[list[Login]], None],
     progress: Callable[[], None] = lambda: None,
-) -> list[Login]:
+) -> None:
     """
     Fill an empty core; the same seed and day give the same customers, readings and bills.
 
@@ -68,6 +70,7 @@ def fill_demo(
         accounts: How many customers, each with one account.
         seed: Of everything that is drawn.
         today: Readings end the day before.
+        keep_logins: Called when everything else is done: a filling whose logins are lost is not complete.
         progress: Called after each account.
 
     Raises:
@@ -85,18 +88,22 @@ def fill_demo(
                 _add_readings(tx, customer, seed, first_day, today)
                 _add_history(tx, customer, seed, first_day, today, shelf)
             progress()
+    keep_logins(
+        [Login(customer.account_id, customer.email, customer.password) for customer in customers]
+    )
     _finish(store)
-    return [Login(customer.account_id, customer.email, customer.password) for customer in customers]
 
 
 def is_filled(connection: Connection) -> bool:
     """Tell whether a filling reached its end; an interrupted one did not."""
-    row = connection.execute("SELECT 1 FROM tariffs WHERE code = ?", (_MARK,)).fetchone()
+    row = connection.execute(
+        "SELECT 1 FROM import_findings WHERE source = ? AND code = ?", _COMPLETE
+    ).fetchone()
     return row is not None
 
 
-# A plan nobody is on, written last: its presence says that everything before it is there too.
-_MARK = "demo-complete"
+# What is remarked on this import, last: it says that everything before it is there too.
+_COMPLETE = ("demo data", "complete")
 
 
 def _begin(store: CoreStore, first_day: date) -> list[str]:
@@ -109,9 +116,9 @@ def _begin(store: CoreStore, first_day: date) -> list[str]:
 def _finish(store: CoreStore) -> None:
     with store.transaction() as tx:
         tx.connection.execute(
-            "INSERT INTO tariffs (code, effective_from, name, utility, source, body)"
-            " SELECT ?, effective_from, 'Demo data, complete', utility, source, body FROM tariffs LIMIT 1",
-            (_MARK,),
+            "INSERT INTO import_findings (imported_at, source, line, code, detail)"
+            " VALUES (?, ?, 0, ?, 'everything was written')",
+            (to_text(tx.stamp), *_COMPLETE),
         )
 
 

@@ -61,7 +61,7 @@ def demo_customer(number: int, seed: int) -> DemoCustomer:
         customer_id=f"C-{number:06d}",
         account_id=f"{4400 + number % 100:04d}-{number:04d}-{int(code[:2]):02d}",
         service_point_id=f"SP-{number:06d}",
-        meter_id=f"NW-{code}",
+        meter_id=f"NW-{number:05d}-{code[3:]}",
         name=f"{first} {last}",
         email=f"{first}.{last}.{number}@example.com".lower(),
         password="-".join((*random.sample(_PASSWORD_WORDS, 3), str(random.randrange(10, 100)))),

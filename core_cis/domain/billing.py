@@ -1,9 +1,10 @@
 """
 Bill periods and statements, without a database.
 
-An account is billed by the month. Its first bill starts with its supply (or its first reading) and ends with the
-calendar month, or earlier where the run or the readings end: that day becomes the account's cycle day. Every later
-period runs from cycle day to cycle day. A final bill ends with the supply. Only first and final bills are prorated.
+An account is billed by the month. Its first bill starts with its supply (where that is not known, with the first day
+that was read from its beginning) and ends with the calendar month, or earlier where the run, the supply or the days
+read to their end are over: that day becomes the account's cycle day. Every later period runs from cycle day to cycle
+day. A final bill ends with the supply. Only first and final bills are prorated.
 """
 
 from calendar import monthrange
@@ -37,12 +38,12 @@ class Supply(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         first_day: The first day of supply, or of readings where the supply's start is not known.
         end_day: The first day without supply; None while it goes on.
-        last_read_day: The last local day with readings.
+        last_read_day: The last local day that was read to its end; None before there is one.
     """
 
     first_day: date
     end_day: date | None
-    last_read_day: date
+    last_read_day: date | None
 
 
 class PlannedBill(msgspec.Struct, frozen=True):
@@ -61,8 +62,10 @@ class ServicePointBill(msgspec.Struct, frozen=True):
 
 
 def first_bill(supply: Supply, through: date) -> PlannedBill | None:
-    """Plan an account's first bill; None when no whole day of it is over by ``through`` (inclusive)."""
+    """Plan an account's first bill; None when no whole day of it is over by ``through`` (inclusive), or was read."""
     run_end = through + timedelta(days=1)
+    if supply.last_read_day is None:
+        return None
     ends = [next_month(supply.first_day), run_end, supply.last_read_day + timedelta(days=1)]
     if supply.end_day is not None:
         ends.append(supply.end_day)
@@ -135,7 +138,7 @@ def make_statement(
         meters=[part.read for part in parts],
         tariffs=_tariff_names(parts),
         payments=list(payments),
-        changes=_changes(previous, parts, total),
+        changes=_changes(previous, period, parts, total),
         previous_statement_id=previous.statement_id if previous else None,
         previous_total_cents=previous.total_cents if previous else None,
     )
@@ -180,9 +183,12 @@ def _source_text(tariff: Tariff) -> str:
 
 
 def _changes(
-    previous: StatementBody | None, parts: Sequence[ServicePointBill], total: int
+    previous: StatementBody | None,
+    period: BillPeriod,
+    parts: Sequence[ServicePointBill],
+    total: int,
 ) -> list[BillChange]:
-    if previous is None or not parts:
+    if previous is None:
         return []
     before = _summed(
         BillPeriod(previous.period_from, previous.period_to),
@@ -191,7 +197,7 @@ def _changes(
         previous.estimated_wh,
     )
     after = _summed(
-        parts[0].bill.period,
+        period,
         [line for part in parts for line in part.bill.lines],
         sum(part.bill.usage_wh for part in parts),
         sum(part.bill.estimated_wh for part in parts),
