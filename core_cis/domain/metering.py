@@ -51,6 +51,11 @@ class Interval(msgspec.Struct, frozen=True, order=True):
     wh: int
     quality: int = QUALITY_VALID
 
+    @property
+    def end(self) -> datetime:
+        """The first instant after the interval."""
+        return self.start + timedelta(seconds=self.duration_seconds)
+
 
 class IntervalBlock(msgspec.Struct, frozen=True):
     """

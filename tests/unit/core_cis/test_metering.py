@@ -21,6 +21,12 @@ def hourly(start: datetime, count: int, wh: int = 500) -> list[Interval]:
     return [Interval(start + timedelta(hours=index), 3600, wh) for index in range(count)]
 
 
+def test_an_interval_ends_where_the_next_starts() -> None:
+    """Start and duration, half open."""
+    first, second = hourly(datetime(2025, 6, 3, 4, tzinfo=UTC), 2)
+    assert first.end == second.start
+
+
 def test_intervals_are_sorted_into_local_days(new_york: ZoneInfo) -> None:
     """30 hours from local midnight fill one day and six hours of the next."""
     blocks = build_blocks(hourly(datetime(2025, 6, 3, 4, tzinfo=UTC), 30), new_york, 3600)
