@@ -28,11 +28,11 @@ from edge_portal.core_client import (
     CoreProbeClient,
     core_client,
 )
+from edge_portal.core_clock import CoreClock
 from edge_portal.mode_keeper import ModeKeeper, SnapshotAge
 from edge_portal.peer_api import peer_app
 from edge_portal.peer_client import PeerClient
 from edge_portal.settings import EdgeSettings
-from edge_portal.snapshot import core_time
 from failover.breaker import AsyncBreaker
 from failover.drain import Drain
 from failover.errors import (
@@ -82,6 +82,7 @@ class Agent:
         self._probe = CoreProbe(
             CoreProbeClient(self._clients["probe"]), breaker=breaker, clock=clock, rng=rng
         )
+        self._core_clock = CoreClock(self._probe, clock)
         self._peers = PeerWatch(self._siblings, clock=clock, rng=rng)
         self._submission = Submission(
             journal=self._journal,
@@ -114,6 +115,7 @@ class Agent:
             drain=self._drain,
             peers=self._peers,
             snapshot=self._snapshot,
+            core_clock=self._core_clock,
             clock=clock,
         )
 
@@ -170,7 +172,7 @@ class Agent:
             currency=request.currency,
             method_id=request.method_id,
             method_verified=request.method_verified,
-            core_time=core_time(snapshot),
+            core_time=self._core_clock.now(snapshot),
             snapshot_age_seconds=None if snapshot.at_least else snapshot.age_seconds,
         )
         return await self._pay(wish)
@@ -191,7 +193,7 @@ class Agent:
 
     def _core_now(self) -> datetime | None:
         snapshot = self._snapshot.state()
-        return core_time(snapshot) if snapshot is not None else None
+        return self._core_clock.now(snapshot) if snapshot is not None else None
 
     def _breaker_moved(self, before: str, after: str) -> None:
         log.info("breaker", before=before, after=after)

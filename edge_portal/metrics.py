@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from edge_portal.node_status import EdgeStatus
 from edge_portal.settings import metrics_are_shared
 
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+CONTENT_TYPE: Final = "text/plain; version=0.0.4"
 
 _LOCAL: Final = CollectorRegistry()
 REQUESTS: Final = Counter(

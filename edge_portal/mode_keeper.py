@@ -14,8 +14,8 @@ from cache_sync.clock import Clock
 from cache_sync.errors import SyncError
 from cache_sync.follower_status import read_status
 from cache_sync.replica_reader import ReplicaReader, ReplicaState
+from edge_portal.core_clock import CoreClock
 from edge_portal.settings import EdgeSettings
-from edge_portal.snapshot import core_time
 from failover.breaker import AsyncBreaker
 from failover.drain import Drain
 from failover.errors import JournalError
@@ -49,9 +49,13 @@ class SnapshotAge:
             return None
 
     def following(self) -> bool:
-        """Tell whether the applier is there and follows the feed."""
+        """
+        Tell whether the applier is there and nothing keeps it from applying what comes.
+
+        A lost connection is no stall yet: the age of the snapshot tells when it becomes one, the probe why.
+        """
         status = read_status(self._directory)
-        if status is None or status.phase != "following":
+        if status is None or status.phase == "stopped":
             return False
         written = status.written_age_seconds(self._clock)
         return written is not None and written < FOLLOWER_SILENT_SECONDS
@@ -71,6 +75,7 @@ class ModeKeeper:
         drain: Drain,
         peers: PeerWatch,
         snapshot: SnapshotAge,
+        core_clock: CoreClock,
         clock: Clock,
     ) -> None:
         self._settings = settings
@@ -81,6 +86,7 @@ class ModeKeeper:
         self._drain = drain
         self._peers = peers
         self._snapshot = snapshot
+        self._core_clock = core_clock
         self._clock = clock
         self._rules = ModeSettings(normal_min_seconds=settings.config.normal_min_seconds)
         self._state = initial(clock.boot_seconds())
@@ -148,7 +154,7 @@ class ModeKeeper:
         )
 
     def _queue(self, snapshot: ReplicaState | None) -> QueueSummary:
-        now = core_time(snapshot) if snapshot is not None else None
+        now = self._core_clock.now(snapshot) if snapshot is not None else None
         try:
             queue = self._journal.reader.queue(now)
         except JournalError:

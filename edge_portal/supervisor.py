@@ -31,7 +31,7 @@ from failover.http_server import open_socket
 LOOK_SECONDS: Final = 0.2
 FROZEN_SECONDS: Final = 0.5
 SILENT_SECONDS: Final = 5.0
-FIRST_BEAT_SECONDS: Final = 60.0
+FIRST_BEAT_SECONDS: Final = 120.0
 PAUSE_FIRST_SECONDS: Final = 0.1
 PAUSE_MAX_SECONDS: Final = 2.0
 STEADY_SECONDS: Final = 10.0

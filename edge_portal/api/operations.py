@@ -10,7 +10,7 @@ from edge_portal.metrics import CONTENT_TYPE, exposition
 from edge_portal.node_status import EdgeStatus, NodeStatus
 from failover.web import Problem
 
-_TEXT: Final = "text/plain; charset=utf-8"
+_TEXT: Final = "text/plain"
 
 
 @get("/healthz", sync_to_thread=False, tags=["operators"], summary="Is a worker there?")
@@ -46,9 +46,7 @@ def status(request: AnyRequest) -> Response[EdgeStatus]:
 @get("/metrics", sync_to_thread=False, tags=["operators"], summary="For Prometheus")
 def metrics(request: AnyRequest) -> Response[bytes]:
     """Expose what all workers counted, and how this edge is."""
-    return Response(
-        exposition(_node(request).read()), headers={"Content-Type": CONTENT_TYPE}, media_type=_TEXT
-    )
+    return Response(exposition(_node(request).read()), media_type=CONTENT_TYPE)
 
 
 OPERATIONS: Final = [healthz, readyz, status, metrics]
