@@ -87,7 +87,7 @@ async def serve(app: Any, sock: socket.socket, *, stop: asyncio.Event) -> None:
     """
     Serve ``app`` (ASGI with lifespan) on ``sock`` until ``stop`` is set; then finish what is in flight.
 
-    Does not close the socket. Returns early, with a RuntimeError, when the application does not start.
+    Does not close the socket. Raises a RuntimeError when the application does not start.
     """
     server = _SocketServer(app, sock)
     logger = logging.getLogger("_granian")
@@ -99,8 +99,7 @@ async def serve(app: Any, sock: socket.socket, *, stop: asyncio.Event) -> None:
     try:
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not stop.is_set() and serving.done():
-            serving.result()
-            raise RuntimeError("the HTTP server ended by itself")
+            raise RuntimeError("the HTTP server ended by itself") from serving.exception()
     finally:
         stopping.cancel()
         server.interrupt_signal = True

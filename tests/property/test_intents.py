@@ -110,7 +110,7 @@ async def live_through(folder: Path, seed: int, *, lose_disks: bool, core: type[
         heal(world)
         healed = world.clock.boot_seconds()
         while queued(world) and world.clock.boot_seconds() - healed < HEALING_SECONDS:
-            await asyncio.sleep(5)
+            await world.clock.sleep(5)
         # Late deliveries are still on their way, and must change nothing.
         await asyncio.sleep(30)
         check(world, history)
