@@ -6,13 +6,19 @@ from litestar import Request, Response, get
 from litestar.params import FromPath
 
 from core_cis.api.guards import fleet_guard, operator_guard, services
+from core_cis.api.problems import problems
 from core_cis.bookkeeping import AccountLedger, read_ledger
 from failover.web import Problem
 
 _STATEMENT = "SELECT body FROM statements WHERE account_id = ? AND statement_id = ?"
 
 
-@get("/accounts/{account_id:str}/ledger", guards=[operator_guard], summary="An account's ledger")
+@get(
+    "/accounts/{account_id:str}/ledger",
+    guards=[operator_guard],
+    summary="An account's ledger",
+    responses=problems(401, 404),
+)
 async def show_ledger(request: Request[Any, Any, Any], account_id: FromPath[str]) -> AccountLedger:
     """
     List what every ledger transaction did to an account.
@@ -31,6 +37,7 @@ async def show_ledger(request: Request[Any, Any, Any], account_id: FromPath[str]
     guards=[fleet_guard],
     media_type="application/json",
     summary="A statement that edges no longer hold",
+    responses=problems(401, 404),
 )
 async def show_archived_statement(
     request: Request[Any, Any, Any], account_id: FromPath[str], statement_id: FromPath[str]

@@ -13,6 +13,7 @@ from cache_sync.errors import BelowFloor, EpochChanged, FeedUnavailable, Forked
 from cache_sync.feed import WAIT_SECONDS_MAX
 from cache_sync.frames import FRAME_CONTENT_TYPE, encode_frame
 from core_cis.api.guards import fleet_guard, services
+from core_cis.api.problems import problems
 from failover.web import Problem, remaining_seconds
 
 _PROBE_SECONDS = 2.0
@@ -37,6 +38,7 @@ class Probe(msgspec.Struct, frozen=True):
     guards=[fleet_guard],
     media_type=FRAME_CONTENT_TYPE,
     summary="Documents after a cursor",
+    responses=problems(400, 401, 404, 409, 410, 503),
 )
 async def read_feed(
     request: Request[Any, Any, Any],
@@ -89,7 +91,12 @@ async def read_feed(
     return Response(encode_frame(frame), media_type=FRAME_CONTENT_TYPE)
 
 
-@get("/probe", guards=[fleet_guard], summary="Can the core read and write?")
+@get(
+    "/probe",
+    guards=[fleet_guard],
+    summary="Can the core read and write?",
+    responses=problems(401, 503),
+)
 async def probe(request: Request[Any, Any, Any]) -> Probe:
     """
     Close a core time (a real, durable write) and read the head.

@@ -8,6 +8,7 @@ from litestar.params import FromPath, FromQuery
 
 from cache_sync.sqlite import DatabaseError
 from core_cis.api.guards import fleet_guard, operator_guard, services
+from core_cis.api.problems import problems
 from core_cis.errors import NotBegun, WriterFull
 from core_cis.intent_records import IntentRecord, read_intent
 from failover.intents import IntentBatch, OutcomeBatch
@@ -28,6 +29,7 @@ _INTAKE_SECONDS = 10.0
     status_code=200,
     media_type=MSGPACK,
     summary="Deliver intents",
+    responses=problems(400, 401, 413, 422, 503),
 )
 async def deliver_intents(
     request: Request[Any, Any, Any],
@@ -76,7 +78,12 @@ async def deliver_intents(
     return Response(msgspec.msgpack.encode(answer), status_code=200, media_type=MSGPACK)
 
 
-@get("/intents/{intent_id:str}", guards=[operator_guard], summary="What became of an intent")
+@get(
+    "/intents/{intent_id:str}",
+    guards=[operator_guard],
+    summary="What became of an intent",
+    responses=problems(401, 404),
+)
 async def show_intent(request: Request[Any, Any, Any], intent_id: FromPath[str]) -> IntentRecord:
     """
     Tell what the core knows of an intent: its first outcome and, in `others`, what lost against it.

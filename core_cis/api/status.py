@@ -9,6 +9,7 @@ from litestar import Request, Response, get
 from cache_sync.errors import FeedUnavailable
 from core_cis import metrics
 from core_cis.api.guards import operator_guard, services
+from core_cis.api.problems import problems
 from core_cis.registry import read_edges
 from failover.web import Problem
 
@@ -45,7 +46,12 @@ class CoreStatus(msgspec.Struct, frozen=True, kw_only=True):
     edges: list[EdgeStatus]
 
 
-@get("/status", guards=[operator_guard], summary="How the core is")
+@get(
+    "/status",
+    guards=[operator_guard],
+    summary="How the core is",
+    responses=problems(401, 503),
+)
 async def show_status(request: Request[Any, Any, Any]) -> CoreStatus:
     """
     Tell how the core is.

@@ -223,6 +223,8 @@ async def test_openapi_describes_every_route(core: Any) -> None:
         operation["description"] for path in schema["paths"].values() for operation in path.values()
     ]
     assert all("Authorization" in text or "Open to all" in text for text in described)
+    refused = schema["paths"]["/intents"]["post"]["responses"]["503"]["content"]
+    assert list(refused) == ["application/problem+json"]
 
 
 async def test_value_date_of_a_payment_stands_in_the_ledger(core: Any) -> None:
