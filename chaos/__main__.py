@@ -27,14 +27,28 @@ def commands() -> None:
     "--data", type=_DATA, help="Its folder, used again when it is there. [ridethrough-demo]"
 )
 @click.option("--port", type=click.IntRange(1, 65535), help="The first edge's port. [any free one]")
+@click.option(
+    "--normal-min-seconds",
+    type=click.FloatRange(min=0),
+    help="The edges' least time between two returns to normal. [their own: 60]",
+)
 def demo_command(
-    accounts: int | None, edges: int | None, data: Path | None, port: int | None
+    accounts: int | None,
+    edges: int | None,
+    data: Path | None,
+    port: int | None,
+    normal_min_seconds: float | None,
 ) -> None:
     """Run a core and its edges on this machine, with demo data, until Ctrl-C."""
     from chaos.demo import DEFAULT_DATA, run_demo  # noqa: PLC0415 - the other commands start faster
     from chaos.fleet import FleetOptions  # noqa: PLC0415 - likewise
 
-    options = FleetOptions(accounts=accounts, edges=edges, first_port=port)
+    options = FleetOptions(
+        accounts=accounts,
+        edges=edges,
+        first_port=port,
+        normal_min_seconds=normal_min_seconds,
+    )
     run_demo(data or DEFAULT_DATA, options, click.echo)
 
 
@@ -77,13 +91,19 @@ def list_command(as_json: bool) -> None:  # noqa: FBT001 - click's flag
     "--report", "report_folder", type=_DATA, help="Where the report goes. [ridethrough-reports/…]"
 )
 @click.option("--json", "json_file", type=_FILE, help="Also write the figures to this file.")
-def run_command(
+@click.option(
+    "--normal-min-seconds",
+    type=click.FloatRange(min=0),
+    help="The edges' least time between two returns to normal. [their own: 60]",
+)
+def run_command(  # noqa: PLR0913, PLR0917 - one parameter an option
     drill_id: str,
     fleet_file: Path | None,
     data: Path | None,
     accounts: int | None,
     hold_seconds: float,
     seed: int | None,
+    normal_min_seconds: float | None,
     report_folder: Path | None,
     json_file: Path | None,
 ) -> None:
@@ -99,10 +119,11 @@ def run_command(
 
     if drill_id not in drill.DRILLS:
         raise click.UsageError(f"no drill {drill_id!r}; there are: {', '.join(drill.DRILLS)}")
-    if fleet_file is not None and (data is not None or accounts is not None):
-        raise click.UsageError("--fleet names a running demo: --data and --accounts belong to it")
+    own = {"--data": data, "--accounts": accounts, "--normal-min-seconds": normal_min_seconds}
+    if fleet_file is not None and any(value is not None for value in own.values()):
+        raise click.UsageError(f"--fleet names a running demo: {', '.join(own)} belong to it")
     seed = Random().randrange(_SEED_MAX) if seed is None else seed
-    given = {"--fleet": fleet_file, "--data": data, "--accounts": accounts}
+    given = {"--fleet": fleet_file, **own}
     arguments = [
         word for name, value in given.items() if value is not None for word in (name, str(value))
     ]
@@ -112,6 +133,7 @@ def run_command(
         fleet_file=fleet_file,
         data=data,
         accounts=accounts,
+        normal_min_seconds=normal_min_seconds,
         report_folder=report_folder,
         arguments=arguments,
     )

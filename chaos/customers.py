@@ -346,7 +346,7 @@ class CustomerSession:
 
     def _sight(self, edge: EdgeClient, answer: Answer, intent_id: str) -> Sighting:
         state = str(answer.members.get("state", "")) if answer.status < 300 else ""  # noqa: PLR2004
-        if state:
+        if state and intent_id in self.payments:
             self.payments[intent_id] = state
         day = answer.members.get("value_date")
         return Sighting(

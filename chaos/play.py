@@ -245,5 +245,6 @@ def create_play_app(page: PlayPage) -> Litestar:
         [show, show_now, show_state, show_script, act],
         exception_handlers=exception_handlers,
         openapi_config=None,
+        logging_config=None,
         request_max_body_size=None,
     )

@@ -127,6 +127,7 @@ def create_control_app(links: dict[str, Link]) -> Litestar:
         guards=[loopback_tools_only],
         exception_handlers=exception_handlers,
         openapi_config=None,
+        logging_config=None,
         request_max_body_size=None,
     )
 
