@@ -53,7 +53,7 @@ class Asker:
         self._answer_seconds_max = answer_seconds_max
         self._asking: asyncio.Task[Frame] | None = None
         self._newest: _Answer | None = None
-        self._stopped = False
+        self.stopped = False
 
     async def ask(self, after: int, epoch: int, limit: int, wait: float) -> tuple[Frame, float]:
         """
@@ -76,7 +76,7 @@ class Asker:
         except TimeoutError as error:
             raise FeedUnavailable("no answer in time") from error
         except asyncio.CancelledError:
-            if self._stopped and asking.cancelled():
+            if self.stopped and asking.cancelled():
                 raise FeedUnavailable("stopping") from None
             raise
         finally:
@@ -102,6 +102,6 @@ class Asker:
 
     def stop(self) -> None:
         """Give up the question that is being asked, if one is."""
-        self._stopped = True
+        self.stopped = True
         if self._asking is not None:
             self._asking.cancel()

@@ -150,7 +150,7 @@ class Follower:
         try:
             delay = await self._step()
         except FeedUnavailable as error:
-            if self._rebuild_at is None:
+            if self._rebuild_at is None and not self._asker.stopped:
                 self._keeper.say("disconnected", str(error))
             delay = self._retry.next_seconds()
         except EpochChanged as error:

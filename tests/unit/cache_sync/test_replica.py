@@ -103,6 +103,27 @@ def test_an_older_version_never_replaces_a_newer_one(
     assert len(state) == 2
 
 
+def test_a_version_below_what_is_held_is_left_out(
+    writer: ReplicaWriter, reader: ReplicaReader
+) -> None:
+    """Even a cursor that was set back does not bring an old balance back."""
+    writer.apply([make_frame([Document("a", "payment", "1", 5, b"new")], after=2)], 0.0)
+    writer._connection.execute("UPDATE shard_head SET head = 2")
+    writer.apply([make_frame([Document("a", "payment", "1", 4, b"old")], after=2)], 0.0)
+    assert read_all(reader)[1]["a", "payment", "1"] == b"new"
+
+
+def test_the_same_t_never_looks_younger(
+    writer: ReplicaWriter, folder: SnapshotFolder, reader: ReplicaReader, clock: FakeClock
+) -> None:
+    """An answer that is applied again after a restart keeps the age that it had."""
+    heartbeat = make_frame([], after=2, upto=2, head=2, as_of=NOON.replace(minute=1))
+    writer.apply([heartbeat], clock.boot_seconds())
+    clock.advance(60)
+    writer.apply([heartbeat], clock.boot_seconds())
+    assert read_all(reader)[0].age_seconds >= 60
+
+
 def test_tombstones_go_when_the_source_forgets_them(
     writer: ReplicaWriter, reader: ReplicaReader
 ) -> None:

@@ -60,6 +60,45 @@ def test_pointer_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
     assert SnapshotFolder(tmp_path).current() == tmp_path / "passwd"
 
 
+class DyingFolder(SnapshotFolder):
+    """A folder whose process dies before one of its operations on the disk."""
+
+    remaining = 0
+
+    def _replace(self, source: Path, target: Path) -> None:
+        self._tick()
+        super()._replace(source, target)
+
+    def _sync(self, path: Path) -> None:
+        self._tick()
+        super()._sync(path)
+
+    def _tick(self) -> None:
+        if self.remaining == 0:
+            raise KeyboardInterrupt
+        self.remaining -= 1
+
+
+@pytest.mark.parametrize("operations", range(6))
+def test_a_death_during_adoption_leaves_the_old_or_the_new_snapshot(
+    tmp_path: Path, operations: int
+) -> None:
+    """The pointer always names a whole file, and the next start clears the rest away."""
+    folder = SnapshotFolder(tmp_path)
+    old = folder.adopt(make_build(folder, 1), 1)
+    dying = DyingFolder(tmp_path)
+    dying.remaining = operations
+    with pytest.raises(KeyboardInterrupt):
+        dying.adopt(make_build(folder, 2), 2)
+    current = folder.current()
+    assert current is not None
+    assert current.read_bytes() == b"a snapshot"
+    # The sixth operation only makes durable what has been swapped.
+    assert (current == old) == (operations < 5)
+    folder.remove_unneeded(keep=set())
+    assert {path.name for path in tmp_path.iterdir()} == {"current", current.name}
+
+
 def test_a_repeated_generator_gives_another_name(tmp_path: Path) -> None:
     """A new file under a used name would be read together with the old one's write-ahead log."""
     folder = SnapshotFolder(tmp_path)
