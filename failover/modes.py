@@ -68,7 +68,7 @@ def initial(now: float) -> ModeState:
 
 def decide(state: ModeState, inputs: ModeInputs, settings: ModeSettings) -> ModeState:
     """Return the next state; the same mode keeps its ``since``, also when only the reason changed."""
-    mode, reason = _wanted(inputs, settings)
+    mode, reason = _wanted(state, inputs, settings)
     if mode == "normal" and state.mode != "normal" and inputs.forced is None:
         last = state.normal_entered_at
         if last is not None and inputs.now - last < settings.normal_min_seconds:
@@ -79,8 +79,13 @@ def decide(state: ModeState, inputs: ModeInputs, settings: ModeSettings) -> Mode
     return ModeState(mode=mode, reason=reason, since=inputs.now, normal_entered_at=entered)
 
 
-def _wanted(inputs: ModeInputs, settings: ModeSettings) -> tuple[Mode, Reason]:
-    """Tell which mode the conditions ask for, whatever the mode was."""
+def _wanted(state: ModeState, inputs: ModeInputs, settings: ModeSettings) -> tuple[Mode, Reason]:
+    """
+    Tell which mode the conditions ask for.
+
+    To enter `normal` the feed must be followed; to leave it the data must be too old: a dying core breaks the feed a
+    moment before its silence shows, and customers must not read "our main system is back" in that moment.
+    """
     silence = inputs.core_silence_seconds
     feed_age = inputs.feed_age_seconds
     waiting = inputs.oldest_unsettled_seconds
@@ -88,7 +93,11 @@ def _wanted(inputs: ModeInputs, settings: ModeSettings) -> tuple[Mode, Reason]:
         (inputs.breaker != "closed", "degraded", "breaker_open"),
         (silence is None, "degraded", "starting"),
         (silence is not None and silence > settings.silence_seconds, "degraded", "core_silent"),
-        (not inputs.feed_following, "recovering", "feed_stalled"),
+        (
+            not inputs.feed_following and state.mode != "normal",
+            "recovering",
+            "feed_stalled",
+        ),
         (feed_age is None or feed_age > settings.feed_bound_seconds, "recovering", "catching_up"),
         (waiting is not None and waiting > settings.queue_bound_seconds, "recovering", "draining"),
     )

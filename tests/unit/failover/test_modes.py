@@ -28,7 +28,7 @@ NORMAL = ModeState(mode="normal", reason="ok", since=900.0, normal_entered_at=90
         ({"core_silence_seconds": 2.0}, "normal", "ok"),
         ({"core_silence_seconds": 2.1}, "degraded", "core_silent"),
         ({"core_silence_seconds": None}, "degraded", "starting"),
-        ({"feed_following": False}, "recovering", "feed_stalled"),
+        ({"feed_following": False}, "normal", "ok"),
         ({"feed_age_seconds": 5.1}, "recovering", "catching_up"),
         ({"feed_age_seconds": None}, "recovering", "catching_up"),
         ({"oldest_unsettled_seconds": 5.0}, "normal", "ok"),
@@ -53,6 +53,17 @@ def test_a_starting_node_promises_nothing() -> None:
     state = initial(990.0)
     assert (state.mode, state.reason) == ("degraded", "starting")
     assert decide(state, WELL, SETTINGS).mode == "normal"
+
+
+def test_a_dying_core_never_looks_like_one_that_is_back() -> None:
+    """The feed breaks before the silence shows: normal, then degraded; recovering only once the core answers again."""
+    broken = msgspec.structs.replace(WELL, feed_following=False)
+    dying = decide(NORMAL, msgspec.structs.replace(broken, core_silence_seconds=1.0), SETTINGS)
+    assert dying.mode == "normal"
+    dead = decide(dying, msgspec.structs.replace(broken, core_silence_seconds=2.1), SETTINGS)
+    assert dead.mode == "degraded"
+    back = decide(dead, broken, SETTINGS)
+    assert (back.mode, back.reason) == ("recovering", "feed_stalled")
 
 
 def test_a_flapping_core_enters_normal_once_a_minute() -> None:
