@@ -19,7 +19,7 @@ import pybreaker
 import structlog
 
 from cache_sync.clock import Clock
-from failover.errors import Ambiguous, BreakerOpen, NodeRefused
+from failover.errors import Ambiguous, BreakerOpen, NodeRefused, where
 
 BreakerState = Literal["closed", "open", "half_open"]
 Result = Literal["success", "failure", "neutral"]
@@ -333,5 +333,10 @@ class AsyncBreaker:
         for listener in self._listeners:
             try:
                 listener(_STATES[old], _STATES[new])
-            except Exception:  # noqa: BLE001 — whatever a listener raises, the call it hears of stays what it was
-                _log.exception("a breaker's listener failed", breaker=self._machine.name)
+            except Exception as error:  # noqa: BLE001 — whatever it raises, the call stays what it was
+                _log.error(
+                    "a breaker's listener failed",
+                    breaker=self._machine.name,
+                    error=type(error).__name__,
+                    frames=where(error),
+                )

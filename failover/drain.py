@@ -20,9 +20,9 @@ from failover.errors import BreakerOpen, JournalError, NodeError, NodeRefused, N
 from failover.intents import IntentBatch, Outcome
 from failover.journal import Journal
 from failover.journal_schema import JournalEntry
+from failover.offering import CoreIntake
 from failover.peer_messages import OutcomeNotice
 from failover.probe import CoreProbe
-from failover.submission import CoreIntake
 from failover.witness import PeerWatch, Sibling
 
 _END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)

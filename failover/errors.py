@@ -20,6 +20,10 @@ What can go wrong on the way of an intent.
     └── ConfigInvalid          a node's configuration file cannot be used
 """
 
+import traceback
+
+_LOGGED_FRAMES = 6
+
 
 class FailoverError(Exception):
     """Root of everything that this folder raises on purpose."""
@@ -123,3 +127,13 @@ class OutcomeUnknown(SubmissionError):
 
 class ConfigInvalid(FailoverError):
     """A node's configuration file is missing, unreadable or does not say what it must."""
+
+
+def where(error: BaseException) -> list[str]:
+    """
+    Tell where an error came from, for logs: the innermost frames, without messages and variables.
+
+    Both may hold what belongs to customers.
+    """
+    frames = traceback.extract_tb(error.__traceback__)[-_LOGGED_FRAMES:]
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]

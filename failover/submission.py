@@ -7,34 +7,28 @@ whether the core is asked. A customer who goes away stops nothing.
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import msgspec
 import structlog
 
 from cache_sync.clock import Clock
-from failover.batching import Batcher
 from failover.breaker import AsyncBreaker
 from failover.errors import (
-    BreakerOpen,
     InvalidPayment,
     JournalError,
     JournalFenced,
     JournalFull,
     KeyReused,
     NodeError,
-    NotSent,
     NotTaken,
     OutcomeUnknown,
     OverLimit,
 )
 from failover.intents import (
-    Intent,
-    IntentBatch,
     Outcome,
-    OutcomeBatch,
     Receipt,
     fingerprint,
     intent_id,
@@ -42,33 +36,13 @@ from failover.intents import (
 from failover.journal import Journal
 from failover.journal_changes import Draft, Existing, Offers, Recorded, Recording, Refused
 from failover.journal_schema import JournalEntry
-from failover.peer_messages import Ask, CopyBatch
+from failover.offering import CoreIntake, Offering, SubmissionSettings
+from failover.peer_messages import Ask
 from failover.probe import CoreProbe
 from failover.standin import Limits
-from failover.witness import PeerWatch, Sibling, rank_witnesses
+from failover.witness import PeerWatch, Sibling
 
 _log = structlog.get_logger(__name__)
-
-Reached = Literal["done", "not_sent", "unknown"]
-"""How far an offer came: it is certain, no byte left this node, or nobody knows."""
-
-
-class CoreIntake(Protocol):
-    """The core's intake; implemented over HTTP by the edge portal."""
-
-    async def post(
-        self, batch: IntentBatch, *, deadline_seconds: float, drain: bool
-    ) -> OutcomeBatch:
-        """
-        Have the core apply intents, each at most once; ``drain`` marks queued work, which live traffic goes before.
-
-        Raises:
-            NotSent: No byte left this node.
-            Ambiguous: Anything else without an answer.
-            Overloaded: 429 or 503.
-            NodeRefused: Another 4xx.
-        """
-        ...
 
 
 class PaymentWish(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,24 +61,6 @@ class PaymentWish(msgspec.Struct, frozen=True, kw_only=True):
     method_verified: bool
     core_time: datetime
     snapshot_age_seconds: float | None
-
-
-class SubmissionSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """
-    How long each step may take, in seconds.
-
-    ``answer`` bounds the customer's wait; ``core_only`` is how long after recording the core may still post a payment
-    over a stand-in limit; ``core_answers`` is the silence up to which the core counts as answering.
-    """
-
-    answer: float = 1.0
-    core: float = 1.0
-    copy: float = 0.5
-    core_only: float = 30.0
-    core_answers: float = 2.0
-    ask: float = 0.3
-    housekeeping: float = 0.5
-    copy_again_max: int = 100
 
 
 class _Flight(msgspec.Struct):
@@ -134,7 +90,6 @@ class Submission:
         settings: SubmissionSettings | None = None,
     ) -> None:
         self._journal = journal
-        self._core = core
         self._breaker = breaker
         self._probe = probe
         self._siblings = siblings
@@ -145,11 +100,15 @@ class Submission:
         self._flights: dict[str, _Flight] = {}
         self._background: set[asyncio.Task[Any]] = set()
         self._counted: dict[str, int] | None = None
-        self._to_core: Batcher[Intent, Outcome | None] = Batcher(self._send_core)
-        self._to_peer: dict[str, Batcher[Intent, bool]] = {
-            peer: Batcher(lambda intents, peer=peer: self._send_copies(peer, intents))  # type: ignore[misc]
-            for peer in siblings
-        }
+        self._offering = Offering(
+            journal=journal,
+            core=core,
+            breaker=breaker,
+            probe=probe,
+            siblings=siblings,
+            peers=peers,
+            settings=self._settings,
+        )
 
     @property
     def payments_open(self) -> bool:
@@ -262,10 +221,10 @@ class Submission:
         tasks: set[asyncio.Task[Any]] = set()
         core = copy = None
         if self._breaker.admits() or (fresh and entry.offered_core):
-            core = self._spawn(self._surely(self._offer_core(entry)))
+            core = self._spawn(self._offering.to_core(entry))
             tasks.add(core)
         if entry.source == "own" and entry.reserved and not entry.durable:
-            copy = self._spawn(self._surely(self._offer_witnesses(entry)))
+            copy = self._spawn(self._offering.to_witnesses(entry))
             tasks.add(copy)
         deadline = self._clock.boot_seconds() + self._settings.answer
         while tasks:
@@ -298,90 +257,9 @@ class Submission:
             return entry.receipt()
         raise NotTaken("nobody_reachable")
 
-    # -- to the core ---------------------------------------------------------------------------------------------------
-
-    async def _offer_core(self, entry: JournalEntry) -> Outcome | Reached:
-        """Submit one intent and take its outcome over into the journal."""
-        try:
-            if (
-                entry.source == "own"
-                and not entry.offered_core
-                and not await self._journal.offer(entry.position, core=True)
-            ):
-                return "unknown"
-            outcome = await self._to_core.submit(entry.intent)
-        except (BreakerOpen, NotSent):
-            return "not_sent"
-        except (NodeError, JournalError):
-            return "unknown"
-        if outcome is None:
-            return "unknown"
-        try:
-            await self._journal.settle([outcome])
-        except JournalError:
-            # The core's word is final whether or not this node can write it down; the drain will ask again.
-            _log.warning("an outcome could not be journaled yet")
-        return outcome
-
-    async def _send_core(self, intents: Sequence[Intent]) -> list[Outcome | None]:
-        deadline = self._settings.core
-        async with self._breaker.calling(deadline_seconds=deadline):
-            answer = await self._core.post(
-                IntentBatch(list(intents)), deadline_seconds=deadline, drain=False
-            )
-        self._probe.answered()
-        decided = {(outcome.intent_id, outcome.fingerprint): outcome for outcome in answer.outcomes}
-        return [decided.get((intent.intent_id, intent.fingerprint)) for intent in intents]
-
     def _core_answers(self) -> bool:
         silence = self._probe.silence_seconds()
         return silence is not None and silence <= self._settings.core_answers
-
-    # -- to witnesses --------------------------------------------------------------------------------------------------
-
-    async def _offer_witnesses(self, entry: JournalEntry) -> Reached:
-        """Have one sibling after another asked to keep a copy, until one confirms."""
-        live = self._peers.choose(entry.intent.account_id)
-        asked = rank_witnesses(entry.intent.account_id, entry.witnesses)
-        reached: Reached = "not_sent"
-        for peer in dict.fromkeys([*asked, *live]):
-            try:
-                if peer not in entry.witnesses and not await self._journal.offer(
-                    entry.position, witness=peer
-                ):
-                    return "unknown"
-                held = await self._to_peer[peer].submit(entry.intent)
-            except (NotSent, KeyError):
-                # A sibling that is no longer configured cannot be asked.
-                continue
-            except (NodeError, JournalError):
-                reached = "unknown"
-                continue
-            if held:
-                await self._confirmed(entry, peer)
-                return "done"
-        return reached
-
-    async def _confirmed(self, entry: JournalEntry, peer: str) -> None:
-        try:
-            await self._journal.confirm([entry.position], peer)
-        except JournalError:
-            # Both copies exist all the same; the note is made when the copy is asked for again.
-            _log.warning("a confirmed copy could not be journaled yet")
-
-    async def _send_copies(self, peer: str, intents: Sequence[Intent]) -> list[bool]:
-        deadline = self._settings.copy
-        try:
-            async with asyncio.timeout(deadline):
-                answer = await self._siblings[peer].copy(
-                    CopyBatch(list(intents)), deadline_seconds=deadline
-                )
-        except TimeoutError as error:
-            raise NodeError("no answer in time") from error
-        if answer.refused:
-            _log.error("a sibling refuses to keep copies", peer=peer, count=len(answer.refused))
-        held = set(answer.intent_ids)
-        return [intent.intent_id in held for intent in intents]
 
     async def _ask_peer(self, peer: str, question: Ask) -> Receipt | None:
         deadline = self._settings.ask
@@ -424,7 +302,7 @@ class Submission:
             return
         waiting = self._journal.reader.unconfirmed(limit=self._settings.copy_again_max)
         await self._gather(
-            self._surely(self._offer_witnesses(entry))
+            self._offering.to_witnesses(entry)
             for entry in waiting
             if not self.in_flight(entry.intent.intent_id)
         )
@@ -433,15 +311,6 @@ class Submission:
 
     async def _gather(self, work: Iterable[Coroutine[Any, Any, Any]]) -> None:
         await asyncio.gather(*[self._spawn(one) for one in work])
-
-    @staticmethod
-    async def _surely(offering: Coroutine[Any, Any, Outcome | Reached]) -> Outcome | Reached:
-        """Turn a fault of our own into "unknown": the customer's answer must stay true whatever broke."""
-        try:
-            return await offering
-        except Exception as error:  # noqa: BLE001 — see above; the money is safe in the journal
-            _log.error("an offer failed unexpectedly", error=type(error).__name__, exc_info=True)
-            return "unknown"
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)

@@ -6,7 +6,6 @@ Errors are problem details (RFC 9457) whatever went wrong, also where the framew
 
 import hmac
 import re
-import traceback
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -19,6 +18,7 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException
 from litestar.handlers import BaseRouteHandler
 from litestar.types import ExceptionHandlersMap
 
+from failover.errors import where
 from failover.signing import secret_hash
 
 PROBLEM_JSON = "application/problem+json"
@@ -27,7 +27,6 @@ DEADLINE_HEADER = "Ridethrough-Deadline-Ms"
 BODY_BYTES_MAX = 65_536
 
 _TYPE_PREFIX = "urn:ridethrough:problem:"
-_LOGGED_FRAMES = 6
 _DRAINED_BYTES_MAX = 64 * 1024 * 1024
 _ERROR_PATH = re.compile(r"^(?P<rule>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
 _MISSING_FIELD = re.compile(r"(?:missing required|contains unknown) field `(?P<field>[^`]*)`")
@@ -144,15 +143,11 @@ def _handle_recursion(_: Request[Any, Any, Any], error: RecursionError) -> Respo
 def _handle_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     # The path's template, not the path, and frames without messages or variables: what belongs to customers stays out
     # of logs.
-    frames = [
-        f"{frame.filename}:{frame.lineno} {frame.name}"
-        for frame in traceback.extract_tb(error.__traceback__)[-_LOGGED_FRAMES:]
-    ]
     _log.error(
         "request failed",
         route=request.scope.get("path_template", ""),
         error=type(error).__name__,
-        frames=frames,
+        frames=where(error),
     )
     return problem_response(
         Problem(

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from failover.errors import KeyReused, NotTaken, OutcomeUnknown, OverLimit
 from failover.intents import CORE_FINAL, Receipt
 from failover.submission import PaymentWish
-from tests.unit.failover.world import FakeCore, Node, World, run_virtually
+from tests.unit.failover.virtual import run_virtually
+from tests.unit.failover.wires import FakeCore
+from tests.unit.failover.world import Node, World
 
 PAYMENTS = 25
 FAULTS = ("up", "lossy", "lossy", "cut", "refused")

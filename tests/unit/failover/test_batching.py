@@ -7,7 +7,7 @@ import pytest
 
 from failover.batching import Batcher
 from failover.errors import Ambiguous, NotSent
-from tests.unit.failover.world import run_virtually
+from tests.unit.failover.virtual import run_virtually
 
 
 class Far:

@@ -10,7 +10,7 @@ import pytest
 
 from failover.breaker import AsyncBreaker, BreakerSettings, Result
 from failover.errors import Ambiguous, BreakerOpen, NodeRefused, NotSent, Overloaded
-from tests.unit.failover.world import ManualClock, VirtualClock, run_virtually
+from tests.unit.failover.virtual import ManualClock, VirtualClock, run_virtually
 
 SETTINGS = BreakerSettings(
     window_seconds=60, calls_min=10, slow_seconds=1.0, reset_seconds=5, reset_seconds_max=60

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from failover.mode_lease import LeaseReader, ModeLease, write_lease
-from tests.unit.failover.world import ManualClock
+from tests.unit.failover.virtual import ManualClock
 
 
 def lease(clock: ManualClock) -> ModeLease:

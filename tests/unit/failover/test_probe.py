@@ -7,7 +7,8 @@ from pathlib import Path
 from failover.breaker import AsyncBreaker
 from failover.errors import NodeRefused, NotSent
 from failover.probe import CoreProbe, ProbeAnswer
-from tests.unit.failover.world import START, VirtualClock, World, live, run_virtually
+from tests.unit.failover.virtual import START, VirtualClock, run_virtually
+from tests.unit.failover.world import World, live
 
 
 class Prober:

@@ -7,7 +7,7 @@ import pytest
 
 from failover.errors import Ambiguous, NodeError, NotSent, Overloaded
 from failover.retry import RetrySettings, retrying
-from tests.unit.failover.world import VirtualClock, run_virtually
+from tests.unit.failover.virtual import VirtualClock, run_virtually
 
 
 class Call:

@@ -6,311 +6,26 @@ history repeats.
 """
 
 import asyncio
-import heapq
 import random
-import selectors
 import shutil
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from cache_sync.sqlite import Connection, connect
 from failover.breaker import AsyncBreaker, BreakerSettings
 from failover.drain import Drain, DrainSettings
-from failover.errors import Ambiguous, NodeRefused, NotSent, Overloaded
 from failover.group_commit import InlineCommitter
-from failover.intents import Intent, IntentBatch, Outcome, OutcomeBatch, Receipt
 from failover.journal import Journal, JournalBounds
-from failover.peer_messages import (
-    Ask,
-    CopyAnswer,
-    CopyBatch,
-    Hello,
-    OutcomeAnswer,
-    OutcomeNotice,
-)
-from failover.probe import CoreProbe, ProbeAnswer
+from failover.offering import SubmissionSettings
+from failover.probe import CoreProbe
 from failover.signing import Signer, generate_signing_key, public_key
 from failover.standin import Limits
-from failover.submission import PaymentWish, Submission, SubmissionSettings
+from failover.submission import PaymentWish, Submission
 from failover.witness import PeerWatch, WitnessHolder
-
-T = TypeVar("T")
-START = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time jumps to the next timer, and that shuffles what is ready at once."""
-
-    def __init__(self, rng: random.Random) -> None:
-        self._rng = rng
-        self._now = 0.0
-        super().__init__(selectors.SelectSelector())
-
-    def time(self) -> float:
-        """Tell the virtual time."""
-        return self._now
-
-    def _run_once(self) -> None:
-        loop = cast("Any", self)
-        if not loop._ready and loop._scheduled:
-            while loop._scheduled and loop._scheduled[0]._cancelled:
-                heapq.heappop(loop._scheduled)._scheduled = False
-            if loop._scheduled:
-                self._now = max(self._now, loop._scheduled[0]._when)
-        if len(loop._ready) > 1:
-            ready = list(loop._ready)
-            self._rng.shuffle(ready)
-            loop._ready = deque(ready)
-        cast("Any", super())._run_once()
-
-
-def run_virtually(seed: int, main: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine to its end under virtual time."""
-    loop = VirtualLoop(random.Random(seed))
-    try:
-        return loop.run_until_complete(main())
-    finally:
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        loop.run_until_complete(asyncio.sleep(0))
-        loop.close()
-
-
-class VirtualClock:
-    """The clock of a `VirtualLoop`; `skew` moves the wall clock alone."""
-
-    def __init__(self) -> None:
-        self.skew = timedelta(0)
-
-    def now(self) -> datetime:
-        """Tell the wall-clock time."""
-        return START + self.skew + timedelta(seconds=self.boot_seconds())
-
-    def boot_seconds(self) -> float:
-        """Tell the virtual time."""
-        return asyncio.get_running_loop().time()
-
-    def boot_id(self) -> str:
-        """Tell the one boot there is."""
-        return "boot"
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait virtually."""
-        await asyncio.sleep(seconds)
-
-
-class ManualClock:
-    """A clock that moves only when a test moves it."""
-
-    def __init__(self) -> None:
-        self.seconds = 100.0
-        self.wall = START
-        self.boot = "boot"
-
-    def now(self) -> datetime:
-        """Tell the wall-clock time as set."""
-        return self.wall
-
-    def boot_seconds(self) -> float:
-        """Tell the boot time as set."""
-        return self.seconds
-
-    def boot_id(self) -> str:
-        """Tell the boot as set."""
-        return self.boot
-
-    async def sleep(self, seconds: float) -> None:
-        """Move on by itself."""
-        self.seconds += seconds
-        await asyncio.sleep(0)
-
-
-class Wire:
-    """
-    The way from one node to another: `up`, `refused` (nothing leaves), `cut` (swallowed) or `lossy`.
-
-    A lossy wire draws for each call: delivered late, lost on the way there, delivered twice, or delivered while the
-    answer is lost.
-    """
-
-    def __init__(self, rng: random.Random) -> None:
-        self.state = "up"
-        self._rng = rng
-        self._stragglers: set[asyncio.Task[Any]] = set()
-
-    async def carry(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Carry one call, or not."""
-        if self.state == "refused":
-            raise NotSent("connection refused")
-        if self.state == "cut":
-            await asyncio.sleep(3600)
-        if self.state == "lossy":
-            return await self._carry_badly(call)
-        await asyncio.sleep(0.001)
-        return await call()
-
-    async def _carry_badly(self, call: Callable[[], Awaitable[T]]) -> T:
-        await asyncio.sleep(self._rng.expovariate(10))
-        match self._rng.choice(["fine", "fine", "lost", "twice", "deaf", "refused", "late"]):
-            case "lost":
-                raise Ambiguous("connection reset")
-            case "refused":
-                raise NotSent("connection refused")
-            case "twice":
-                await call()
-            case "deaf":
-                await call()
-                raise Ambiguous("connection reset")
-            case "late":
-                # Delivered after the sender has long given up.
-                self._stragglers.add(asyncio.create_task(self._deliver_late(call)))
-                await asyncio.sleep(3600)
-        return await call()
-
-    async def _deliver_late(self, call: Callable[[], Awaitable[T]]) -> None:
-        await asyncio.sleep(self._rng.uniform(1, 20))
-        try:
-            await call()
-        except (Ambiguous, NotSent, Overloaded, NodeRefused):
-            return
-
-
-class FakeCore:
-    """A core that posts each id once, in memory; `ledger` lists every posting, so a double one would show."""
-
-    def __init__(self, clock: VirtualClock) -> None:
-        self.clock = clock
-        self.up = True
-        self.ledger: list[str] = []
-        self.outcomes: dict[tuple[str, str], Outcome] = {}
-        self.batches: list[list[str]] = []
-        self.fails_on: set[str] = set()
-        self.refuses: set[str] = set()
-        self.skips: set[str] = set()
-        self.credits: int | None = None
-        self.overloaded_for: float | None = None
-
-    def decide(self, intent: Intent) -> Outcome:
-        """Post an intent, or repeat what was decided of it."""
-        pair = (intent.intent_id, intent.fingerprint)
-        if pair not in self.outcomes:
-            expired = intent.not_after is not None and self.clock.now() > intent.not_after
-            taken = any(known == intent.intent_id for known, _ in self.outcomes)
-            reason = "id_conflict" if taken else "expired" if expired else ""
-            if not reason:
-                self.ledger.append(intent.intent_id)
-            self.outcomes[pair] = Outcome(
-                intent_id=intent.intent_id,
-                fingerprint=intent.fingerprint,
-                state="rejected" if reason else "posted",
-                reason=reason,
-                decided_at=self.clock.now(),
-                epoch=1,
-                shard="0",
-                seq=len(self.outcomes) + 1,
-            )
-        return self.outcomes[pair]
-
-    async def take(self, batch: IntentBatch) -> OutcomeBatch:
-        """Handle one request."""
-        if not self.up:
-            raise NotSent("connection refused")
-        ids = [intent.intent_id for intent in batch.intents]
-        self.batches.append(ids)
-        if self.overloaded_for is not None:
-            raise Overloaded(self.overloaded_for)
-        if self.refuses.intersection(ids):
-            raise NodeRefused(422, "invalid_body")
-        if self.fails_on.intersection(ids):
-            raise Ambiguous("500")
-        decided = [
-            self.decide(intent) for intent in batch.intents if intent.intent_id not in self.skips
-        ]
-        return OutcomeBatch(decided, credits=self.credits)
-
-
-class CoreLink:
-    """What one edge sees of the core: `CoreIntake` and `CoreProber` over a wire."""
-
-    def __init__(self, core: FakeCore, wire: Wire) -> None:
-        self._core = core
-        self.wire = wire
-
-    async def post(
-        self, batch: IntentBatch, *, deadline_seconds: float, drain: bool
-    ) -> OutcomeBatch:
-        """See `CoreIntake`."""
-        async with _deadline(deadline_seconds):
-            return await self.wire.carry(lambda: self._core.take(batch))
-
-    async def probe(self, *, deadline_seconds: float) -> ProbeAnswer:
-        """See `CoreProber`."""
-
-        async def answer() -> ProbeAnswer:
-            if not self._core.up:
-                raise NotSent("connection refused")
-            return ProbeAnswer(epoch=1, head=1, as_of=self._core.clock.now())
-
-        async with _deadline(deadline_seconds):
-            return await self.wire.carry(answer)
-
-
-class SiblingLink:
-    """What one edge sees of another: `Sibling` over a wire."""
-
-    def __init__(self, caller: str, target: "Node", wire: Wire) -> None:
-        self._caller = caller
-        self._target = target
-        self.wire = wire
-
-    def _holder(self) -> WitnessHolder:
-        if self._target.holder is None:
-            raise NotSent("connection refused")
-        return self._target.holder
-
-    async def _call(self, seconds: float, call: Callable[[], Awaitable[T]]) -> T:
-        async with _deadline(seconds):
-            return await self.wire.carry(call)
-
-    async def hello(self, *, deadline_seconds: float) -> Hello:
-        """See `Sibling`."""
-
-        async def answer() -> Hello:
-            return self._holder().hello(self._caller)
-
-        return await self._call(deadline_seconds, answer)
-
-    async def copy(self, batch: CopyBatch, *, deadline_seconds: float) -> CopyAnswer:
-        """See `Sibling`."""
-        return await self._call(deadline_seconds, lambda: self._holder().copy(self._caller, batch))
-
-    async def outcomes(self, notice: OutcomeNotice, *, deadline_seconds: float) -> OutcomeAnswer:
-        """See `Sibling`."""
-        return await self._call(
-            deadline_seconds, lambda: self._holder().outcomes(self._caller, notice)
-        )
-
-    async def ask(self, ask: Ask, *, deadline_seconds: float) -> Receipt | None:
-        """See `Sibling`."""
-
-        async def answer() -> Receipt | None:
-            return self._holder().ask(ask)
-
-        return await self._call(deadline_seconds, answer)
-
-
-@asynccontextmanager
-async def _deadline(seconds: float) -> AsyncIterator[None]:
-    """End a call as an HTTP client does: too late means that nobody knows."""
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError as error:
-        raise Ambiguous("no answer in time") from error
+from tests.unit.failover.virtual import VirtualClock, run_virtually
+from tests.unit.failover.wires import CoreLink, FakeCore, SiblingLink, Wire
 
 
 class Node:
@@ -390,7 +105,8 @@ class Node:
         """End everything between two steps, as kill -9 would; the files stay, or not."""
         self.holder = None
         flights = [flight.task for flight in self.submission._flights.values()]
-        batchers = [self.submission._to_core, *self.submission._to_peer.values()]
+        offering = self.submission._offering
+        batchers = [offering._to_core, *offering._to_peer.values()]
         requests = [task for batcher in batchers for task in cast("Any", batcher)._requests]
         doomed = [*self.tasks, *flights, *requests, *self.submission._background]
         for task in doomed:

@@ -1,0 +1,188 @@
+"""
+Offering one recorded intent: to the core, and to witnesses.
+
+Whom an intent is offered to is durable before the first byte leaves, and how far an offer came is told honestly: only
+what certainly left no byte may ever be voided.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+import msgspec
+import structlog
+
+from failover.batching import Batcher
+from failover.breaker import AsyncBreaker
+from failover.errors import Ambiguous, BreakerOpen, JournalError, NodeError, NotSent, where
+from failover.intents import Intent, IntentBatch, Outcome, OutcomeBatch
+from failover.journal import Journal
+from failover.journal_schema import JournalEntry
+from failover.peer_messages import CopyBatch
+from failover.probe import CoreProbe
+from failover.witness import PeerWatch, Sibling, rank_witnesses
+
+_log = structlog.get_logger(__name__)
+
+Reached = Literal["done", "not_sent", "unknown"]
+"""How far an offer came: it is certain, no byte left this node, or nobody knows."""
+
+
+class CoreIntake(Protocol):
+    """The core's intake; implemented over HTTP by the edge portal."""
+
+    async def post(
+        self, batch: IntentBatch, *, deadline_seconds: float, drain: bool
+    ) -> OutcomeBatch:
+        """
+        Have the core apply intents, each at most once; ``drain`` marks queued work, which live traffic goes before.
+
+        Raises:
+            NotSent: No byte left this node.
+            Ambiguous: Anything else without an answer.
+            Overloaded: 429 or 503.
+            NodeRefused: Another 4xx.
+        """
+        ...
+
+
+class SubmissionSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    How long each step may take, in seconds.
+
+    ``answer`` bounds the customer's wait; ``core_only`` is how long after recording the core may still post a payment
+    over a stand-in limit; ``core_answers`` is the silence up to which the core counts as answering.
+    """
+
+    answer: float = 1.0
+    core: float = 1.0
+    copy: float = 0.5
+    core_only: float = 30.0
+    core_answers: float = 2.0
+    ask: float = 0.3
+    housekeeping: float = 0.5
+    copy_again_max: int = 100
+
+
+class Offering:
+    """Offers intents for one node: what gathers while a request is on its way leaves with the next."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        core: CoreIntake,
+        breaker: AsyncBreaker,
+        probe: CoreProbe,
+        siblings: Mapping[str, Sibling],
+        peers: PeerWatch,
+        settings: SubmissionSettings,
+    ) -> None:
+        self._journal = journal
+        self._core = core
+        self._breaker = breaker
+        self._probe = probe
+        self._siblings = siblings
+        self._peers = peers
+        self._settings = settings
+        self._to_core: Batcher[Intent, Outcome | None] = Batcher(self._send_core)
+        self._to_peer: dict[str, Batcher[Intent, bool]] = {
+            peer: Batcher(lambda intents, peer=peer: self._send_copies(peer, intents))  # type: ignore[misc]
+            for peer in siblings
+        }
+
+    async def to_core(self, entry: JournalEntry) -> Outcome | Reached:
+        """Submit an intent to the core and take its outcome over into the journal; never raises."""
+        return await _surely(self._to_core_at_once(entry))
+
+    async def to_witnesses(self, entry: JournalEntry) -> Outcome | Reached:
+        """Have one sibling after another asked to keep a copy, until one confirms; never raises."""
+        return await _surely(self._to_witnesses_in_turn(entry))
+
+    # -- to the core ---------------------------------------------------------------------------------------------------
+
+    async def _to_core_at_once(self, entry: JournalEntry) -> Outcome | Reached:
+        try:
+            if (
+                entry.source == "own"
+                and not entry.offered_core
+                and not await self._journal.offer(entry.position, core=True)
+            ):
+                return "unknown"
+            outcome = await self._to_core.submit(entry.intent)
+        except (BreakerOpen, NotSent):
+            return "not_sent"
+        except (NodeError, JournalError):
+            return "unknown"
+        if outcome is None:
+            return "unknown"
+        try:
+            await self._journal.settle([outcome])
+        except JournalError:
+            # The core's word is final whether or not this node can write it down; the drain will ask again.
+            _log.warning("an outcome could not be journaled yet")
+        return outcome
+
+    async def _send_core(self, intents: Sequence[Intent]) -> list[Outcome | None]:
+        deadline = self._settings.core
+        async with self._breaker.calling(deadline_seconds=deadline):
+            answer = await self._core.post(
+                IntentBatch(list(intents)), deadline_seconds=deadline, drain=False
+            )
+        self._probe.answered()
+        decided = {(outcome.intent_id, outcome.fingerprint): outcome for outcome in answer.outcomes}
+        return [decided.get((intent.intent_id, intent.fingerprint)) for intent in intents]
+
+    # -- to witnesses --------------------------------------------------------------------------------------------------
+
+    async def _to_witnesses_in_turn(self, entry: JournalEntry) -> Reached:
+        live = self._peers.choose(entry.intent.account_id)
+        asked = rank_witnesses(entry.intent.account_id, entry.witnesses)
+        reached: Reached = "not_sent"
+        for peer in dict.fromkeys([*asked, *live]):
+            try:
+                if peer not in entry.witnesses and not await self._journal.offer(
+                    entry.position, witness=peer
+                ):
+                    return "unknown"
+                held = await self._to_peer[peer].submit(entry.intent)
+            except (NotSent, KeyError):
+                # A sibling that is no longer configured cannot be asked.
+                continue
+            except (NodeError, JournalError):
+                reached = "unknown"
+                continue
+            if held:
+                await self._confirmed(entry, peer)
+                return "done"
+        return reached
+
+    async def _confirmed(self, entry: JournalEntry, peer: str) -> None:
+        try:
+            await self._journal.confirm([entry.position], peer)
+        except JournalError:
+            # Both copies exist all the same; the note is made when the copy is asked for again.
+            _log.warning("a confirmed copy could not be journaled yet")
+
+    async def _send_copies(self, peer: str, intents: Sequence[Intent]) -> list[bool]:
+        deadline = self._settings.copy
+        try:
+            async with asyncio.timeout(deadline):
+                answer = await self._siblings[peer].copy(
+                    CopyBatch(list(intents)), deadline_seconds=deadline
+                )
+        except TimeoutError as error:
+            raise Ambiguous("no answer in time") from error
+        if answer.refused:
+            _log.error("a sibling refuses to keep copies", peer=peer, count=len(answer.refused))
+        held = set(answer.intent_ids)
+        return [intent.intent_id in held for intent in intents]
+
+
+async def _surely(offering: Coroutine[Any, Any, Outcome | Reached]) -> Outcome | Reached:
+    """Turn a fault of our own into "unknown": the customer's answer must stay true whatever broke."""
+    try:
+        return await offering
+    except Exception as error:  # noqa: BLE001 — see above; the money is safe in the journal
+        _log.error("an offer failed unexpectedly", error=type(error).__name__, frames=where(error))
+        return "unknown"

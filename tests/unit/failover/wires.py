@@ -1,0 +1,216 @@
+"""Wires between nodes that can be broken, and a core that lives in memory."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Protocol, TypeVar
+
+from failover.errors import Ambiguous, NodeRefused, NotSent, Overloaded
+from failover.intents import Intent, IntentBatch, Outcome, OutcomeBatch, Receipt
+from failover.peer_messages import (
+    Ask,
+    CopyAnswer,
+    CopyBatch,
+    Hello,
+    OutcomeAnswer,
+    OutcomeNotice,
+)
+from failover.probe import ProbeAnswer
+from failover.witness import WitnessHolder
+from tests.unit.failover.virtual import VirtualClock
+
+T = TypeVar("T")
+
+
+class Target(Protocol):
+    """A node that may be down: then it has no holder."""
+
+    @property
+    def holder(self) -> WitnessHolder | None:
+        """Return what answers siblings."""
+        ...
+
+
+class Wire:
+    """
+    The way from one node to another: `up`, `refused` (nothing leaves), `cut` (swallowed) or `lossy`.
+
+    A lossy wire draws for each call: delivered late, lost on the way there, delivered twice, or delivered while the
+    answer is lost.
+    """
+
+    def __init__(self, rng: random.Random) -> None:
+        self.state = "up"
+        self._rng = rng
+        self._stragglers: set[asyncio.Task[Any]] = set()
+
+    async def carry(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Carry one call, or not."""
+        if self.state == "refused":
+            raise NotSent("connection refused")
+        if self.state == "cut":
+            await asyncio.sleep(3600)
+        if self.state == "lossy":
+            return await self._carry_badly(call)
+        await asyncio.sleep(0.001)
+        return await call()
+
+    async def _carry_badly(self, call: Callable[[], Awaitable[T]]) -> T:
+        await asyncio.sleep(self._rng.expovariate(10))
+        match self._rng.choice(["fine", "fine", "lost", "twice", "deaf", "refused", "late"]):
+            case "lost":
+                raise Ambiguous("connection reset")
+            case "refused":
+                raise NotSent("connection refused")
+            case "twice":
+                await call()
+            case "deaf":
+                await call()
+                raise Ambiguous("connection reset")
+            case "late":
+                # Delivered after the sender has long given up.
+                self._stragglers.add(asyncio.create_task(self._deliver_late(call)))
+                await asyncio.sleep(3600)
+        return await call()
+
+    async def _deliver_late(self, call: Callable[[], Awaitable[T]]) -> None:
+        await asyncio.sleep(self._rng.uniform(1, 20))
+        try:
+            await call()
+        except (Ambiguous, NotSent, Overloaded, NodeRefused):
+            return
+
+
+class FakeCore:
+    """A core that posts each id once, in memory; `ledger` lists every posting, so a double one would show."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self.clock = clock
+        self.up = True
+        self.ledger: list[str] = []
+        self.outcomes: dict[tuple[str, str], Outcome] = {}
+        self.batches: list[list[str]] = []
+        self.fails_on: set[str] = set()
+        self.refuses: set[str] = set()
+        self.skips: set[str] = set()
+        self.credits: int | None = None
+        self.overloaded_for: float | None = None
+
+    def decide(self, intent: Intent) -> Outcome:
+        """Post an intent, or repeat what was decided of it."""
+        pair = (intent.intent_id, intent.fingerprint)
+        if pair not in self.outcomes:
+            expired = intent.not_after is not None and self.clock.now() > intent.not_after
+            taken = any(known == intent.intent_id for known, _ in self.outcomes)
+            reason = "id_conflict" if taken else "expired" if expired else ""
+            if not reason:
+                self.ledger.append(intent.intent_id)
+            self.outcomes[pair] = Outcome(
+                intent_id=intent.intent_id,
+                fingerprint=intent.fingerprint,
+                state="rejected" if reason else "posted",
+                reason=reason,
+                decided_at=self.clock.now(),
+                epoch=1,
+                shard="0",
+                seq=len(self.outcomes) + 1,
+            )
+        return self.outcomes[pair]
+
+    async def take(self, batch: IntentBatch) -> OutcomeBatch:
+        """Handle one request."""
+        if not self.up:
+            raise NotSent("connection refused")
+        ids = [intent.intent_id for intent in batch.intents]
+        self.batches.append(ids)
+        if self.overloaded_for is not None:
+            raise Overloaded(self.overloaded_for)
+        if self.refuses.intersection(ids):
+            raise NodeRefused(422, "invalid_body")
+        if self.fails_on.intersection(ids):
+            raise Ambiguous("500")
+        decided = [
+            self.decide(intent) for intent in batch.intents if intent.intent_id not in self.skips
+        ]
+        return OutcomeBatch(decided, credits=self.credits)
+
+
+class CoreLink:
+    """What one edge sees of the core: `CoreIntake` and `CoreProber` over a wire."""
+
+    def __init__(self, core: FakeCore, wire: Wire) -> None:
+        self._core = core
+        self.wire = wire
+
+    async def post(
+        self, batch: IntentBatch, *, deadline_seconds: float, drain: bool
+    ) -> OutcomeBatch:
+        """See `CoreIntake`."""
+        async with _deadline(deadline_seconds):
+            return await self.wire.carry(lambda: self._core.take(batch))
+
+    async def probe(self, *, deadline_seconds: float) -> ProbeAnswer:
+        """See `CoreProber`."""
+
+        async def answer() -> ProbeAnswer:
+            if not self._core.up:
+                raise NotSent("connection refused")
+            return ProbeAnswer(epoch=1, head=1, as_of=self._core.clock.now())
+
+        async with _deadline(deadline_seconds):
+            return await self.wire.carry(answer)
+
+
+class SiblingLink:
+    """What one edge sees of another: `Sibling` over a wire."""
+
+    def __init__(self, caller: str, target: Target, wire: Wire) -> None:
+        self._caller = caller
+        self._target = target
+        self.wire = wire
+
+    def _holder(self) -> WitnessHolder:
+        if self._target.holder is None:
+            raise NotSent("connection refused")
+        return self._target.holder
+
+    async def _call(self, seconds: float, call: Callable[[], Awaitable[T]]) -> T:
+        async with _deadline(seconds):
+            return await self.wire.carry(call)
+
+    async def hello(self, *, deadline_seconds: float) -> Hello:
+        """See `Sibling`."""
+
+        async def answer() -> Hello:
+            return self._holder().hello(self._caller)
+
+        return await self._call(deadline_seconds, answer)
+
+    async def copy(self, batch: CopyBatch, *, deadline_seconds: float) -> CopyAnswer:
+        """See `Sibling`."""
+        return await self._call(deadline_seconds, lambda: self._holder().copy(self._caller, batch))
+
+    async def outcomes(self, notice: OutcomeNotice, *, deadline_seconds: float) -> OutcomeAnswer:
+        """See `Sibling`."""
+        return await self._call(
+            deadline_seconds, lambda: self._holder().outcomes(self._caller, notice)
+        )
+
+    async def ask(self, ask: Ask, *, deadline_seconds: float) -> Receipt | None:
+        """See `Sibling`."""
+
+        async def answer() -> Receipt | None:
+            return self._holder().ask(ask)
+
+        return await self._call(deadline_seconds, answer)
+
+
+@asynccontextmanager
+async def _deadline(seconds: float) -> AsyncIterator[None]:
+    """End a call as an HTTP client does: too late means that nobody knows."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise Ambiguous("no answer in time") from error
