@@ -14,6 +14,8 @@ from edge_portal.api.customers import api_router
 from edge_portal.api.operations import OPERATIONS
 from edge_portal.metrics import REQUESTS, SECONDS
 from edge_portal.node_status import NodeStatus
+from edge_portal.pages.failures import with_pages
+from edge_portal.pages.failures import with_pages
 from edge_portal.pages.routes import page_handlers
 from edge_portal.pages.site import Site
 from edge_portal.portal import Portal
@@ -35,7 +37,7 @@ def create_app(
     """Wire a worker's application; ``node`` answers operators."""
     app = Litestar(
         [api_router(), *OPERATIONS, *page_handlers()],
-        exception_handlers=exception_handlers,
+        exception_handlers=with_pages(exception_handlers),
         request_max_body_size=FORM_BYTES_MAX,
         openapi_config=OpenAPIConfig(
             title="Ridethrough edge",
