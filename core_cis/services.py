@@ -130,7 +130,8 @@ class CoreServices:
                 "an intent nobody provably recorded",
                 alarm="refused_intent",
                 reason=reason,
-                edge=intent.edge_id,
+                # The name is as unproven as the rest: only known ones are written down.
+                edge=intent.edge_id if intent.edge_id in keys else "unknown",
                 delivered_by=delivered_by,
             )
         queued = self.clock.boot_seconds()

@@ -48,8 +48,6 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     The limits of a running core.
 
     Args:
-        commit_poll_seconds: How often commits of other processes are looked for.
-        feed_wait_seconds_max: The longest wait of a feed question before an empty heartbeat answers.
         feed_rows_max: The most documents in one frame.
         intent_batch_max: The most intents in one call.
         body_bytes_max: The largest request body.
@@ -59,8 +57,6 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
         attempts_max: Failed attempts after which an intent is put under review.
     """
 
-    commit_poll_seconds: float = 0.05
-    feed_wait_seconds_max: float = 0.5
     feed_rows_max: int = 5000
     intent_batch_max: int = 500
     body_bytes_max: int = 2_000_000
