@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import NamedTuple
 
 from cache_sync.core_time import close, create_core_clock, stamp
@@ -16,6 +17,7 @@ from cache_sync.document_table import (
 )
 from cache_sync.documents import DEFAULT_SHARD, Document
 from cache_sync.feed import CoreTimeSource, FeedSource
+from cache_sync.follower import Follower, FollowerSettings
 from cache_sync.frames import Frame, sealed
 from cache_sync.offload import inline
 from cache_sync.replica_reader import ReplicaReader, ReplicaState
@@ -27,6 +29,7 @@ Change = tuple[Name, bytes | None]
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 TICK_SECONDS = 0.001
+SETTINGS = FollowerSettings(tail_pages_max=3)
 
 
 class FakeClock:
@@ -227,3 +230,25 @@ def make_frame(rows: list[Document], **changes: object) -> Frame:
 def make_document(seq: int, *, account_id: str = "a", body: bytes | None = b"{}") -> Document:
     """Make a document at a seq."""
     return Document(account_id, "payment", str(seq), seq, body)
+
+
+def make_follower(client: DirectClient, directory: Path, clock: FakeClock) -> Follower:
+    """Make a follower that runs on the test's clock, without threads."""
+    return Follower(
+        client, directory, clock=clock, rng=Random(7), settings=SETTINGS, offload=inline
+    )
+
+
+def keep(kept: list[Frame], frame: Frame) -> Frame:
+    """Remember a frame on its way."""
+    kept.append(frame)
+    return frame
+
+
+async def step_until(follower: Follower, clock: FakeClock, phase: str) -> None:
+    """Step, waiting as told, until the follower is in a phase."""
+    for _ in range(400):
+        clock.advance(await follower.step())
+        if follower.status.phase == phase:
+            return
+    raise AssertionError(f"still {follower.status.phase}: {follower.status.reason}")
