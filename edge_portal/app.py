@@ -15,7 +15,6 @@ from edge_portal.api.operations import OPERATIONS
 from edge_portal.metrics import REQUESTS, SECONDS
 from edge_portal.node_status import NodeStatus
 from edge_portal.pages.failures import with_pages
-from edge_portal.pages.failures import with_pages
 from edge_portal.pages.routes import page_handlers
 from edge_portal.pages.site import Site
 from edge_portal.portal import Portal

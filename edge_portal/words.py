@@ -50,9 +50,11 @@ def signed_money(cents: int, currency: str) -> str:
 
 @lru_cache(maxsize=1024)
 def unit_price(price: str, currency: str) -> str:
-    """Write a decimal price per unit with all its digits: ``$0.1124``."""
-    symbol = get_currency_symbol(currency, locale=LOCALE)
-    return f"{MINUS}{symbol}{price[1:]}" if price.startswith("-") else f"{symbol}{price}"
+    """Write a decimal price per unit with all its digits, and no fewer than money has: ``$0.1124``, ``$11.30``."""
+    whole, _, fraction = price.removeprefix("-").partition(".")
+    digits = fraction.ljust(get_currency_precision(currency), "0")
+    text = get_currency_symbol(currency, locale=LOCALE) + (f"{whole}.{digits}" if digits else whole)
+    return f"{MINUS}{text}" if price.startswith("-") else text
 
 
 def plain_amount(cents: int, currency: str) -> str:

@@ -9,7 +9,7 @@ from cache_sync.documents import StatementBody
 from edge_portal.pages.band import UNSETTLED
 from edge_portal.pages.visit import Visit
 
-Mark = Literal["posted", "held", "part", "open"]
+Mark = Literal["posted", "held", "part", "open", "none"]
 
 
 class BillState(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +27,7 @@ class BillRow(msgspec.Struct, frozen=True, kw_only=True):
     issued_on: date
     period_from: date
     period_to: date
-    total_cents: int
+    amount_cents: int
     state: BillState
     archived: bool = False
 
@@ -88,19 +88,19 @@ def bill_rows(visit: Visit) -> list[BillRow]:
             issued_on=statement.issued_on,
             period_from=statement.period_from,
             period_to=statement.period_to,
-            total_cents=statement.total_cents,
+            amount_cents=statement.amount_due_cents,
             state=state_of(visit, statement),
         )
         for statement in visit.view.statements
     ]
-    archive = BillState(mark="open", told="In the archive")
+    archive = BillState(mark="none", told="In the archive")
     rows += [
         BillRow(
             statement_id=older.statement_id,
             issued_on=older.issued_on,
             period_from=older.period_from,
             period_to=older.period_to,
-            total_cents=older.total_cents,
+            amount_cents=older.amount_due_cents,
             state=archive,
             archived=True,
         )

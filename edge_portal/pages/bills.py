@@ -105,5 +105,5 @@ def _resting(visit: Visit, archived: ArchivedStatement) -> Response[bytes]:
         archived=archived,
         when=when,
         months=words.count_of(visit.site.retention_months, "month"),
-        state=BillState(mark="held", told="In the archive"),
+        state=BillState(mark="none", told="In the archive"),
     )

@@ -103,7 +103,9 @@ def amount_due(visit: Visit) -> Due:
     view = visit.view
     left = view.left_to_pay_cents
     due = view.account.due_date
-    when = f"Due {visit.day_name(due)}" if due and left > 0 else ""
+    when = ""
+    if due and left > 0:
+        when = f"{'It was due' if due < visit.today else 'Due'} {visit.day_name(due)}"
     if left <= 0 and view.account.latest_statement_id:
         when = (
             "Your next bill comes after this period."
@@ -147,7 +149,10 @@ def line_steps(visit: Visit) -> list[LineStep]:
         left = (bill.due_date - visit.today).days
         told = f"in {words.count_of(left, 'day')}" if left > 0 else "today" if left == 0 else ""
         told = told or f"{words.count_of(-left, 'day')} ago"
-        steps.append(LineStep(name=f"Due {visit.month_day(bill.due_date)}", told=told, next=True))
+        verb = "Due" if left >= 0 else "Was due"
+        steps.append(
+            LineStep(name=f"{verb} {visit.month_day(bill.due_date)}", told=told, next=True)
+        )
     else:
         steps.append(LineStep(name="Left to pay", told="Nothing", next=True))
     return steps
@@ -159,7 +164,8 @@ def balances(visit: Visit) -> list[Balance]:
     short = visit.band.as_of_label
     bill = view.statements[0] if view.statements else None
     billed = (
-        f"Your bill of {visit.month_day(bill.issued_on)}. Due {visit.day_name(bill.due_date)}."
+        f"Your bill of {visit.month_day(bill.issued_on)}. "
+        f"{'It was due' if bill.due_date < visit.today else 'Due'} {visit.day_name(bill.due_date)}."
         if bill
         else "You have no bill yet."
     )

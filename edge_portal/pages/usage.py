@@ -8,7 +8,7 @@ from litestar import Response, get
 from edge_portal import words
 from edge_portal.charts import DayUse, hour_chart, hour_span
 from edge_portal.cookies import AnyRequest
-from edge_portal.pages.chart_pictures import draw_days, draw_hours
+from edge_portal.pages.chart_pictures import DayPicture, draw_days, draw_hours
 from edge_portal.pages.overview import chart_told, more_or_less
 from edge_portal.pages.use_periods import (
     PeriodUse,
@@ -80,10 +80,7 @@ def usage(request: AnyRequest) -> Response[bytes]:
         total=words.kwh(use.usage_wh),
         summary=_summary(use),
         average=_average(use),
-        rows=[
-            _row(bar.share, bar.css, day, day is _peak(use))
-            for bar, day in zip(picture.chart.bars, use.days, strict=True)
-        ],
+        rows=_rows(use, picture),
         total_row=_total_row(use),
         hours=draw_hours(tuple(average), f"Average use by hour of the day. {hours_told}")
         if average
@@ -127,6 +124,16 @@ def _average(use: PeriodUse) -> str:
     length = use.known_days if use.period.open else (use.before.end - use.before.first).days
     then = use.before_same_wh // length
     return f"{told}, {'up' if now > then else 'down'} from {words.kwh(then, 1)}."
+
+
+def _rows(use: PeriodUse, picture: DayPicture) -> list[DayRow]:
+    """List the period's days up to the last reading; what may still come is only in the chart."""
+    peak = _peak(use)
+    return [
+        _row(bar.share, bar.css, day, day is peak)
+        for bar, day in zip(picture.chart.bars, use.days, strict=True)
+        if use.last_known is not None and day.day <= use.last_known
+    ]
 
 
 def _peak(use: PeriodUse) -> DayUse | None:

@@ -69,14 +69,19 @@ def periods(statements: list[StatementBody], totals: dict[date, DayTotal]) -> li
     newest = billed[0]
     found = []
     if any(day >= newest.end for day in totals):
-        usual = newest.end - newest.first
-        last = max(totals)
-        found.append(
-            UsePeriod(first=newest.end, end=max(newest.end + usual, last + timedelta(1)), open=True)
-        )
+        end = max(_usual_end(newest), max(totals) + timedelta(1))
+        found.append(UsePeriod(first=newest.end, end=end, open=True))
     days = sorted(totals)
     found += [period for period in billed if any(period.first <= day < period.end for day in days)]
     return found
+
+
+def _usual_end(newest: UsePeriod) -> date:
+    """Guess where the open period ends: on the same day of the next month where bills keep to one, else as long on."""
+    if newest.first.day == newest.end.day:
+        following = (newest.end.replace(day=1) + timedelta(32)).replace(day=1)
+        return following + timedelta(newest.end.day - 1)
+    return newest.end + (newest.end - newest.first)
 
 
 def _calendar_months(totals: dict[date, DayTotal]) -> list[UsePeriod]:

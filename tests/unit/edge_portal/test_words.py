@@ -40,6 +40,8 @@ def test_changes_of_money_carry_their_sign() -> None:
 def test_unit_prices_keep_all_digits() -> None:
     """A price per unit is shown as it was rated with."""
     assert words.unit_price("0.11240", "USD") == "$0.11240"
+    assert words.unit_price("11.3", "USD") == "$11.30"
+    assert words.unit_price("5", "JPY") == "¥5"
     assert words.unit_price("-0.01", "USD") == "\N{MINUS SIGN}$0.01"
 
 
