@@ -13,6 +13,7 @@ PLOT_WIDTH = 1000
 MODE_LEVEL = {"normal": 6, "recovering": 16, "degraded": 26}
 _WORDS = {"normal": "Live", "degraded": "Riding through", "recovering": "Catching up"}
 _ROOM_FOR_LABEL_PERCENT = 9.0
+_ROOM_ON_NARROW_PERCENT = 26.0
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -66,17 +67,20 @@ def filled(values: Sequence[float | None]) -> list[float | None]:
 
 
 def _ticks(marks: Sequence[Mark], y: float) -> str:
-    """Write the clock times below a chart, leaving out what would run into the one before."""
+    """Write the clock times below a chart; fewer on a narrow page, so that none runs into the one before."""
     written: list[str] = []
-    last = -_ROOM_FOR_LABEL_PERCENT
+    last = last_on_narrow = -100.0
     for mark in marks:
         if mark.x - last < _ROOM_FOR_LABEL_PERCENT:
             continue
         last = mark.x
+        kind = ' class="wide"'
+        if mark.x - last_on_narrow >= _ROOM_ON_NARROW_PERCENT:
+            last_on_narrow, kind = mark.x, ""
         anchor = "start" if mark.x < _ROOM_FOR_LABEL_PERCENT else "middle"
         anchor = "end" if mark.x > 100 - _ROOM_FOR_LABEL_PERCENT else anchor
         written.append(
-            f'<text x="{mark.x:.2f}%" y="{y:.0f}" text-anchor="{anchor}">{escape(mark.clock)}</text>'
+            f'<text{kind} x="{mark.x:.2f}%" y="{y:.0f}" text-anchor="{anchor}">{escape(mark.clock)}</text>'
         )
     return "".join(written)
 

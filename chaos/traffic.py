@@ -6,21 +6,23 @@ Seeded: the same seed gives the same customers the same roles, amounts and order
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Coroutine, Sequence
 from random import Random
 from typing import Any
 
 import msgspec
 
-from chaos.customers import CustomerSession, EdgeClient
+from chaos.customers import CustomerSession, EdgeClient, now
 from chaos.fleet_file import Customer
-from chaos.history import History
+from chaos.history import History, Phase
 from failover.intents import intent_id
 
 READERS_MAX = 8
 PAYERS_MAX = 12
 UNTOUCHED_MAX = 20
-PAYMENTS_PER_ACCOUNT_MAX = 12
+# An edge stands in for so many payments of an account a day; a demo may be drilled more than once.
+PAYMENTS_MAX: dict[Phase, int] = {"before": 2, "outage": 4, "after": 2}
 PAY_TRIES = 12
 AMOUNT_CENTS_MAX = 1500
 
@@ -29,7 +31,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     """Pauses between a customer's requests, in seconds; ``stagger`` spreads the kept-back readers."""
 
     reading: float = 0.35
-    paying: float = 1.5
+    paying: float = 2.0
     retrying: float = 0.5
     stagger: float = 0.2
 
@@ -132,7 +134,7 @@ class Traffic:
             await self._pause(self._pace.reading * rng.uniform(0.5, 1.5))
 
     async def _read_something(self, session: CustomerSession, edge: EdgeClient, turn: int) -> None:
-        match turn % 7:
+        match turn % 8:
             case 0 | 3:
                 await session.read_account(edge)
             case 1:
@@ -146,6 +148,8 @@ class Traffic:
                 await session.read(edge, path, "statement", archive=True)
             case 6:
                 await session.read_page(edge, "/")
+            case 7:
+                await session.read_page(edge, "/bills")
             case _:
                 await session.read_payments(edge)
 
@@ -165,14 +169,15 @@ class Traffic:
         """Pay, look at both edges whether it shows, and follow the receipts."""
         await self._pause(number * self._pace.stagger)
         await session.read_account(rng.choice(self._edges))
-        made = 0
+        made: Counter[Phase] = Counter()
         turn = number
         while not self._stopping.is_set():
             edge = self._edges[turn % len(self._edges)]
             turn += 1
-            if made < PAYMENTS_PER_ACCOUNT_MAX and session.method_id:
-                await self._pay_once(session, edge, rng, f"{self._run}-{made}")
-                made += 1
+            phase = self._history.phase(now())
+            if made[phase] < PAYMENTS_MAX[phase] and session.method_id:
+                await self._pay_once(session, edge, rng, f"{self._run}-{made.total()}")
+                made[phase] += 1
             for place in rng.sample(self._edges, len(self._edges)):
                 await session.read_account(place)
             if session.open_payments:

@@ -34,7 +34,6 @@ LOOKS_AT_THE_END = 6
 _POLL_SECONDS = 0.1
 _SIGN_INS_AT_ONCE = 3
 _HEADING = re.compile(r'<p class="big"><b>(.*?)</b>', re.DOTALL)
-_TITLE = re.compile(r"<h1[^>]*>(.*?)</h1>", re.DOTALL)
 _TAG = re.compile(r"<[^>]+>")
 
 
@@ -124,7 +123,6 @@ class CoreBlackout:
         self._say(f"Traffic: {len(traffic.readers)} readers, {len(traffic.payers)} payers")
         traffic.start()
         await self._wait(options.before_seconds, traffic)
-        await self._sample("before", traffic, edges)
         self._say("Killing the core")
         moments.killed_from = now()
         self._core_is_down = True
@@ -140,8 +138,7 @@ class CoreBlackout:
         await self._wait_core(books)
         moments.core_ready_at = now()
         self._say("The core answers; waiting for the drain and for normal")
-        await self._sample("after", traffic, edges)
-        await self._wait_normal(watch, traffic)
+        await self._wait_normal(watch, traffic, edges)
         await self._wait(options.after_seconds, traffic)
         self._say("Ending traffic")
         await traffic.stop()
@@ -162,7 +159,7 @@ class CoreBlackout:
                 raise FleetError("the core did not come back")
             await asyncio.sleep(_POLL_SECONDS)
 
-    async def _wait_normal(self, watch: Watch, traffic: Traffic) -> None:
+    async def _wait_normal(self, watch: Watch, traffic: Traffic, edges: list[EdgeClient]) -> None:
         """Wait until nothing waits and every edge is normal; what does not happen in time is left unset."""
         moments = self.history.milestones
         begun = now()
@@ -170,6 +167,9 @@ class CoreBlackout:
         while asyncio.get_running_loop().time() < until:
             await self._wait(_POLL_SECONDS, traffic)
             fresh = [sample for sample in watch.latest.values() if sample.at > begun]
+            first = watch.latest[edges[0].name]
+            if first.mode == "recovering" and "after" not in self.samples:
+                await self._sample("after", traffic, edges)
             drained = len(fresh) == len(self.history.edges) and all(
                 sample.mode and not sample.pending for sample in fresh
             )
@@ -189,7 +189,7 @@ class CoreBlackout:
         """Keep the sentence that a customer's page shows now."""
         reader = (traffic.readers or traffic.payers)[0]
         page = await edges[0].ask("GET", "/", seconds=5, headers=reader.cookie)
-        found = _HEADING.search(page.text) or _TITLE.search(page.text)
+        found = _HEADING.search(page.text)
         if page.ok and found:
             words = html.unescape(_TAG.sub(" ", found.group(1)))
             self.samples[phase] = " ".join(words.split())
