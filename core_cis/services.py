@@ -13,7 +13,7 @@ from cache_sync.core_time import close
 from cache_sync.document_table import ShardHead, read_head
 from cache_sync.documents import DEFAULT_SHARD
 from cache_sync.feed import CLOSE_SECONDS_MAX, CoreTimeSource, FeedSource
-from cache_sync.offload import in_thread
+from cache_sync.offload import in_thread, inline
 from cache_sync.sqlite import Connection, connect, write
 from core_cis.errors import NotBegun, WriterFull
 from core_cis.intake import Intake, IntakeResult, check_signatures
@@ -27,6 +27,7 @@ from core_cis.writer import Turn, Writer
 from failover.intents import Intent
 from failover.signing import secret_hash
 
+_CHECKED_INLINE_MAX = 4
 _log = structlog.get_logger(__name__)
 
 
@@ -124,7 +125,8 @@ class CoreServices:
         begun = self.clock.boot_seconds()
         keys = edge_keys(self.reader)
         # 0.1 ms each: a long batch is checked in a thread, so that the loop goes on answering.
-        proven, refused = await in_thread(lambda: check_signatures(intents, keys))
+        offload = inline if len(intents) <= _CHECKED_INLINE_MAX else in_thread
+        proven, refused = await offload(lambda: check_signatures(intents, keys))
         for intent, reason in refused:
             _log.error(
                 "an intent nobody provably recorded",
