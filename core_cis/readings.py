@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 import msgspec
 
 from cache_sync.sqlite import Connection
+from core_cis.domain.estimation import ESTIMATED_HOURS_MAX
 from core_cis.domain.metering import Conflict, IntervalBlock, merge_blocks
 from core_cis.publishing import publish_usage
 from core_cis.store import Transaction
@@ -20,6 +21,7 @@ _UPSERT = """
     ON CONFLICT (service_point_id, day) DO UPDATE SET values_wh = excluded.values_wh, qualities = excluded.qualities
 """
 _ONE_DAY = timedelta(days=1)
+_ESTIMATED_MAX = timedelta(hours=ESTIMATED_HOURS_MAX)
 _encode = msgspec.msgpack.Encoder().encode
 _decode_values = msgspec.msgpack.Decoder(tuple[int | None, ...]).decode
 _decode_qualities = msgspec.msgpack.Decoder(tuple[int, ...]).decode
@@ -47,8 +49,8 @@ def read_days(connection: Connection, service_point_id: str) -> tuple[date, date
     """
     Tell the first local day that was read from its beginning, and the last that was read to its end.
 
-    A file may start or stop at any hour: the parts of days at its ends are no days that a bill could begin or end with.
-    None where there is no such pair of days.
+    A file may start or stop at any hour: the parts of days at its ends are no days that a bill could begin or end with,
+    but for a last day of which no more is missing than may be estimated. None where there is no such pair of days.
     """
     first, last = connection.execute(
         "SELECT min(day), max(day) FROM interval_blocks WHERE service_point_id = ?",
@@ -59,9 +61,15 @@ def read_days(connection: Connection, service_point_id: str) -> tuple[date, date
     first_day, last_day = date.fromisoformat(first), date.fromisoformat(last)
     if _block(connection, service_point_id, first_day).wh[0] is None:
         first_day += _ONE_DAY
-    if _block(connection, service_point_id, last_day).wh[-1] is None:
+    if _missing_at_end(_block(connection, service_point_id, last_day)) > _ESTIMATED_MAX:
         last_day -= _ONE_DAY
     return (first_day, last_day) if first_day <= last_day else None
+
+
+def _missing_at_end(block: IntervalBlock) -> timedelta:
+    count = len(block.wh)
+    read = max((index + 1 for index, wh in enumerate(block.wh) if wh is not None), default=0)
+    return timedelta(seconds=(count - read) * block.interval_seconds)
 
 
 def _block(connection: Connection, service_point_id: str, day: date) -> IntervalBlock:

@@ -38,7 +38,7 @@ class Supply(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         first_day: The first day of supply, or of readings where the supply's start is not known.
         end_day: The first day without supply; None while it goes on.
-        last_read_day: The last local day that was read to its end; None before there is one.
+        last_read_day: The last local day that was read to its end, or all but; None before there is one.
     """
 
     first_day: date
