@@ -51,7 +51,7 @@ class BreakerSettings(msgspec.Struct, frozen=True, kw_only=True):
     window_calls: int = 200
     calls_min: int = 4
     failure_rate: float = 0.5
-    slow_seconds: float = 0.5
+    slow_seconds: float = 0.8
     slow_rate: float = 0.5
     reset_seconds: float = 1.0
     reset_seconds_max: float = 8.0

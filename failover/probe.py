@@ -50,7 +50,7 @@ class CoreProbe:
         clock: Clock,
         rng: random.Random,
         interval_seconds: float = 0.5,
-        deadline_seconds: float = 0.5,
+        deadline_seconds: float = 0.8,
     ) -> None:
         self._prober = prober
         self._breaker = breaker
