@@ -38,6 +38,7 @@ def create_app(
         [api_router(), *OPERATIONS, *page_handlers()],
         exception_handlers=with_pages(exception_handlers),
         request_max_body_size=FORM_BYTES_MAX,
+        logging_config=None,
         openapi_config=OpenAPIConfig(
             title="Ridethrough edge",
             version="1",

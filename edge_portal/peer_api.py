@@ -7,7 +7,7 @@ from litestar import Litestar, Request, Response, Router, get, post
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.handlers import BaseRouteHandler
-from litestar.params import Parameter
+from litestar.params import FromQuery, QueryParameter
 
 from failover.errors import JournalError
 from failover.journal_reader import PAGE_MAX, JournalReader
@@ -78,9 +78,9 @@ async def ask(request: AnyRequest) -> Response[bytes]:
 @get("/intents", sync_to_thread=False)
 def intents(
     request: AnyRequest,
-    source: Literal["own", "copies"] = "own",
-    after: Annotated[int, Parameter(ge=0)] = 0,
-    limit: Annotated[int, Parameter(ge=1)] = PAGE_MAX,
+    source: FromQuery[Literal["own", "copies"]] = "own",
+    after: Annotated[int, QueryParameter(ge=0)] = 0,
+    limit: Annotated[int, QueryParameter(ge=1)] = PAGE_MAX,
 ) -> Response[bytes]:
     """List every recorded intent with what became of it; for the core's reconciliation."""
     if caller(request) != CORE_NODE_ID:
@@ -103,6 +103,7 @@ def peer_app(*, holder: WitnessHolder, reader: JournalReader, keys: NodeKeys) ->
     return Litestar(
         [router],
         exception_handlers=exception_handlers,
+        logging_config=None,
         openapi_config=None,
         request_max_body_size=None,
         state=State({"holder": holder, "journal_reader": reader, "node_keys": keys}),

@@ -1,6 +1,6 @@
 """Who calls the API, the labels on its answers, and what its errors are on the wire."""
 
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from litestar import Request, Response
@@ -34,10 +34,13 @@ from edge_portal.errors import (
 from edge_portal.session import Session
 from edge_portal.views import AccountView, Freshness, Mode
 from failover.intents import Receipt
-from failover.web import FieldError, Problem, bearer_token, problem_response
+from failover.web import FieldError, Problem, bearer_token, decode_json, problem_response
 
 JSON: Final = "application/json"
-BODY_BYTES_MAX: Final = 16 * 1024
+BODY_BYTES_MAX: Final = 256 * 1024
+BRACKETS_MAX: Final = 64
+T = TypeVar("T")
+
 _SAFE: Final = frozenset({"GET", "HEAD"})
 _ENCODER: Final = msgspec.json.Encoder()
 
@@ -54,6 +57,22 @@ def signed_in(request: AnyRequest) -> Session:
         if token is not None and request.method not in _SAFE and not from_own_page(request):
             raise Problem("foreign_page", status=403, title="This came from another site's page")
     return portal_of(request).authenticate(token)
+
+
+def decode_form(body: bytes, form: type[T]) -> T:
+    """
+    Decode a body strictly. Raises `Problem` 400, 422.
+
+    Our forms are flat: what is full of brackets is refused before anything descends into it.
+    """
+    if body.count(b"[") + body.count(b"{") > BRACKETS_MAX:
+        raise Problem(
+            "bad_body",
+            status=400,
+            title="The body cannot be read",
+            detail="It is nested too deeply.",
+        )
+    return decode_json(body, form, max_bytes=BODY_BYTES_MAX)
 
 
 def open_view(request: AnyRequest, *, statements: bool = False, usage: bool = False) -> AccountView:

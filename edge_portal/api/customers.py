@@ -1,11 +1,12 @@
 """``/api/v1``: the same rights as the pages, for programs."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import msgspec
 from litestar import Response, Router, delete, get, post
 from litestar.openapi.spec import OpenAPIMediaType, Operation, Reference, RequestBody, Schema
-from litestar.params import FromPath, Parameter
+from litestar.params import FromPath, HeaderParameter, QueryParameter
 
 from edge_portal.api.access import (
     BODY_BYTES_MAX,
@@ -13,6 +14,7 @@ from edge_portal.api.access import (
     answer,
     answer_payment,
     answer_view,
+    decode_form,
     open_view,
     signed_in,
 )
@@ -39,7 +41,7 @@ from edge_portal.pdf import statement_pdf
 from edge_portal.portal import Portal
 from edge_portal.views import AccountView
 from failover.intents import Receipt
-from failover.web import FieldError, Problem, decode_json, read_body
+from failover.web import FieldError, Problem, read_body
 
 _STATUS_OF_STATE: Final = {"posted": 201, "accepted": 202, "checking": 202}
 _NOTHING_TAKEN: Final = frozenset({"void", "declined_limit"})
@@ -59,6 +61,7 @@ def _body(form: type[msgspec.Struct]) -> type[Operation]:
         additional_properties=False,
     )
 
+    @dataclass
     class Described(Operation):
         def __post_init__(self) -> None:
             self.request_body = RequestBody(
@@ -71,7 +74,7 @@ def _body(form: type[msgspec.Struct]) -> type[Operation]:
 @post("/session", status_code=201, operation_class=_body(SignInForm), summary="Sign in")
 async def sign_in(request: AnyRequest) -> Response[bytes]:
     """Check e-mail and password, also while the core is away; the token is valid at every edge."""
-    form = decode_json(await read_body(request, max_bytes=BODY_BYTES_MAX), SignInForm)
+    form = decode_form(await read_body(request, max_bytes=BODY_BYTES_MAX), SignInForm)
     portal = portal_of(request)
     client = request.client.host if request.client else ""
     token = await portal.sign_in(form.email, form.password, client)
@@ -87,7 +90,7 @@ async def sign_in(request: AnyRequest) -> Response[bytes]:
 async def switch_account(request: AnyRequest) -> Response[bytes]:
     """Get a token that looks at another of the customer's accounts."""
     session = signed_in(request)
-    form = decode_json(await read_body(request, max_bytes=BODY_BYTES_MAX), SwitchForm)
+    form = decode_form(await read_body(request, max_bytes=BODY_BYTES_MAX), SwitchForm)
     portal = portal_of(request)
     return _session(portal, portal.switch_account(session, form.account_id), 200)
 
@@ -153,7 +156,7 @@ async def statement_as_pdf(request: AnyRequest, statement_id: FromPath[str]) -> 
 @get("/usage", sync_to_thread=False, summary="Usage by day and hour")
 def usage(
     request: AnyRequest,
-    month: Annotated[str | None, Parameter(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")] = None,
+    month: Annotated[str | None, QueryParameter(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")] = None,
 ) -> Response[UsageAnswer]:
     """List months of usage, or one ``month`` (``YYYY-MM``)."""
     view = open_view(request, usage=True)
@@ -181,7 +184,7 @@ async def payment(request: AnyRequest, payment_id: FromPath[str]) -> Response[Pa
 async def pay(
     request: AnyRequest,
     idempotency_key: Annotated[
-        str | None, Parameter(header="Idempotency-Key", required=False)
+        str | None, HeaderParameter(name="Idempotency-Key", required=False)
     ] = None,
 ) -> Response[PaymentAnswer]:
     """
@@ -200,7 +203,7 @@ async def pay(
             detail="Make one for each payment and send it again with every repetition.",
             errors=[FieldError("Idempotency-Key", "is required")],
         )
-    form = decode_json(raw, PaymentForm)
+    form = decode_form(raw, PaymentForm)
     receipt = await portal_of(request).pay(
         session.account_id,
         idempotency_key=idempotency_key,
