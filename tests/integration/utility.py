@@ -49,7 +49,7 @@ class FixedClock:
         raise AssertionError("nothing here waits")
 
 
-def customer_row(number: int = 1, **cells: str) -> dict[str, str]:
+def customer_row(number: int = 1, /, **cells: str) -> dict[str, str]:
     """Make a row of a customer file: customer C-1 with account A-1, service point SP-1, meter M-1, method pm-1."""
     return {
         "customer_id": f"C-{number}",

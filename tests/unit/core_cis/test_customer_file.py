@@ -67,7 +67,7 @@ def test_reads_every_column() -> None:
 
 def test_optional_columns_and_cells_may_be_left_out() -> None:
     """What is not said is None; a byte order mark, blank lines and Windows line ends do not matter."""
-    header = HEADER.split(",method_status")[0]
+    header = HEADER.split(",method_status", maxsplit=1)[0]
     row = "C-1,Ada,a@b.org,A-1,SP-1,1 Mill Road,M-1,test-t,,,,"
     data = b"\xef\xbb\xbf" + f"{header}\r\n\r\n{row}\r\n".encode()
     (read_row,) = read_customer_file(data, tariffs=TARIFFS)
@@ -185,7 +185,7 @@ def test_rows_must_agree(changed: dict[str, str], column: str, key: str) -> None
 def test_addresses_are_compared_without_case() -> None:
     """Two customers cannot share an e-mail address by writing it differently."""
     other = row_with("email", "ADA@example.ORG").replace("C-1,", "C-2,")
-    found = errors_of("\n".join([HEADER, ROW, other]).encode())
+    found = errors_of(f"{HEADER}\n{ROW}\n{other}".encode())
     assert (3, "customer_id", "differs from line 2 for the same email") in found
 
 
