@@ -1,0 +1,208 @@
+"""The drill finds what is planted in a running system, and nothing where nothing is wrong."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import msgspec
+import pytest
+
+from cache_sync.clock import SystemClock
+from cache_sync.sqlite import connect, write
+from chaos.fleet_file import FleetFile, read_fleet_file
+from chaos.report import Report
+from core_cis.bookkeeping import post
+from core_cis.domain.ledger import Entry, LedgerTransaction
+from core_cis.store import CoreStore
+
+DRILL_SECONDS = 400
+STEP_SECONDS = 200
+
+
+class Drill:
+    """A drill started from the command line with a fleet of its own."""
+
+    def __init__(self, folder: Path, environment: dict[str, str] | None = None) -> None:
+        self.data = folder / "fleet"
+        self.json = folder / "out.json"
+        self.page = folder / "report" / "report.html"
+        self._said = folder / "said.txt"
+        with self._said.open("wb") as said:
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, "-P", "-m", "chaos", "drill", "run", "core-blackout"),
+                    *("--data", str(self.data), "--accounts", "16", "--hold", "12"),
+                    *("--seed", "3", "--normal-min-seconds", "2"),
+                    *("--json", str(self.json), "--report", str(self.page.parent)),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                env={**os.environ, **(environment or {})},
+                cwd="/",
+            )
+
+    @property
+    def said(self) -> str:
+        """What it printed so far."""
+        return self._said.read_text(encoding="utf-8")
+
+    def wait_step(self, words: str) -> None:
+        """Wait until it has said that it is at a step."""
+        until = time.monotonic() + STEP_SECONDS
+        while words not in self.said:
+            assert self.process.poll() is None, self.said
+            assert time.monotonic() < until, self.said
+            time.sleep(0.05)
+
+    def finish(self) -> tuple[int, set[str]]:
+        """Wait for its end; returns the exit status and the invariants that were broken."""
+        status = self.process.wait(timeout=DRILL_SECONDS)
+        assert self.json.exists(), self.said
+        report = msgspec.json.decode(self.json.read_bytes(), type=Report)
+        assert report.passed == (status == 0)
+        page = self.page.read_text(encoding="utf-8")
+        assert (">Broken<" in page) == (status != 0)
+        return status, {finding.id for finding in report.findings if not finding.held}
+
+
+def test_a_healthy_fleet_passes(tmp_path: Path) -> None:
+    """Exit 0, every invariant held, the report written, and no process left."""
+    drill = Drill(tmp_path)
+    drill.wait_step("Killing the core")
+    core = read_fleet_file(drill.data / "fleet.json").core.pid
+    status, broken = drill.finish()
+    assert (status, broken) == (0, set()), drill.said
+    assert not Path(f"/proc/{core}").exists()
+    assert not (drill.data / "fleet.json").exists()
+    report = msgspec.json.decode(drill.json.read_bytes(), type=Report)
+    for edge in report.measures.edges:
+        assert edge.degraded_after_kill is not None
+        assert edge.queue_max > 0
+    assert report.measures.phases[1].accepted > 0
+    assert report.measures.phases[1].untouched_accounts > 0
+
+
+def plant_second_posting(data: Path) -> None:
+    """Write a second posting of a payment of this drill into the books of the dead core."""
+    with CoreStore.open(data / "core", SystemClock()) as store, store.transaction() as tx:
+        account_id, payment_id, cents = tx.connection.execute(
+            "SELECT e.account_id, t.payment_id, e.amount_cents FROM ledger_transactions t"
+            " JOIN ledger_entries e USING (transaction_id)"
+            " WHERE t.payment_id IS NOT NULL AND e.account_id IS NOT NULL"
+            " ORDER BY t.transaction_id DESC LIMIT 1"
+        ).fetchone()
+        kept = tx.connection.execute(
+            "SELECT e.ledger_account, e.account_id, e.amount_cents FROM ledger_entries e"
+            " JOIN ledger_transactions t USING (transaction_id) WHERE t.payment_id = ?",
+            (payment_id,),
+        ).fetchall()
+        assert cents < 0
+        assert account_id
+        again = LedgerTransaction(
+            source="intent",
+            idempotency_key="planted",
+            kind="payment",
+            description="Planted",
+            value_date=(tx.stamp - timedelta(hours=12)).date(),
+            entries=tuple(Entry(*row) for row in kept),
+            payment_id=payment_id,
+        )
+        assert not post(tx, again).repeated
+
+
+def forget_one(journal: Path) -> str:
+    """Delete one accepted payment, with all that counts it, from the journal of the edge that took it."""
+    connection = connect(journal, synchronous="FULL")
+    with write(connection):
+        ordinal, intent, cents = connection.execute(
+            "SELECT ordinal, intent_id, amount_cents FROM intents JOIN offers USING (ordinal)"
+            " WHERE state = 'offered' AND confirmed > 0 LIMIT 1"
+        ).fetchone()
+        connection.execute("DELETE FROM offers WHERE ordinal = ?", (ordinal,))
+        connection.execute("DELETE FROM intents WHERE ordinal = ?", (ordinal,))
+        connection.execute(
+            "UPDATE journal SET pending = pending - 1, outstanding_cents = outstanding_cents - ?",
+            (cents,),
+        )
+    connection.close()
+    return str(intent)
+
+
+def plant_lost_payment(data: Path) -> None:
+    """Delete an accepted payment from its edge's journal and from the copy, as if both disks had forgotten it."""
+    fleet: FleetFile = read_fleet_file(data / "fleet.json")
+    agents = []
+    for edge in fleet.edges:
+        listed = httpx.get(f"{edge.url}/status", trust_env=False).json()["processes"]
+        agents += [one["pid"] for one in listed if one["name"] == "agent"]
+    for pid in agents:
+        os.kill(pid, signal.SIGSTOP)
+    journals = [Path(edge.data) / "journal" / "journal.db" for edge in fleet.edges]
+    doomed = forget_one(journals[0])
+    for journal in journals[1:]:
+        connection = connect(journal, synchronous="FULL")
+        with write(connection):
+            connection.execute("DELETE FROM copies WHERE intent_id = ?", (doomed,))
+        connection.close()
+    for pid in agents:
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("plant", "expected"),
+    [(plant_second_posting, "posted-once"), (plant_lost_payment, "nothing-lost")],
+)
+def test_a_violation_of_the_books_is_found(
+    tmp_path: Path, plant: Callable[[Path], None], expected: str
+) -> None:
+    """Planted while the core is dead; the drill ends with another status than 0 and names it."""
+    drill = Drill(tmp_path)
+    drill.wait_step("Killing the core")
+    time.sleep(8)
+    plant(drill.data)
+    status, broken = drill.finish()
+    assert status == 1
+    assert expected in broken, drill.said
+
+
+def test_an_edge_that_claims_to_be_fresher_is_found(tmp_path: Path, checkout: Path) -> None:
+    """A fleet run from a copy in which answers claim to be two seconds younger does not pass."""
+    copy = tmp_path / "patched"
+    for package in ("cache_sync", "chaos", "core_cis", "edge_portal", "failover"):
+        shutil.copytree(
+            checkout / package, copy / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    labels = copy / "edge_portal" / "cookies.py"
+    honest = "str(math.ceil(freshness.age_seconds))"
+    text = labels.read_text(encoding="utf-8")
+    assert honest in text
+    labels.write_text(
+        text.replace(honest, "str(max(0, math.ceil(freshness.age_seconds) - 2))"), encoding="utf-8"
+    )
+    status, broken = Drill(tmp_path, {"PYTHONPATH": str(copy)}).finish()
+    assert status == 1
+    assert "age-true" in broken
+
+
+def test_a_drill_needs_a_fleet(tmp_path: Path) -> None:
+    """Without a fleet to break the drill ends with 2 and says why."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-P", "-m", "chaos", "drill", "run", "core-blackout"),
+            *("--fleet", str(tmp_path / "fleet.json")),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "is a demo running there?" in done.stderr
