@@ -93,6 +93,7 @@ class NodeClient:
         headers = {
             "Authorization": self._authorization,
             DEADLINE_HEADER: deadline_header(deadline_seconds),
+            "Accept-Encoding": "identity",
         }
         if content_type is not None:
             headers["Content-Type"] = content_type
@@ -132,7 +133,7 @@ class NodeClient:
             limit = _PROBLEM_BYTES_MAX if busy else bytes_max
             parts: list[bytes] = []
             received = 0
-            async for part in response.aiter_raw():
+            async for part in response.aiter_bytes():
                 received += len(part)
                 if received > limit:
                     raise Ambiguous("an answer larger than any of theirs")
