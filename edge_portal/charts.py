@@ -200,7 +200,7 @@ def _day_bar(
         tick_x=_percent(x + slot * (1 - TICK_SHARE) / 2),
         tick_y=_pixels(plot.base - (day.before_wh or 0) * scale - 1.5),
         label=f"{words.chart_day(day.day)}: {told}" + (f". {before}" if before else ""),
-        readout=f"{words.chart_day(day.day)}: {told}",
+        readout=f"{words.short_day(day.day)}: {told}",
         readout_before=before,
         share=_percent(98 * usage / highest),
     )

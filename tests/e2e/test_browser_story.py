@@ -41,7 +41,7 @@ class Visitor:
 
     def __init__(self, browser: Browser, edge: str, who: Customer) -> None:
         self.edge, self.who = edge, who
-        self.page: Page = browser.new_context(base_url=edge).new_page()
+        self.page: Page = browser.new_context(base_url=edge, reduced_motion="reduce").new_page()
         self.problems: list[str] = []
         self.page.on("console", lambda message: self.problems.append(message.text))
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))

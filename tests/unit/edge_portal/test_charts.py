@@ -40,7 +40,7 @@ def test_the_highest_day_stands_out_and_is_told() -> None:
     chart = day_chart(days(10_000, 31_400, 12_000), LARGE)
     assert [bar.css for bar in chart.bars] == ["bar", "bar peak", "bar"]
     assert chart.peak is not None
-    assert chart.peak.readout == "Sun, October 11: 31.4 kWh"
+    assert chart.peak.readout == "Sun, Oct 11: 31.4 kWh"
 
 
 def test_a_small_chart_has_no_peak() -> None:
