@@ -319,7 +319,7 @@ def _terms(
         if tariff is None:
             raise BillRefused(
                 f"service point {service_point_id}: no tariff is in force on {day.isoformat()};"
-                " import one that is, or give --effective-from"
+                " import one that is, or import it again with an earlier --effective-from"
             )
         if terms and terms[-1].tariff is tariff:
             continue

@@ -4,18 +4,22 @@ import csv
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import click
 import msgspec
+from rich.console import Console
+from rich.progress import Progress
 
 from core_cis.domain.green_button import parse_green_button
 from core_cis.domain.tariff_files import parse_tariff
-from core_cis.importing.customer_file import FILE_BYTES_MAX, read_customer_file
+from core_cis.importing.customer_file import FILE_BYTES_MAX, CustomerRow, read_customer_file
 from core_cis.importing.customers import Passwords, import_customers, prepare_passwords
 from core_cis.importing.readings import ReadingsImported, import_readings
+from core_cis.instants import local_date
 from core_cis.options import data_option, json_option, open_store, utility_options
+from core_cis.store import CoreStore
 from core_cis.tariff_store import save_tariff, tariff_keys
 
 _file_argument = click.argument(
@@ -81,7 +85,7 @@ def import_customers_command(
     """Take in customers, accounts, service points, meters, tariffs and payment methods (CSV)."""
     with open_store(data_dir, **utility) as store:
         rows = read_customer_file(_read(file), tariffs=tariff_keys(store.connection))
-        passwords = prepare_passwords(store.connection, rows)
+        passwords = _prepare(store, rows)
         with (
             _initial_passwords(initial_passwords, passwords),
             store.transaction() as tx,
@@ -100,6 +104,15 @@ def import_customers_command(
     click.echo("Next, their readings: core import green-button FILE --service-point ID")
 
 
+def _prepare(store: CoreStore, rows: list[CustomerRow]) -> Passwords:
+    """Make verifiers under a progress bar: of many customers it takes minutes."""
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        total = len({row.customer_id for row in rows})
+        task = progress.add_task("Passwords", total=total)
+        return prepare_passwords(store.connection, rows, progress=lambda: progress.advance(task))
+
+
 @import_group.command("green-button")
 @data_option
 @json_option
@@ -116,17 +129,20 @@ def import_green_button(
         feed = parse_green_button(stream)
         with store.transaction() as tx:
             done = import_readings(tx, feed, service_point_id=service_point_id, source=file.name)
+            timezone = tx.utility.timezone
     if as_json:
         click.echo(msgspec.json.encode(done))
         return
-    _say_readings(done)
+    _say_readings(done, timezone)
 
 
-def _say_readings(done: ReadingsImported) -> None:
+def _say_readings(done: ReadingsImported, timezone: str) -> None:
     minutes = done.interval_seconds // 60
+    first_day = local_date(datetime.fromisoformat(done.first), timezone)
+    last_day = local_date(datetime.fromisoformat(done.end) - timedelta(seconds=1), timezone)
     click.echo(
         f"{done.service_point_id}: {done.intervals} readings of {minutes} minutes on {done.days} days,"
-        f" {done.usage_wh / 1000:,.3f} kWh, {done.first} to {done.end}"
+        f" {done.usage_wh / 1000:,.3f} kWh, {first_day} to {last_day}"
     )
     found = (*done.findings, *done.conflicts)
     for finding in found[:_SHOWN_MAX]:
@@ -138,7 +154,7 @@ def _say_readings(done: ReadingsImported) -> None:
         click.echo(f"  and {len(found) - _SHOWN_MAX} more; --json lists them all")
     for refusal in done.refused:
         click.echo(f"  left out: {refusal}")
-    click.echo("Next: core bill --through DATE, the last day to be billed")
+    click.echo(f"Next: core bill --through {last_day}, or another last day to be billed")
 
 
 def _read(file: Path) -> bytes:

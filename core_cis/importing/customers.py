@@ -49,6 +49,7 @@ def prepare_passwords(
     rows: Sequence[CustomerRow],
     *,
     new_password: Callable[[], str] = initial_password,
+    progress: Callable[[], None] = lambda: None,
 ) -> Passwords:
     """
     Make the verifiers that an import will write.
@@ -56,6 +57,11 @@ def prepare_passwords(
     A verifier takes some 26 ms of a processor by design: they are made before the import holds the only write lock,
     so that a running core goes on posting payments. A customer who is known keeps his password unless the file names
     another.
+
+    Args:
+        rows: Of the file.
+        new_password: Makes initial ones.
+        progress: Called for each customer.
     """
     named = {row.customer_id: row.password for row in rows if row.password is not None}
     wanted: dict[str, str] = {}
@@ -70,8 +76,14 @@ def prepare_passwords(
             initial.append((row.email, password))
         if password is not None and not (known and fits(known[0], password)):
             wanted[row.customer_id] = password
+        else:
+            progress()
+    verifiers: dict[str, str] = {}
     with ThreadPoolExecutor(_HASHING_THREADS) as pool:
-        verifiers = dict(zip(wanted, pool.map(make_verifier, wanted.values()), strict=True))
+        made = pool.map(make_verifier, wanted.values())
+        for customer_id, verifier in zip(wanted, made, strict=True):
+            verifiers[customer_id] = verifier
+            progress()
     return Passwords(verifiers=verifiers, initial=initial)
 
 

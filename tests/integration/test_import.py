@@ -381,7 +381,8 @@ def test_readings_come_in_with_their_usage(utility: SmallUtility, run: Run) -> N
     assert done.exit_code == 0, done.output
     assert "SP-1: 47 readings of 60 minutes on 2 days, 23.500 kWh" in done.output
     assert "negative_value at 2025-01-01T08:00:00+00:00" in done.output
-    assert "core bill --through DATE" in done.output
+    assert "kWh, 2025-01-01 to 2025-01-02" in done.output
+    assert "Next: core bill --through 2025-01-02" in done.output
     usage = utility.documents("usage")["2025-01/SP-1"]
     assert [(day.usage_wh, day.complete) for day in usage.days] == [(11_500, False), (12_000, True)]
     assert usage.days[0].hours[3] is None
