@@ -5,6 +5,7 @@ Money comes in as integer minor units and never becomes a float. Times are told 
 "yesterday" are relative to the core's estimated time, never to this machine's clock.
 """
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -27,6 +28,9 @@ LOCALE: Final = Locale.parse("en_US")
 MINUS: Final = "\N{MINUS SIGN}"
 NOON: Final = 12
 WH_A_KWH: Final = 1000
+_TYPED_AMOUNT: Final = re.compile(
+    r"(?=[0-9.])(?P<whole>[0-9]{1,3}(?:,[0-9]{3}){1,3}|[0-9]{0,12})(?:\.(?P<fraction>[0-9]{1,4}))?"
+)
 MINUTE: Final = 60
 HOUR: Final = 3600
 DAY: Final = 86400
@@ -66,16 +70,16 @@ def parse_amount(text: str, currency: str) -> int | None:
     """
     Read an amount that a customer typed (``50``, ``50.56``, ``$1,050.56``) as minor units.
 
-    None when it is not plainly an amount of this currency; never rounds.
+    None when it is not plainly an amount of this currency; never rounds. A comma only parts thousands: ``5,00`` is
+    five to some and five hundred to others, so it is nothing.
     """
     exponent = get_currency_precision(currency)
     symbol = get_currency_symbol(currency, locale=LOCALE)
-    bare = text.strip().removeprefix(symbol).strip().replace(",", "")
-    whole, point, fraction = bare.partition(".")
-    digits = (whole + fraction).isascii() and (whole + fraction).isdigit()
-    if not digits or len(bare) > 16 or len(fraction) > exponent or (point and not fraction):  # noqa: PLR2004
+    found = _TYPED_AMOUNT.fullmatch(text.strip().removeprefix(symbol).strip())
+    if found is None or len(found["fraction"] or "") > exponent:
         return None
-    return int((whole or "0") + fraction.ljust(exponent, "0"))
+    whole = (found["whole"] or "0").replace(",", "")
+    return int(whole + (found["fraction"] or "").ljust(exponent, "0"))
 
 
 def currency_name(currency: str) -> str:

@@ -63,6 +63,9 @@ def test_unit_prices_keep_all_digits() -> None:
         ("five", None),
         ("\N{ARABIC-INDIC DIGIT FIVE}", None),
         ("1.2.3", None),
+        ("5,00", None),
+        ("1,2345", None),
+        ("1,050", 105000),
         ("9" * 40, None),
     ],
 )
