@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from litestar import Litestar
 from litestar.datastructures import State
-from litestar.enums import ScopeType
+from litestar.enums import HttpMethod, ScopeType
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Scope, Send
@@ -53,7 +53,11 @@ def create_app(
 
 
 class Guarded:
-    """Puts the security headers on every answer that lacks them, errors too, and counts it."""
+    """
+    Puts the security headers on every answer that lacks them, errors too, and counts it.
+
+    A HEAD is served as the GET it asks about, without the body (RFC 9110, section 9.3.2): monitors ask so.
+    """
 
     def __init__(self, app: Litestar, clock: Clock) -> None:
         self._app = app
@@ -66,10 +70,15 @@ class Guarded:
             await self._app(scope, receive, send)
             return
         started = self._clock.boot_seconds()
+        bodiless = scope["method"] == "HEAD"
+        if bodiless:
+            scope["method"] = HttpMethod.GET
 
         async def guarded_send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self._start(scope, message)
+            elif bodiless and message["type"] == "http.response.body":
+                message["body"] = b""
             await send(message)
 
         await self._app(scope, receive, guarded_send)

@@ -14,8 +14,8 @@ from litestar.params import FromPath
 
 FOLDER: Final = Path(__file__).resolve().parent.parent / "static"
 TYPES: Final = {
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css",
+    ".js": "text/javascript",
     ".svg": "image/svg+xml",
 }
 FOR_EVER: Final = "public, max-age=31536000, immutable"

@@ -12,7 +12,7 @@ from edge_portal.charts import hour_span
 from edge_portal.pages.assets import asset
 
 TEMPLATES: Final = Path(__file__).resolve().parent.parent / "templates"
-HTML: Final = "text/html; charset=utf-8"
+HTML: Final = "text/html"
 SECURITY_HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
