@@ -93,8 +93,14 @@ def make_panel(url: str, sample: StatusSample) -> EdgePanel:
     )
 
 
-def _list(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+def _who(names: list[str], edges: list[EdgePanel]) -> tuple[str, str]:
+    """Name some of the edges, with the verb's ending for them: ("Both edges", "") or ("edge-1", "s")."""
+    if len(names) == 1:
+        # A name is not broken at its hyphen.
+        return names[0].replace("-", "\N{NON-BREAKING HYPHEN}"), "s"
+    if len(names) == len(edges):
+        return "Both edges" if len(edges) == 2 else f"All {len(edges)} edges", ""  # noqa: PLR2004 - both
+    return f"{len(names)} of {len(edges)} edges", ""
 
 
 def tell(core: CoreState, edges: list[EdgePanel]) -> tuple[str, str]:
@@ -104,18 +110,27 @@ def tell(core: CoreState, edges: list[EdgePanel]) -> tuple[str, str]:
     silent = [edge.name for edge in edges if not edge.mode]
     waiting = sum(edge.pending or 0 for edge in edges)
     if silent:
-        return f"{_list(silent)} gave no answer.", "Its customers can go on at any other edge."
-    if core != "running" or riding:
-        verb = "rides" if len(riding) == 1 else "ride"
-        through = f" {_list(riding)} {verb} through." if riding else " The edges will notice."
-        return _CORE_WORDS[core] + through, (
-            "Open an edge, sign in, read a bill and pay it: it works, and it says how old it is."
+        who, _ = _who(silent, edges)
+        return f"{who} gave no answer.", "Customers can go on at any other edge."
+    if core == "running" and riding:
+        who, ending = _who(riding, edges)
+        return (
+            f"The core answers again. {who} still ride{ending} through.",
+            "The edges test the line by themselves and then catch up.",
+        )
+    if core != "running":
+        who, ending = _who(riding, edges)
+        through = f"{who} ride{ending} through." if riding else "The edges will notice."
+        return (
+            f"{_CORE_WORDS[core]} {through}",
+            "Open an edge, sign in, read a bill and pay it: it works, and it says how old it is.",
         )
     if catching:
-        verb = "is" if len(catching) == 1 else "are"
+        who, ending = _who(catching, edges)
+        verb = "is" if ending else "are"
         posting = f" {waiting} payments are being posted." if waiting else ""
         return (
-            f"The core is back. {_list(catching)} {verb} catching up.",
+            f"The core is back. {who} {verb} catching up.",
             f"Nothing was lost.{posting} An edge is called live again after a quiet minute at most.",
         )
     return (

@@ -172,7 +172,7 @@ def test_the_page_takes_the_core_away_and_brings_it_back(
     wait_for(partial(demo.shows, core, "degraded"), SOON_SECONDS, f"the core is {core}")
     page = httpx.get(demo.fleet.play_url, trust_env=False)
     assert page.status_code == 200
-    assert "edge-1 and edge-2 ride through" in page.text
+    assert "Both edges ride through." in page.text
     assert demo.press("heal").status_code == 303
     wait_for(partial(demo.shows, "running", "normal"), SOON_SECONDS, "all is well again")
 

@@ -22,13 +22,24 @@ def panel(name: str, mode: str, pending: int = 0) -> EdgePanel:
     [
         ("running", ["normal", "normal"], "Everything is live."),
         ("killed", ["normal", "normal"], "The core is dead. The edges will notice."),
-        ("killed", ["degraded", "normal"], "The core is dead. edge-1 rides through."),
-        ("frozen", ["degraded"] * 2, "The core is frozen. edge-1 and edge-2 ride through."),
-        ("cut", ["degraded"] * 2, "The core is cut off. edge-1 and edge-2 ride through."),
-        ("running", ["recovering", "normal"], "The core is back. edge-1 is catching up."),
-        ("running", ["recovering"] * 2, "The core is back. edge-1 and edge-2 are catching up."),
-        ("starting", ["degraded"] * 2, "The core is starting. edge-1 and edge-2 ride through."),
-        ("running", ["normal", ""], "edge-2 gave no answer."),
+        (
+            "killed",
+            ["degraded", "normal"],
+            "The core is dead. edge\N{NON-BREAKING HYPHEN}1 rides through.",
+        ),
+        ("frozen", ["degraded"] * 2, "The core is frozen. Both edges ride through."),
+        ("cut", ["degraded"] * 2, "The core is cut off. Both edges ride through."),
+        ("killed", ["degraded"] * 3, "The core is dead. All 3 edges ride through."),
+        ("killed", ["degraded"] * 2 + ["normal"], "The core is dead. 2 of 3 edges ride through."),
+        ("running", ["degraded"] * 2, "The core answers again. Both edges still ride through."),
+        (
+            "running",
+            ["recovering", "normal"],
+            "The core is back. edge\N{NON-BREAKING HYPHEN}1 is catching up.",
+        ),
+        ("running", ["recovering"] * 2, "The core is back. Both edges are catching up."),
+        ("starting", ["degraded"] * 2, "The core is starting. Both edges ride through."),
+        ("running", ["normal", ""], "edge\N{NON-BREAKING HYPHEN}2 gave no answer."),
     ],
 )
 def test_the_headline_says_what_is_going_on(
