@@ -10,8 +10,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
+from click.testing import CliRunner, Result
 
 from cache_sync.documents import BODY_TYPES, StatementBody
+from core_cis.__main__ import main
 from core_cis.billing_run import BillingReport, run_billing
 from core_cis.bookkeeping import balance_cents
 from core_cis.domain.metering import QUALITY_MISSING, QUALITY_VALID, IntervalBlock, empty_block
@@ -204,3 +206,15 @@ class SmallUtility:
     def count(self, table: str) -> int:
         """Count a table's rows."""
         return int(self.store.connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608 - our names
+
+    def books(self) -> list[int]:
+        """Count what an import could have changed."""
+        tables = ("customers", "accounts", "service_points", "meters", "payment_methods", "tariffs")
+        return [*map(self.count, (*tables, "interval_blocks", "import_findings")), self.head()]
+
+    def run_import(self, verb: str, data: bytes, *options: str) -> Result:
+        """Run `core import` beside the open store, with a file of the given bytes."""
+        file = self.data_dir.with_name("in put.file")
+        file.write_bytes(data)
+        arguments = ["import", verb, "--data", str(self.data_dir), *options, str(file)]
+        return CliRunner().invoke(main, arguments)
