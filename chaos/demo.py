@@ -1,6 +1,7 @@
 """``ridethrough demo``: a core and edges as real processes behind fault proxies, with a page to play an outage on."""
 
 import asyncio
+import shlex
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -74,7 +75,7 @@ def _tell(fleet: Fleet, say: Callable[[str], None]) -> None:
         f"  {fleet.play_url}",
         "",
         "Run the drill against it from another terminal:",
-        f"  ./ridethrough drill run core-blackout --fleet {fleet.file}",
+        f"  ./ridethrough drill run core-blackout --fleet {shlex.quote(str(fleet.file))}",
         "",
         "Ctrl-C stops everything.",
     ]

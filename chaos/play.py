@@ -7,6 +7,7 @@ Loopback only, and behind a random token in its address: whoever has the address
 import asyncio
 import contextlib
 import secrets
+import shlex
 import signal
 from collections import deque
 from collections.abc import Awaitable
@@ -193,7 +194,7 @@ class PlayPage:
                 base=f"/play/{self._token}",
                 buttons=BUTTONS[state.core],
                 clock=Clock(ZoneInfo("UTC")),
-                command=f"./ridethrough drill run core-blackout --fleet {self._fleet.file}",
+                command=f"./ridethrough drill run core-blackout --fleet {shlex.quote(str(self._fleet.file))}",
                 dollars=dollars,
                 in_words=in_words,
                 logins=self._fleet.customers[:LOGINS_SHOWN],

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from litestar import Litestar
 from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
 
 from cache_sync.clock import Clock
 from core_cis.api.accounts import show_archived_statement, show_ledger
@@ -64,6 +65,7 @@ def create_app(
             title="Ridethrough core",
             version=VERSION,
             use_handler_docstrings=True,
+            render_plugins=[JsonRenderPlugin()],
             description="The system of record: documents downstream, intents upstream, the ledger.",
         ),
         logging_config=None,

@@ -54,7 +54,7 @@ from edge_portal.snapshot import (
 )
 from edge_portal.views import AccountView, Freshness, ModeView
 from failover.errors import JournalError
-from failover.intents import Receipt, intent_id
+from failover.intents import ID_CONFLICT, Receipt, fingerprint, intent_id
 
 AMOUNT_MAX_CENTS: Final = 1_000_000
 KEY_PATTERN: Final = re.compile(r"[\x21-\x7e]{1,128}")
@@ -258,10 +258,31 @@ class Portal:
         except AgentSilent as silence:
             raise PaymentUnknown("nothing could confirm this payment", intent_id=id_) from silence
         if isinstance(reply, RefusedReply):
-            raise _refusal(reply, id_)
+            refusal = _refusal(reply, id_)
+            posted = self._winner(request, id_) if isinstance(refusal, KeyReused) else None
+            if posted is not None:
+                return posted
+            raise refusal
         if reply.receipt is None:
             raise PaymentUnknown("nothing could confirm this payment", intent_id=id_)
+        if reply.receipt.reason == ID_CONFLICT:
+            # Two edges took different payments under one key at the same time, and the core took the other one.
+            raise KeyReused("this key was used for another payment", intent_id=id_)
         return reply.receipt
+
+    def _winner(self, request: PayRequest, id_: str) -> Receipt | None:
+        """Find this very payment among the core's outcomes: another edge's may have won the key from this one's."""
+        wanted = fingerprint(
+            account_id=request.account_id,
+            type_="payment",
+            amount_cents=request.amount_cents,
+            currency=request.currency,
+            method_id=request.method_id,
+        )
+        with self._reading() as reading:
+            known = self._payments(reading, request.account_id).payments
+        pair = (id_, wanted)
+        return next((one for one in known if (one.intent_id, one.fingerprint) == pair), None)
 
     async def payment(self, account_id: str, intent_id: str) -> Receipt:
         """

@@ -23,6 +23,7 @@ State = Literal[
     "declined_limit",
 ]
 CORE_FINAL: frozenset[str] = frozenset({"posted", "rejected", "dead_letter", "cancelled"})
+ID_CONFLICT = "id_conflict"
 RECEIPT_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 

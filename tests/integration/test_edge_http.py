@@ -1,9 +1,12 @@
 """What every HTTP client may expect of an edge, whatever it asks."""
 
 import httpx
+import msgspec
 import pytest
 
-from tests.integration.test_edge_api import client, world
+from edge_portal.agent_link import ReceiptReply, RefusedReply
+from tests.integration.test_edge_api import client, pay, world
+from tests.unit.edge_portal.edge_world import EdgeWorld, receipt
 
 __all__ = ["client", "world"]
 
@@ -21,3 +24,25 @@ async def test_the_charset_is_named_once(client: httpx.AsyncClient) -> None:
     """Pages and styles say their charset, once."""
     page = await client.get("/sign-in")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
+
+
+async def test_the_loser_of_a_key_is_told_that_it_was_used(
+    client: httpx.AsyncClient, world: EdgeWorld
+) -> None:
+    """Two edges took different payments under one key at once, the core took the other one: 409 here too."""
+    lost = msgspec.structs.replace(receipt("key-1", state="rejected", seq=9), reason="id_conflict")
+    world.agent.reply = ReceiptReply(lost)
+    answer = await pay(client)
+    assert answer.status_code == 409
+    assert answer.json()["type"].endswith("key_reused")
+    assert answer.json()["id"] == lost.intent_id
+
+
+async def test_the_winner_of_a_key_is_told_so_at_the_losers_edge(
+    client: httpx.AsyncClient, world: EdgeWorld
+) -> None:
+    """This edge's journal knows the losing payment only; the document says that this one was posted."""
+    world.put_payment(receipt("key-1", state="posted", seq=9))
+    world.agent.reply = RefusedReply("key_reused")
+    answer = await pay(client)
+    assert (answer.status_code, answer.json()["state"]) == (201, "posted")
