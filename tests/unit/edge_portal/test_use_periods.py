@@ -1,5 +1,6 @@
 """Which days belong to a period, and what they are compared with."""
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 
 from cache_sync.documents import StatementBody, UsageBody, UsageDay
@@ -34,14 +35,14 @@ def readings(*days: UsageDay, meter: str = "m") -> UsageBody:
     )
 
 
-def day(number: int, hours: list[int | None], estimated_wh: int = 0) -> UsageDay:
+def day(number: int, hours: Sequence[int | None], estimated_wh: int = 0) -> UsageDay:
     """Build a day of October."""
     return UsageDay(
         day=date(2026, 10, number),
         usage_wh=sum(hour or 0 for hour in hours),
         estimated_wh=estimated_wh,
         complete=None not in hours,
-        hours=hours,
+        hours=list(hours),
     )
 
 
