@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -29,7 +29,7 @@ STEP_SECONDS = 200
 class Drill:
     """A drill started from the command line with a fleet of its own."""
 
-    def __init__(self, folder: Path, environment: dict[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.data = folder / "fleet"
         self.json = folder / "out.json"
         self.page = folder / "report" / "report.html"
@@ -45,7 +45,7 @@ class Drill:
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=said,
-                env={**os.environ, **(environment or {})},
+                env={**os.environ, **environment},
                 cwd="/",
             )
 
@@ -62,6 +62,12 @@ class Drill:
             assert time.monotonic() < until, self.said
             time.sleep(0.05)
 
+    def stop(self) -> None:
+        """End it if it still runs, as Ctrl-C does."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(timeout=STEP_SECONDS)
+
     def finish(self) -> tuple[int, set[str]]:
         """Wait for its end; returns the exit status and the invariants that were broken."""
         status = self.process.wait(timeout=DRILL_SECONDS)
@@ -73,9 +79,26 @@ class Drill:
         return status, {finding.id for finding in report.findings if not finding.held}
 
 
-def test_a_healthy_fleet_passes(tmp_path: Path) -> None:
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[dict[str, str]], Drill]]:
+    """Start drills that end with the test, however it ends."""
+    started: list[Drill] = []
+
+    def start_one(environment: dict[str, str]) -> Drill:
+        started.append(Drill(tmp_path, environment))
+        return started[-1]
+
+    yield start_one
+    for drill in started:
+        drill.stop()
+
+
+Start = Callable[[dict[str, str]], Drill]
+
+
+def test_a_healthy_fleet_passes(start: Start) -> None:
     """Exit 0, every invariant held, the report written, and no process left."""
-    drill = Drill(tmp_path)
+    drill = start({})
     drill.wait_step("Killing the core")
     core = read_fleet_file(drill.data / "fleet.json").core.pid
     status, broken = drill.finish()
@@ -100,7 +123,7 @@ def plant_second_posting(data: Path) -> None:
             " ORDER BY t.transaction_id DESC LIMIT 1"
         ).fetchone()
         kept = tx.connection.execute(
-            "SELECT e.ledger_account, e.account_id, e.amount_cents FROM ledger_entries e"
+            "SELECT e.ledger_account, e.amount_cents, e.account_id FROM ledger_entries e"
             " JOIN ledger_transactions t USING (transaction_id) WHERE t.payment_id = ?",
             (payment_id,),
         ).fetchall()
@@ -161,10 +184,10 @@ def plant_lost_payment(data: Path) -> None:
     [(plant_second_posting, "posted-once"), (plant_lost_payment, "nothing-lost")],
 )
 def test_a_violation_of_the_books_is_found(
-    tmp_path: Path, plant: Callable[[Path], None], expected: str
+    start: Start, plant: Callable[[Path], None], expected: str
 ) -> None:
     """Planted while the core is dead; the drill ends with another status than 0 and names it."""
-    drill = Drill(tmp_path)
+    drill = start({})
     drill.wait_step("Killing the core")
     time.sleep(8)
     plant(drill.data)
@@ -173,7 +196,9 @@ def test_a_violation_of_the_books_is_found(
     assert expected in broken, drill.said
 
 
-def test_an_edge_that_claims_to_be_fresher_is_found(tmp_path: Path, checkout: Path) -> None:
+def test_an_edge_that_claims_to_be_fresher_is_found(
+    start: Start, tmp_path: Path, checkout: Path
+) -> None:
     """A fleet run from a copy in which answers claim to be two seconds younger does not pass."""
     copy = tmp_path / "patched"
     for package in ("cache_sync", "chaos", "core_cis", "edge_portal", "failover"):
@@ -187,7 +212,7 @@ def test_an_edge_that_claims_to_be_fresher_is_found(tmp_path: Path, checkout: Pa
     labels.write_text(
         text.replace(honest, "str(max(0, math.ceil(freshness.age_seconds) - 2))"), encoding="utf-8"
     )
-    status, broken = Drill(tmp_path, {"PYTHONPATH": str(copy)}).finish()
+    status, broken = start({"PYTHONPATH": str(copy)}).finish()
     assert status == 1
     assert "age-true" in broken
 

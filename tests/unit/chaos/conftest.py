@@ -139,26 +139,58 @@ def attempt(payment: Payment) -> Attempt:
     )
 
 
+def books(*, paid: bool) -> dict[str, Ledger]:
+    """Make the core's books, before or after the payments of the story."""
+    return {
+        payment.account_id: Ledger(
+            account_id=payment.account_id,
+            balance_cents=OPENING_CENTS - (payment.amount_cents if paid else 0),
+            entries=[opening(payment.account_id), *([payment.entry] if paid else [])],
+        )
+        for payment in PAYMENTS
+    }
+
+
+def sample(edge: str, tick: float) -> StatusSample:
+    """Make what an edge says of itself."""
+    waiting = [one for one in PAYMENTS if one.edge == edge and one.asked <= tick < one.posted]
+    return StatusSample(
+        at=at(tick),
+        edge=edge,
+        mode=mode_at(tick),
+        as_of=at(as_of_at(tick)),
+        lag_seconds=tick - as_of_at(tick),
+        pending=len(waiting),
+        breaker="open" if mode_at(tick) == "degraded" else "closed",
+    )
+
+
+def decided(payment: Payment) -> CoreIntent:
+    """Make what the core says of a payment."""
+    return CoreIntent(
+        intent_id=payment.intent_id,
+        state="posted",
+        account_id=payment.account_id,
+        amount_cents=payment.amount_cents,
+    )
+
+
+def shown(edge: str, ledger: Ledger) -> FinalAccount:
+    """Make what an edge shows at the end."""
+    return FinalAccount(
+        edge=edge,
+        account_id=ledger.account_id,
+        status=200,
+        balance_cents=ledger.balance_cents,
+        pending_cents=0,
+    )
+
+
 @pytest.fixture
 def history() -> History:
     """Return a history in which every invariant holds."""
-    before = {
-        payment.account_id: Ledger(
-            account_id=payment.account_id,
-            balance_cents=OPENING_CENTS,
-            entries=[opening(payment.account_id)],
-        )
-        for payment in PAYMENTS
-    }
-    after = {
-        payment.account_id: Ledger(
-            account_id=payment.account_id,
-            balance_cents=OPENING_CENTS - payment.amount_cents,
-            entries=[opening(payment.account_id), payment.entry],
-        )
-        for payment in PAYMENTS
-    }
     ticks = [half / 2 for half in range(1, int(END) * 2)]
+    after = books(paid=True)
     return History(
         edges=EDGES,
         timezone="America/New_York",
@@ -184,44 +216,11 @@ def history() -> History:
             for payment in PAYMENTS
             for later, edge in ((0.0, "edge-1"), (0.5, "edge-2"), (25.0, "edge-1"))
         ],
-        samples=[
-            StatusSample(
-                at=at(tick),
-                edge=edge,
-                mode=mode_at(tick),
-                as_of=at(as_of_at(tick)),
-                lag_seconds=tick - as_of_at(tick),
-                pending=sum(
-                    payment.edge == edge and payment.asked <= tick < payment.posted
-                    for payment in PAYMENTS
-                ),
-                breaker="open" if mode_at(tick) == "degraded" else "closed",
-            )
-            for tick in ticks
-            for edge in EDGES
-        ],
-        ledgers_before=before,
+        samples=[sample(edge, tick) for tick in ticks for edge in EDGES],
+        ledgers_before=books(paid=False),
         ledgers_after=after,
-        core_intents={
-            payment.intent_id: CoreIntent(
-                intent_id=payment.intent_id,
-                state="posted",
-                account_id=payment.account_id,
-                amount_cents=payment.amount_cents,
-            )
-            for payment in PAYMENTS
-        },
-        final_accounts=[
-            FinalAccount(
-                edge=edge,
-                account_id=account_id,
-                status=200,
-                balance_cents=ledger.balance_cents,
-                pending_cents=0,
-            )
-            for edge in EDGES
-            for account_id, ledger in after.items()
-        ],
+        core_intents={payment.intent_id: decided(payment) for payment in PAYMENTS},
+        final_accounts=[shown(edge, ledger) for edge in EDGES for ledger in after.values()],
         final_sightings=[
             sighting(payment, edge, END + 1) for payment in PAYMENTS for edge in EDGES
         ],
