@@ -39,6 +39,7 @@ from edge_portal.overlay import Overlaid, better_informed, is_behind, overlay
 from edge_portal.session import Session, Tokens
 from edge_portal.signin import SignIn
 from edge_portal.snapshot import (
+    OneReading,
     Reading,
     Snapshot,
     core_time,
@@ -61,8 +62,8 @@ KEY_PATTERN: Final = re.compile(r"[\x21-\x7e]{1,128}")
 METHOD_LENGTH_MAX: Final = 128
 PAY_DEADLINE_SECONDS: Final = 3.0
 ASK_DEADLINE_SECONDS: Final = 1.5
-SETTLED_SHOWN: Final = timedelta(days=35)
-"""How long a decided payment that never became a document (it lost its id to another) is still listed."""
+SETTLED_SHOWN: Final = timedelta(minutes=10)
+"""What the core decided before as-of time is a document; this much is looked at beyond, for a skewed estimate."""
 
 log = structlog.get_logger(__name__)
 
@@ -332,7 +333,7 @@ class Portal:
     def _reading(self) -> Iterator[Reading]:
         try:
             with self._snapshot.read() as reading:
-                yield reading
+                yield OneReading(reading)
         except cache_sync.errors.NoSnapshot as missing:
             raise NoSnapshot("this edge has no snapshot yet") from missing
 

@@ -4,9 +4,10 @@ An account's documents out of the snapshot, decoded.
 The protocols are what the portal needs of `cache_sync.replica`; tests pass their own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -33,12 +34,14 @@ from failover.intents import Receipt
 
 T = TypeVar("T")
 
-_ACCOUNT = msgspec.json.Decoder(AccountBody)
-_STATEMENT = msgspec.json.Decoder(StatementBody)
-_PAYMENT = msgspec.json.Decoder(PaymentBody)
-_USAGE = msgspec.json.Decoder(UsageBody)
-_ARCHIVE = msgspec.json.Decoder(ArchiveBody)
-_CREDENTIAL = msgspec.json.Decoder(CredentialBody)
+# The same bytes are the same body for ever, so what was decoded once is kept. Bodies are frozen; nobody changes a list
+# inside. Usage is large and rarely read again, payments are small and read with every account.
+_ACCOUNT = lru_cache(2048)(msgspec.json.Decoder(AccountBody).decode)
+_STATEMENT = lru_cache(2048)(msgspec.json.Decoder(StatementBody).decode)
+_PAYMENT = lru_cache(8192)(msgspec.json.Decoder(PaymentBody).decode)
+_USAGE = lru_cache(512)(msgspec.json.Decoder(UsageBody).decode)
+_ARCHIVE = lru_cache(1024)(msgspec.json.Decoder(ArchiveBody).decode)
+_CREDENTIAL = lru_cache(2048)(msgspec.json.Decoder(CredentialBody).decode)
 
 
 class State(Protocol):
@@ -106,6 +109,20 @@ class Snapshot(Protocol):
     def read(self) -> AbstractContextManager[Reading]:
         """Open a read transaction. Raises `cache_sync.errors.NoSnapshot`."""
         ...
+
+
+class OneReading:
+    """A read transaction whose state is asked once: it cannot change while the transaction lasts."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._state = reading.state()
+        self.document = reading.document
+        self.documents = reading.documents
+        self.credential = reading.credential
+
+    def state(self) -> State:
+        """Tell where the snapshot stands."""
+        return self._state
 
 
 def position_of(state: State) -> Position:
@@ -176,11 +193,11 @@ def read_credential(reading: Reading, key: str) -> CredentialBody | None:
     return _decode(_CREDENTIAL, reading.credential(key))
 
 
-def _decode(decoder: msgspec.json.Decoder[T], document: Document | None) -> T | None:
+def _decode(decode: Callable[[bytes], T], document: Document | None) -> T | None:
     if document is None or document.body is None:
         return None
-    return decoder.decode(document.body)
+    return decode(document.body)
 
 
-def _decode_all(decoder: msgspec.json.Decoder[T], documents: Sequence[Document]) -> list[T]:
-    return [decoder.decode(document.body) for document in documents if document.body is not None]
+def _decode_all(decode: Callable[[bytes], T], documents: Sequence[Document]) -> list[T]:
+    return [decode(document.body) for document in documents if document.body is not None]
