@@ -59,7 +59,6 @@ from failover.intents import ID_CONFLICT, Receipt, fingerprint, intent_id
 
 AMOUNT_MAX_CENTS: Final = 1_000_000
 KEY_PATTERN: Final = re.compile(r"[\x21-\x7e]{1,128}")
-METHOD_LENGTH_MAX: Final = 128
 PAY_DEADLINE_SECONDS: Final = 3.0
 ASK_DEADLINE_SECONDS: Final = 1.5
 SETTLED_SHOWN: Final = timedelta(minutes=10)
@@ -336,6 +335,10 @@ class Portal:
                 yield OneReading(reading)
         except cache_sync.errors.NoSnapshot as missing:
             raise NoSnapshot("this edge has no snapshot yet") from missing
+        except (cache_sync.errors.DamagedSnapshot, cache_sync.errors.StorageFailed) as broken:
+            # The applier builds another; until then there is nothing true to show.
+            log.exception("the snapshot cannot be read")
+            raise NoSnapshot("this edge cannot read its snapshot") from broken
 
     def _payments(self, reading: Reading, account_id: str) -> Overlaid:
         state = reading.state()
