@@ -118,6 +118,14 @@ def choose_band(
     return Band(state="live")
 
 
+def what_is_away(reason: str) -> str:
+    """Say what is not there, by the mode's reason: not every outage is the core's."""
+    return {
+        "forced": "We are working on our main system.",
+        "lease_expired": "Part of our system is down.",
+    }.get(reason, "Our main system is down.")
+
+
 def _posting(waiting: int, long: str, short: str) -> Band:
     verb = "is" if waiting == 1 else "are"
     told = f"{waiting} of your payments {verb} waiting. You do not need to do anything."
@@ -134,7 +142,7 @@ def _posting(waiting: int, long: str, short: str) -> Band:
 
 
 def _down(mode: ModeView, kind: PageKind, long: str, short: str, *, behind: bool) -> Band:
-    what = "Our main system is down."
+    what = what_is_away(mode.reason)
     seen = {
         "account": "You see your account as it was at ",
         "pay": "Amounts on this page are as of ",

@@ -5,7 +5,7 @@ from litestar import Response, get
 from edge_portal import words
 from edge_portal.cookies import SESSION_COOKIE, AnyRequest, AnyResponse, label, portal_of
 from edge_portal.errors import NotFound, NotSignedIn
-from edge_portal.pages.band import FRESH_SECONDS, as_of_words, choose_band
+from edge_portal.pages.band import FRESH_SECONDS, as_of_words, choose_band, what_is_away
 from edge_portal.pages.rendering import page, render
 from edge_portal.pages.site import site_of
 from edge_portal.pages.visit import Visit, open_visit
@@ -13,9 +13,9 @@ from edge_portal.pages.works import Works
 
 NAMES = {
     "live": "Everything works",
-    "riding": "Our main system is down. You can read your bills and pay.",
+    "riding": "You can read your bills and pay.",
     "catching": "Our main system is back. We are catching up.",
-    "reading": "Our main system is down. You can read your bills.",
+    "reading": "You can read your bills. You cannot pay online right now.",
 }
 
 
@@ -33,7 +33,9 @@ def service(request: AnyRequest) -> Response[bytes]:
         "service.html",
         "Service status",
         state=state,
-        name=NAMES[state],
+        name=f"{what_is_away(mode.reason)} {NAMES[state]}"
+        if mode.mode == "degraded"
+        else NAMES[state],
         as_of=as_of_words(freshness, site.timezone)[0],
         age=words.age(freshness.age_seconds, at_least=freshness.at_least),
         since=words.moment_short(since, site.timezone, today) if since else "",

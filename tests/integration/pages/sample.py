@@ -57,56 +57,79 @@ HOUR_SHARES = (
 )
 
 
+def bill_lines(index: int) -> list[StatementLine]:
+    """Build a bill's lines; they sum up to its total."""
+    _, first, end, _, total, usage = PERIODS[index]
+    fixed, first_tier, tax = 1302, 5620, 483
+    rows = (
+        ("fixed", "Customer charge", str((end - first).days), "day", "0.4200", fixed),
+        ("energy", "Energy, first 500 kWh", "500", "kWh", "0.1124", first_tier),
+        (
+            "energy",
+            "Energy, above 500 kWh",
+            str(usage // 1000 - 500),
+            "kWh",
+            "0.1386",
+            total - fixed - first_tier - tax,
+        ),
+        ("tax", "City utility tax", "120.73", "$", "0.04", tax),
+    )
+    return [
+        StatementLine(
+            kind=kind,  # type: ignore[arg-type]
+            description=description,
+            quantity=quantity,
+            unit=unit,
+            unit_price=price,
+            amount_cents=amount,
+            period_from=first,
+            period_to=end,
+            estimated=index == 0 and "above" in description,
+        )
+        for kind, description, quantity, unit, price, amount in rows
+    ]
+
+
+def meter_read(index: int) -> MeterRead:
+    """Build what the meter measured; the newest period ends with an estimate."""
+    _, first, end, _, _, usage = PERIODS[index]
+    return MeterRead(
+        meter_id="NW 20 771 384",
+        service_point_id="sp-1",
+        read_from=first,
+        read_to=end,
+        begin_register_wh=48_211_000,
+        end_register_wh=48_211_000 + usage,
+        usage_wh=usage,
+        estimated_wh=58_000 if index == 0 else 0,
+        end_read="estimated" if index == 0 else "actual",
+    )
+
+
+TARIFF = TariffName(
+    code="R-1",
+    name="Residential Service R-1",
+    utility="Northwater Power & Light",
+    effective_from=date(2026, 1, 1),
+)
+CHANGES = [
+    BillChange(label="You used 64 kWh more", detail="612 kWh, up from 548", amount_cents=1263),
+    BillChange(label="One more day in the bill", detail="31 days, up from 30", amount_cents=42),
+    BillChange(label="Tax on the higher amount", detail="4%, the same rate", amount_cents=52),
+]
+
+
 def statement(index: int) -> StatementBody:
     """Build one of the account's bills, 0 is the newest."""
     name, first, end, issued, total, usage = PERIODS[index]
     older = PERIODS[index + 1] if index + 1 < len(PERIODS) else None
-    days = (end - first).days
-    energy = total - 1302 - 483
-    lines = [
-        StatementLine(
-            kind="fixed",
-            description="Customer charge",
-            quantity=str(days),
-            unit="day",
-            unit_price="0.4200",
-            amount_cents=1302,
-            period_from=first,
-            period_to=end,
-        ),
-        StatementLine(
-            kind="energy",
-            description="Energy, first 500 kWh",
-            quantity="500",
-            unit="kWh",
-            unit_price="0.1124",
-            amount_cents=5620,
-            period_from=first,
-            period_to=end,
-        ),
-        StatementLine(
-            kind="energy",
-            description="Energy, above 500 kWh",
-            quantity=str(usage / 1000 - 500),
-            unit="kWh",
-            unit_price="0.1386",
-            amount_cents=energy - 5620,
-            period_from=first,
-            period_to=end,
-            estimated=index == 0,
-        ),
-        StatementLine(
-            kind="tax",
-            description="City utility tax",
-            quantity="120.73",
-            unit="$",
-            unit_price="0.04",
-            amount_cents=483,
-            period_from=first,
-            period_to=end,
-        ),
+    paid = [
+        PaymentLine(
+            payment_id=f"p-{name}", value_date=older[3] + timedelta(16), amount_cents=older[4]
+        )
+        for older in PERIODS[index + 1 : index + 2]
     ]
-    previous = older[4] if older else 0
+    meter = meter_read(index)
     return StatementBody(
         statement_id=name,
         account_id=ACCOUNT,
@@ -115,54 +138,17 @@ def statement(index: int) -> StatementBody:
         period_to=end,
         due_date=issued + timedelta(days=21),
         currency="USD",
-        previous_balance_cents=previous,
-        payments_received_cents=previous,
+        previous_balance_cents=older[4] if older else 0,
+        payments_received_cents=older[4] if older else 0,
         total_cents=total,
         amount_due_cents=total,
         usage_wh=usage,
-        estimated_wh=58_000 if index == 0 else 0,
-        lines=lines,
-        meters=[
-            MeterRead(
-                meter_id="NW 20 771 384",
-                service_point_id="sp-1",
-                read_from=first,
-                read_to=end,
-                begin_register_wh=48_211_000,
-                end_register_wh=48_211_000 + usage,
-                usage_wh=usage,
-                estimated_wh=58_000 if index == 0 else 0,
-                end_read="estimated" if index == 0 else "actual",
-            )
-        ],
-        tariffs=[
-            TariffName(
-                code="R-1",
-                name="Residential Service R-1",
-                utility="Northwater Power & Light",
-                effective_from=date(2026, 1, 1),
-            )
-        ],
-        payments=[
-            PaymentLine(
-                payment_id=f"p-{name}", value_date=older[3] + timedelta(16), amount_cents=previous
-            )
-        ]
-        if older
-        else [],
-        changes=[
-            BillChange(
-                label="You used 64 kWh more", detail="612 kWh, up from 548", amount_cents=1263
-            ),
-            BillChange(
-                label="One more day in the bill", detail="31 days, up from 30", amount_cents=42
-            ),
-            BillChange(
-                label="Tax on the higher amount", detail="4%, the same rate", amount_cents=52
-            ),
-        ]
-        if index == 0
-        else [],
+        estimated_wh=meter.estimated_wh,
+        lines=bill_lines(index),
+        meters=[meter],
+        tariffs=[TARIFF],
+        payments=paid,
+        changes=CHANGES if index == 0 else [],
         previous_statement_id=older[0] if older else None,
         previous_total_cents=older[4] if older else None,
     )

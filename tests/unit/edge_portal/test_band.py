@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from cache_sync.frames import Position
@@ -66,6 +67,18 @@ def test_reading_only_says_that_paying_waits() -> None:
     assert shown.heading.endswith("You cannot pay online right now.")
     assert shown.call
     assert "safe" not in shown.promise
+
+
+def test_an_outage_of_our_own_is_not_blamed_on_the_core() -> None:
+    """Planned work and a fault of this node are told as what they are."""
+    for reason, told in (
+        ("forced", "We are working on our main system. You can still"),
+        ("lease_expired", "Part of our system is down. You can still"),
+        ("core_silent", "Our main system is down. You can still"),
+    ):
+        given = msgspec.structs.replace(mode("degraded"), reason=reason)
+        shown = choose_band(given, freshness(60), ZONE, kind="account")
+        assert shown.heading.startswith(told)
 
 
 def test_catching_up_shows_while_own_payments_wait() -> None:

@@ -101,7 +101,7 @@ def test_a_hole_in_the_period_before_is_not_compared() -> None:
 
 def test_hours_of_clock_change_days_are_left_out() -> None:
     """A day of 23 or 25 hours, or with unknown hours, does not blur the others."""
-    whole: list[int | None] = [100] * 23 + [300]
+    whole = [100] * 23 + [300]
     days = readings(
         day(1, whole), day(2, [900] * 25), day(3, [900] * 23), day(4, [*whole[:23], None])
     )
