@@ -109,6 +109,9 @@ def test_readings_come_in_with_their_usage(utility: SmallUtility) -> None:
     assert "negative_value at 2025-01-01T08:00:00+00:00" in done.output
     assert "kWh, 2025-01-01 to 2025-01-02" in done.output
     assert "Next: core bill --through 2025-01-02" in done.output
+    assert utility.store.connection.execute(
+        "SELECT source, code, service_point_id, start FROM import_findings"
+    ).fetchall() == [("in put.file", "negative_value", "SP-1", MIDNIGHT + 3 * 3600)]
     usage = utility.documents("usage")["2025-01/SP-1"]
     assert [(day.usage_wh, day.complete) for day in usage.days] == [(11_500, False), (12_000, True)]
     assert usage.days[0].hours[3] is None
