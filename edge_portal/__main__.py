@@ -1,7 +1,7 @@
 """``edge``: a portal node. ``serve`` runs one, ``status`` and ``queue`` tell how it is, also while it is down."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 import msgspec
@@ -10,6 +10,7 @@ from cache_sync.clock import SystemClock
 from cache_sync.replica_reader import ReplicaReader
 from edge_portal.errors import ConfigError
 from edge_portal.logs import configure_logs
+from edge_portal.mode_order import ModeOrder, give_order
 from edge_portal.node_status import EdgeStatus, NodeStatus
 from edge_portal.settings import EdgePaths, load_settings
 from edge_portal.supervisor import Supervisor
@@ -78,6 +79,25 @@ def status_command(data: Path, as_json: bool) -> None:  # noqa: FBT001 - click's
     )
     for process in status.processes:
         click.echo(f"process    {process.name} {process.pid}, restarted {process.restarts} times")
+
+
+@main.command("mode")
+@data_option
+@click.argument("order", type=click.Choice(["degraded", "automatic"]))
+def mode_command(data: Path, order: Literal["degraded", "automatic"]) -> None:
+    """
+    Order the mode: `degraded` before planned maintenance of the core, `automatic` after it.
+
+    Reads and payments go on; customers see the banner and the limits of an outage. It holds over restarts.
+    """
+    paths = EdgePaths(data.absolute())
+    if not paths.data.is_dir():
+        raise click.ClickException(f"{data} is no edge's data folder")
+    try:
+        give_order(paths.mode_order, ModeOrder(order))
+    except OSError as error:
+        raise click.ClickException(f"{paths.mode_order}: {error.strerror}") from error
+    click.echo(f"ordered: {order}")
 
 
 @main.command("queue")

@@ -15,14 +15,21 @@ from cache_sync.errors import SyncError
 from cache_sync.follower_status import read_status
 from cache_sync.replica_reader import ReplicaReader, ReplicaState
 from edge_portal.core_clock import CoreClock
+from edge_portal.mode_order import read_order
 from edge_portal.settings import EdgeSettings
 from failover.breaker import AsyncBreaker
 from failover.drain import Drain
 from failover.errors import JournalError
 from failover.journal import Journal
 from failover.journal_reader import QueueSummary
-from failover.mode_lease import LEASE_SECONDS, RENEW_SECONDS, ModeLease, write_lease
-from failover.modes import ModeInputs, ModeSettings, decide, initial
+from failover.mode_lease import (
+    LEASE_SECONDS,
+    RENEW_SECONDS,
+    ModeLease,
+    last_lease,
+    write_lease,
+)
+from failover.modes import Mode, ModeInputs, ModeSettings, ModeState, decide, initial
 from failover.probe import CoreProbe
 from failover.submission import Submission
 from failover.witness import PeerWatch
@@ -89,7 +96,7 @@ class ModeKeeper:
         self._core_clock = core_clock
         self._clock = clock
         self._rules = ModeSettings(normal_min_seconds=settings.config.normal_min_seconds)
-        self._state = initial(clock.boot_seconds())
+        self._state = _resume(settings.paths.lease, clock)
         self._since: datetime = clock.now()
         self._changed = asyncio.Event()
 
@@ -109,11 +116,13 @@ class ModeKeeper:
         """Decide the mode and write the lease."""
         snapshot = self._snapshot.state()
         before = self._state
-        self._state = decide(before, self._inputs(snapshot), self._rules)
+        order = read_order(self._settings.paths.mode_order).mode
+        forced: Mode | None = "degraded" if order == "degraded" else None
+        self._state = decide(before, self._inputs(snapshot, forced), self._rules)
         if self._state.mode != before.mode:
             self._since = self._clock.now()
             log.info("mode", mode=self._state.mode, reason=self._state.reason, before=before.mode)
-        lease = self._lease(snapshot)
+        lease = self._lease(snapshot, forced)
         try:
             write_lease(self._settings.paths.lease, lease)
         except OSError as error:
@@ -121,7 +130,7 @@ class ModeKeeper:
             log.warning("the lease could not be renewed", error=type(error).__name__)
         return lease
 
-    def _inputs(self, snapshot: ReplicaState | None) -> ModeInputs:
+    def _inputs(self, snapshot: ReplicaState | None, forced: Mode | None) -> ModeInputs:
         known_age = snapshot is not None and not snapshot.at_least
         return ModeInputs(
             now=self._clock.boot_seconds(),
@@ -130,15 +139,18 @@ class ModeKeeper:
             feed_following=self._snapshot.following(),
             feed_age_seconds=snapshot.age_seconds if snapshot and known_age else None,
             oldest_unsettled_seconds=self._drain.oldest_unparked_seconds(),
+            forced=forced,
         )
 
-    def _lease(self, snapshot: ReplicaState | None) -> ModeLease:
+    def _lease(self, snapshot: ReplicaState | None, forced: Mode | None) -> ModeLease:
         silence = self._probe.silence_seconds()
         answering = silence is not None and silence <= self._rules.silence_seconds
         return ModeLease(
             mode=self._state.mode,
             reason=self._state.reason,
             since=self._since,
+            normal_entered_at=self._state.normal_entered_at,
+            forced=forced,
             breaker=self._breaker.state,
             core_silence_seconds=silence,
             queue=self._queue(snapshot),
@@ -160,3 +172,12 @@ class ModeKeeper:
         except JournalError:
             return QueueSummary()
         return msgspec.structs.replace(queue, parked=self._drain.parked)
+
+
+def _resume(path: Path, clock: Clock) -> ModeState:
+    """Start as a node that knows nothing, but for when `normal` was last entered in this boot of the machine."""
+    state = initial(clock.boot_seconds())
+    last = last_lease(path)
+    if last is None or last.boot_id != clock.boot_id():
+        return state
+    return msgspec.structs.replace(state, normal_entered_at=last.normal_entered_at)

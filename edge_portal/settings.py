@@ -44,6 +44,11 @@ class EdgePaths(msgspec.Struct, frozen=True):
         return self.data / "mode.json"
 
     @property
+    def mode_order(self) -> Path:
+        """What an operator ordered the mode to be."""
+        return self.data / "mode-order.json"
+
+    @property
     def processes(self) -> Path:
         """Which processes run, as the supervisor says."""
         return self.data / "processes.json"

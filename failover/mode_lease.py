@@ -27,12 +27,14 @@ class ModeLease(msgspec.Struct, frozen=True, kw_only=True):
 
     ``since`` is the wall-clock time at which the mode was entered, for people. ``core_silence_seconds`` is None when
     the core never answered. ``witnesses`` says which siblings are there; ``payments_open`` whether a payment tried now
-    has somewhere to go; ``archive_open`` whether archive reads may be tried.
+    has somewhere to go; ``archive_open`` whether archive reads may be tried. ``normal_entered_at`` (boot clock) lets a
+    restarted agent keep `normal` from flickering.
     """
 
     mode: Mode
     reason: Reason
     since: datetime | None = None
+    normal_entered_at: float | None = None
     forced: Mode | None = None
     breaker: BreakerState = "closed"
     core_silence_seconds: float | None = None
@@ -63,6 +65,14 @@ def write_lease(path: Path, lease: ModeLease) -> None:
         with contextlib.suppress(OSError):
             beside.unlink()
         raise
+
+
+def last_lease(path: Path) -> ModeLease | None:
+    """Read the lease that was written last, whether or not it ran out; None when there is none."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=ModeLease)
+    except (OSError, msgspec.DecodeError):
+        return None
 
 
 class LeaseReader:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from failover.mode_lease import LeaseReader, ModeLease, write_lease
+from failover.mode_lease import LeaseReader, ModeLease, last_lease, write_lease
 from tests.unit.failover.virtual import ManualClock
 
 
@@ -58,3 +58,22 @@ def test_no_lease_and_a_broken_one_are_degraded(tmp_path: Path) -> None:
     assert reader.read().mode == "degraded"
     path.write_text("{", encoding="utf-8")
     assert reader.read() == ModeLease(mode="degraded", reason="starting")
+
+
+def test_the_last_lease_can_be_read_when_it_ran_out(tmp_path: Path) -> None:
+    """A restarted agent learns from it when normal was last entered; a damaged one says nothing."""
+    clock, path = ManualClock(), tmp_path / "mode.json"
+    assert last_lease(path) is None
+    write_lease(path, lease(clock))
+    clock.seconds += 100
+    assert last_lease(path) == ModeLease(
+        mode="normal",
+        reason="ok",
+        since=lease(ManualClock()).since,
+        payments_open=True,
+        archive_open=True,
+        boot_id=clock.boot_id(),
+        lease_until=clock.boot_seconds() - 98,
+    )
+    path.write_text("{")
+    assert last_lease(path) is None
