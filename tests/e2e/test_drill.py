@@ -142,18 +142,19 @@ def plant_second_posting(data: Path) -> None:
 
 
 def forget_one(journal: Path) -> str:
-    """Delete one accepted payment, with all that counts it, from the journal of the edge that took it."""
+    """Delete the payment accepted last, with all that counts it, from its edge's journal: no hole gives it away."""
     connection = connect(journal, synchronous="FULL")
     with write(connection):
         ordinal, intent, cents = connection.execute(
             "SELECT ordinal, intent_id, amount_cents FROM intents JOIN offers USING (ordinal)"
-            " WHERE state = 'offered' AND confirmed > 0 LIMIT 1"
+            " WHERE state = 'offered' AND confirmed > 0 ORDER BY ordinal DESC LIMIT 1"
         ).fetchone()
         connection.execute("DELETE FROM offers WHERE ordinal = ?", (ordinal,))
         connection.execute("DELETE FROM intents WHERE ordinal = ?", (ordinal,))
         connection.execute(
-            "UPDATE journal SET pending = pending - 1, outstanding_cents = outstanding_cents - ?",
-            (cents,),
+            "UPDATE journal SET pending = pending - 1, outstanding_cents = outstanding_cents - ?,"
+            " last_ordinal = last_ordinal - 1 WHERE last_ordinal = ?",
+            (cents, ordinal),
         )
     connection.close()
     return str(intent)
