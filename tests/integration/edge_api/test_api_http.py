@@ -1,14 +1,55 @@
 """What every HTTP client may expect of an edge, whatever it asks."""
 
+import asyncio
+
 import httpx
 import msgspec
 import pytest
 
 from edge_portal.agent_link import ReceiptReply, RefusedReply
-from tests.integration.test_edge_api import client, pay, world
-from tests.unit.edge_portal.edge_world import EdgeWorld, receipt
+from failover.intents import intent_id
+from tests.integration.edge_api.asking import pay
+from tests.unit.edge_portal.edge_world import (
+    HELD,
+    MINE,
+    EdgeWorld,
+    receipt,
+)
 
-__all__ = ["client", "world"]
+
+async def test_every_answer_carries_the_security_headers(client: httpx.AsyncClient) -> None:
+    """Errors too."""
+    for path in ("/api/v1/account", "/nothing", "/sign-in", "/status", "/metrics"):
+        headers = (await client.get(path)).headers
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+        assert "unsafe-inline" not in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "same-origin"
+
+
+async def test_the_interface_is_described(client: httpx.AsyncClient) -> None:
+    """With the bodies that are decoded strictly, and closed against unknown fields."""
+    told = (await client.get("/schema/openapi.json")).json()
+    body = told["paths"]["/api/v1/payments"]["post"]["requestBody"]["content"]["application/json"]
+    assert body["schema"]["additionalProperties"] is False
+    assert set(body["schema"]["properties"]) == {"amount", "method_id"}
+
+
+async def test_metrics_hold_no_ids(client: httpx.AsyncClient) -> None:
+    """Routes are counted by their templates."""
+    await client.get(f"/api/v1/statements/{HELD}")
+    text = (await client.get("/metrics")).text
+    assert 'route="/api/v1/statements/{statement_id}"' in text
+    assert HELD not in text
+    assert MINE not in text
+
+
+async def test_the_same_key_at_once_asks_the_agent_with_one_id(
+    client: httpx.AsyncClient, world: EdgeWorld
+) -> None:
+    """Twenty at once name the same payment; the journal makes them one."""
+    answers = await asyncio.gather(*(pay(client) for _ in range(20)))
+    assert {answer.json()["id"] for answer in answers} == {intent_id(MINE, "key-1")}
 
 
 @pytest.mark.parametrize("path", ["/api/v1/account", "/healthz", "/status", "/sign-in"])
