@@ -13,6 +13,8 @@ from typing import Any
 
 import httpx
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect, sync_playwright
 
 from chaos.fleet_file import FleetFile, read_fleet_file
 from chaos.process import process_state
@@ -175,6 +177,32 @@ def test_the_page_takes_the_core_away_and_brings_it_back(
     assert "Both edges ride through." in page.text
     assert demo.press("heal").status_code == 303
     wait_for(partial(demo.shows, "running", "normal"), SOON_SECONDS, "all is well again")
+
+
+@pytest.mark.browser
+def test_the_page_lives_in_a_browser(demo: Demo, chromium: str) -> None:
+    """With scripts the page follows by itself; it fits a phone, and axe finds no violation in either state."""
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        context = browser.new_context(viewport={"width": 320, "height": 900})
+        page = context.new_page()
+        wrong: list[str] = []
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", lambda message: wrong.append(message.text))
+        page.goto(demo.fleet.play_url)
+        checked = browser.new_context(bypass_csp=True).new_page()
+        for press, headline in (
+            ("Kill the core", "The core is dead. Both edges ride through."),
+            ("Start the core again", "Everything is live."),
+        ):
+            page.get_by_role("button", name=press).click()
+            expect(page.locator("#headline")).to_have_text(headline, timeout=SOON_SECONDS * 1000)
+            assert page.evaluate("document.documentElement.scrollWidth") <= 320
+            checked.goto(demo.fleet.play_url)
+            assert Axe().run(checked).response["violations"] == []
+        assert wrong == []
+        browser.close()
 
 
 def test_the_page_is_for_those_who_have_its_address(demo: Demo) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 import httpx
 import msgspec
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
 
 from cache_sync.clock import SystemClock
 from cache_sync.sqlite import connect, write
@@ -24,6 +26,7 @@ from core_cis.store import CoreStore
 
 DRILL_SECONDS = 400
 STEP_SECONDS = 200
+BROWSER_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 class Drill:
@@ -96,14 +99,31 @@ def start(tmp_path: Path) -> Iterator[Callable[[dict[str, str]], Drill]]:
 Start = Callable[[dict[str, str]], Drill]
 
 
-def test_a_healthy_fleet_passes(start: Start) -> None:
+class Passed:
+    """A drill of a healthy fleet that has ended."""
+
+    def __init__(self, drill: Drill) -> None:
+        drill.wait_step("Killing the core")
+        self.core_pid = read_fleet_file(drill.data / "fleet.json").core.pid
+        self.drill = drill
+        self.status, self.broken = drill.finish()
+
+
+@pytest.fixture(scope="module")
+def passed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Passed]:
+    """Run a drill of a healthy fleet once."""
+    drill = Drill(tmp_path_factory.mktemp("healthy"), {})
+    try:
+        yield Passed(drill)
+    finally:
+        drill.stop()
+
+
+def test_a_healthy_fleet_passes(passed: Passed) -> None:
     """Exit 0, every invariant held, the report written, and no process left."""
-    drill = start({})
-    drill.wait_step("Killing the core")
-    core = read_fleet_file(drill.data / "fleet.json").core.pid
-    status, broken = drill.finish()
-    assert (status, broken) == (0, set()), drill.said
-    assert not Path(f"/proc/{core}").exists()
+    drill = passed.drill
+    assert (passed.status, passed.broken) == (0, set()), drill.said
+    assert not Path(f"/proc/{passed.core_pid}").exists()
     assert not (drill.data / "fleet.json").exists()
     report = msgspec.json.decode(drill.json.read_bytes(), type=Report)
     for edge in report.measures.edges:
@@ -111,6 +131,23 @@ def test_a_healthy_fleet_passes(start: Start) -> None:
         assert edge.queue_max > 0
     assert report.measures.phases[1].accepted > 0
     assert report.measures.phases[1].untouched_accounts > 0
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [320, 1280])
+def test_the_report_can_be_read_by_everybody(passed: Passed, chromium: str, width: int) -> None:
+    """The page opens from a file, fits the screen, asks nobody for anything, and axe finds no violation."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER_ARGUMENTS)
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(passed.drill.page.as_uri())
+        assert asked == [passed.drill.page.as_uri()]
+        assert "No customer lost a payment." in page.inner_text("h1")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert Axe().run(page).response["violations"] == []
+        browser.close()
 
 
 def plant_second_posting(data: Path) -> None:
