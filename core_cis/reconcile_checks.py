@@ -17,6 +17,7 @@ from core_cis.reconciliation import (
     LedgerPayment,
     Recorded,
     pair_of,
+    place_of,
 )
 from failover.intents import Intent
 
@@ -61,8 +62,8 @@ def _journal_differences(
 
 def _outcome_differences(recorded: Recorded, books: Books) -> Iterator[Difference]:
     decided = {pair_of(item.intent): item for item in books.decided}
-    for pair, item in recorded.items.items():
-        known = decided.get(pair)
+    for item in recorded.records.values():
+        known = decided.get(pair_of(item.intent))
         told = item.outcome
         if known is None:
             if told is not None:
@@ -72,7 +73,7 @@ def _outcome_differences(recorded: Recorded, books: Books) -> Iterator[Differenc
                     f"the edge was told {told.state}; the core knows nothing of it",
                 )
             continue
-        if item.state == "void":
+        if item.state == "void" and place_of(item.intent) == place_of(known.intent):
             yield _difference(item.intent, "void_but_decided", "the edge never offered it")
         if told is not None and (told.state, told.value_date) != (
             known.outcome.state,
@@ -83,9 +84,7 @@ def _outcome_differences(recorded: Recorded, books: Books) -> Iterator[Differenc
                 "outcome_differs",
                 f"the edge was told {told.state}, the core has {known.outcome.state}",
             )
-        if msgspec.structs.replace(item.intent, signature="") != msgspec.structs.replace(
-            known.intent, signature=""
-        ):
+        if not _same_content(item.intent, known.intent):
             yield _difference(
                 item.intent,
                 "content_differs",
@@ -93,6 +92,20 @@ def _outcome_differences(recorded: Recorded, books: Books) -> Iterator[Differenc
                 expected=item.intent.amount_cents,
                 found=known.intent.amount_cents,
             )
+
+
+def _same_content(recorded: Intent, decided: Intent) -> bool:
+    """Compare all but the signature; two records of one wish, at two edges, also differ in where and when."""
+    if place_of(recorded) != place_of(decided):
+        recorded = msgspec.structs.replace(
+            recorded,
+            edge_id=decided.edge_id,
+            incarnation=decided.incarnation,
+            ordinal=decided.ordinal,
+            accepted_at=decided.accepted_at,
+            not_after=decided.not_after,
+        )
+    return recorded == msgspec.structs.replace(decided, signature=recorded.signature)
 
 
 def _posting_differences(books: Books) -> Iterator[Difference]:

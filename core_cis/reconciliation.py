@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from datetime import date, datetime
+from itertools import chain
 from typing import Literal
 
 import msgspec
@@ -10,6 +11,7 @@ from failover.intents import Intent, Outcome
 from failover.peer_messages import RecordedIntent
 
 Pair = tuple[str, str]
+Place = tuple[str, str, int]
 Verdict = Literal["equal", "reversed", "not_posted", "pending", "void", "different"]
 
 
@@ -148,25 +150,39 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recorded:
-    """All that edges recorded, by (id, fingerprint), whoever holds it."""
+    """
+    All that edges recorded, whoever holds it.
+
+    ``items`` has every wish once, by (id, fingerprint): two edges may have recorded the same one, and an attempt that
+    was voided at one is alive when another took it. ``records`` has every row of a journal once, by its place.
+    """
 
     def __init__(self, journals: list[Journal]) -> None:
         self.items: dict[Pair, RecordedIntent] = {}
+        self.records: dict[Place, RecordedIntent] = {}
         self.holders: dict[Pair, list[str]] = defaultdict(list)
         self.own: dict[tuple[str, str], dict[int, RecordedIntent]] = {}
         for journal in journals:
             self.own[journal.node_id, journal.incarnation] = {
                 item.intent.ordinal: item for item in journal.own
             }
-            # A row of the recording edge tells more than a sibling's copy of it.
-            for item in journal.own:
-                self.items[pair_of(item.intent)] = item
+        # A row of the recording edge tells more than a sibling's copy of it.
+        for items in ([j.own for j in journals], [j.copies for j in journals]):
+            for item in chain.from_iterable(items):
+                self.records.setdefault(place_of(item.intent), item)
+                known = self.items.get(pair_of(item.intent))
+                if known is None or known.state == "void":
+                    self.items[pair_of(item.intent)] = item
         for journal in journals:
             for item in (*journal.own, *journal.copies):
-                self.items.setdefault(pair_of(item.intent), item)
                 self.holders[pair_of(item.intent)].append(journal.node_id)
 
 
 def pair_of(intent: Intent) -> Pair:
     """Name an intent by what it can never share with another."""
     return intent.intent_id, intent.fingerprint
+
+
+def place_of(intent: Intent) -> Place:
+    """Name the row in which an intent was recorded: edge, incarnation of its journal, ordinal."""
+    return intent.edge_id, intent.incarnation, intent.ordinal

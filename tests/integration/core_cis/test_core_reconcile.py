@@ -281,9 +281,9 @@ def change_amount(fleet: Fleet) -> None:
     fleet.own["east"][0] = msgspec.structs.replace(item, intent=intent)
 
 
-def void(fleet: Fleet) -> None:
+def void(fleet: Fleet, edge: str = "east") -> None:
     """Let the journal say that it never offered what the core decided."""
-    fleet.own["east"][0] = msgspec.structs.replace(fleet.own["east"][0], state="void", outcome=None)
+    fleet.own[edge][0] = msgspec.structs.replace(fleet.own[edge][0], state="void", outcome=None)
 
 
 def lose_without_trace(fleet: Fleet) -> None:
@@ -310,6 +310,49 @@ def test_planted_difference_at_an_edge_is_found(
         spoil(fleet)
         report = fleet.reconcile(store)
     assert (report.result, kinds(report)) == ("different", {kind})
+
+
+@pytest.mark.parametrize("first", ["east", "west"])
+def test_one_payment_recorded_at_both_edges_is_one_payment(
+    core: Any, fleet: Fleet, first: str
+) -> None:
+    """A key sent to both edges at once: the core decided one record, and the other is no difference."""
+    twice = {edge: core.intent("same", edge=edge) for edge in ("east", "west")}
+    with core.open() as store:
+        (outcome,) = Intake(store, ServerSettings()).take([twice[first]], delivered_by="x").outcomes
+        for intent in twice.values():
+            fleet.record(intent, outcome)
+        report = fleet.reconcile(store)
+    assert (report.result, report.differences) == ("equal", [])
+    assert [(line.edge_id, line.amount) for line in report.payments] == [(first, 2500)]
+
+
+@pytest.mark.parametrize("voided_at", ["east", "west"])
+def test_attempt_that_was_not_taken_here_is_posted_there(
+    core: Any, fleet: Fleet, voided_at: str
+) -> None:
+    """An edge that reached nobody voided its attempt; the same key at its sibling was posted: all is right."""
+    attempt = core.intent("same", edge=voided_at)
+    fleet.record(attempt, witnessed=False)
+    void(fleet, voided_at)
+    with core.open() as store:
+        other = {"east": "west", "west": "east"}[voided_at]
+        settle(core, store, fleet, core.intent("same", edge=other))
+        report = fleet.reconcile(store)
+    assert (report.result, report.differences) == ("equal", [])
+
+
+@pytest.mark.parametrize("voided_at", ["east", "west"])
+def test_attempt_that_waits_there_is_pending_though_voided_here(
+    core: Any, fleet: Fleet, voided_at: str
+) -> None:
+    """A voided attempt hides no payment that its sibling accepted and the core has not decided."""
+    fleet.record(core.intent("same", edge=voided_at), witnessed=False)
+    void(fleet, voided_at)
+    fleet.record(core.intent("same", edge={"east": "west", "west": "east"}[voided_at]))
+    with core.open() as store:
+        report = fleet.reconcile(store)
+    assert (report.result, [line.amount for line in report.pending]) == ("incomplete", [2500])
 
 
 def test_accepted_intent_deleted_before_the_core_saw_it(core: Any, fleet: Fleet) -> None:
