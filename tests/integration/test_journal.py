@@ -10,6 +10,7 @@ import pytest
 
 from cache_sync.sqlite import Connection
 from failover.errors import JournalError
+from failover.intents import Intent
 from failover.journal import Journal, JournalBounds
 from failover.journal_changes import Existing, Recorded, Refused
 from failover.journal_reader import JournalReader
@@ -220,3 +221,34 @@ async def test_changes_of_one_group_fail_alone(journal: Journal) -> None:
     assert isinstance(results[0], Recorded)
     assert isinstance(results[1], ZeroDivisionError)
     assert isinstance(results[2], Recorded)
+
+
+async def test_no_change_looks_through_the_queue(journal: Journal) -> None:
+    """With tens of thousands of payments waiting, one more change must cost what it costs with one."""
+    statements: list[str] = []
+    await journal._run(lambda connection: connection.set_trace_callback(statements.append))
+    for key in ("k1", "k2"):
+        await record(journal, draft(key))
+    await journal.offer(1, witness="north")
+    await journal.confirm([1], "west")
+    await journal.void(2)
+    await journal.settle([posted(draft("k1"))])
+    await journal.released([1], "west")
+    await journal.store_copies([(await _intent_of(journal, "k3"))])
+    await journal._run(lambda connection: connection.set_trace_callback(None))
+    changes = [sql for sql in statements if sql.split()[0] in {"SELECT", "UPDATE", "INSERT"}]
+
+    def plans(connection: Connection) -> list[str]:
+        return [
+            row[3] for sql in changes for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}")
+        ]
+
+    whole = [step for step in await journal._run(plans) if step.startswith("SCAN")]
+    assert any("UPDATE intents" in sql for sql in changes)
+    assert [step for step in whole if step.split()[1] in {"intents", "copies", "offers"}] == []
+
+
+async def _intent_of(journal: Journal, key: str) -> Intent:
+    recorded = await record(journal, draft(key))
+    assert isinstance(recorded, Recorded)
+    return recorded.entry.intent
