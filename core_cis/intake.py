@@ -43,11 +43,19 @@ _COUNT_FAILURE = """
 _FORGET_FAILURE = "DELETE FROM intake_failures WHERE intent_id = ? AND fingerprint = ?"
 
 
+class FormerKey(NamedTuple):
+    """A key that an edge signed with until ``replaced_at``, when it was given another."""
+
+    public_key: str
+    replaced_at: datetime
+
+
 class EdgeKey(NamedTuple):
     """What an edge's signature is checked with; ``revoked_at`` when it is no longer one of us."""
 
     public_key: str
     revoked_at: datetime | None
+    former: tuple[FormerKey, ...] = ()
 
 
 class IntakeResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,8 +101,8 @@ def check_signatures(
     """
     Part intents into those that a registered edge provably recorded and the others, with a stable reason each.
 
-    An edge that was revoked since is still believed for what it accepted before: a replaced edge's payments, drained
-    by the sibling that holds their copies, must not be lost.
+    An edge that was revoked or given new keys since is still believed for what it accepted before: a replaced edge's
+    payments, drained by the sibling that holds their copies, must not be lost.
     """
     proven: list[Intent] = []
     refused: list[tuple[Intent, str]] = []
@@ -115,7 +123,9 @@ def _reason_to_refuse(intent: Intent, key: EdgeKey | None) -> str:
     # Beyond this no column holds it, and no honest edge records it.
     if intent.amount_cents.bit_length() > _AMOUNT_BITS:
         return "absurd_amount"
-    return "" if verify(intent, key.public_key) else "bad_signature"
+    valid = [key.public_key]
+    valid += [former.public_key for former in key.former if intent.accepted_at < former.replaced_at]
+    return "" if any(verify(intent, each) for each in valid) else "bad_signature"
 
 
 class Intake:

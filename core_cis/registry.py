@@ -1,6 +1,7 @@
 """The edges of the fleet: who may read the feed and deliver intents, and the file each is started with."""
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ import msgspec
 from cache_sync.sqlite import Connection
 from core_cis.errors import EdgeConflict, UnknownEdge
 from core_cis.instants import from_text, to_text
-from core_cis.intake import EdgeKey
+from core_cis.intake import EdgeKey, FormerKey
 from core_cis.keys import CoreKeys
 from core_cis.settings import Utility
 from core_cis.store import Transaction
@@ -124,9 +125,14 @@ def read_edges(connection: Connection) -> list[Edge]:
 
 def edge_keys(connection: Connection) -> dict[str, EdgeKey]:
     """Read what signatures of intents are checked with, by node id."""
+    former: dict[str, list[FormerKey]] = defaultdict(list)
+    for node_id, key, replaced_at in connection.execute(
+        "SELECT node_id, public_key, replaced_at FROM former_edge_keys"
+    ):
+        former[node_id].append(FormerKey(key, from_text(replaced_at)))
     rows = connection.execute("SELECT node_id, public_key, revoked_at FROM edges")
     return {
-        node_id: EdgeKey(key, from_text(revoked_at) if revoked_at else None)
+        node_id: EdgeKey(key, from_text(revoked_at) if revoked_at else None, tuple(former[node_id]))
         for node_id, key, revoked_at in rows
     }
 
@@ -185,6 +191,11 @@ def _private_part(
     if kept is not None:
         return kept
     private = _Private(node_secret=new_secret(), signing_key=generate_signing_key())
+    tx.connection.execute(
+        "INSERT INTO former_edge_keys (node_id, public_key, replaced_at)"
+        " SELECT node_id, public_key, ? FROM edges WHERE node_id = ?",
+        (to_text(tx.stamp), node_id),
+    )
     tx.connection.execute(
         "UPDATE edges SET public_key = ?, secret_sha256 = ? WHERE node_id = ?",
         (public_key(private.signing_key), secret_hash(private.node_secret), node_id),

@@ -13,7 +13,7 @@ intent, a second winner of an intent's id.
 from cache_sync.sqlite import Connection, database
 from core_cis.errors import UnknownSchema
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _PARTIES = (
     """
@@ -301,10 +301,20 @@ _PAYMENTS = (
     """,
 )
 
+# Of edges whose keys were lost and made anew: what these signed before then is still a promise to a customer.
+_FORMER_KEYS = """
+    CREATE TABLE former_edge_keys (
+        node_id TEXT NOT NULL REFERENCES edges,
+        public_key TEXT NOT NULL,
+        replaced_at TEXT NOT NULL,
+        PRIMARY KEY (node_id, public_key)
+    ) STRICT, WITHOUT ROWID
+"""
+
 
 def create_tables(connection: Connection) -> None:
     """
-    Create the core's tables in an empty database, within the caller's write transaction.
+    Create the core's tables in an empty database, or what is new in them, within the caller's write transaction.
 
     Raises:
         UnknownSchema: The database has tables of a version that this program does not know.
@@ -312,8 +322,11 @@ def create_tables(connection: Connection) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version == SCHEMA_VERSION:
         return
-    if version != 0 or "ledger_entries" in database(connection).table_names():
+    statements: tuple[str, ...] = (*_PARTIES, *_METERING, *_LEDGER, *_PAYMENTS, _FORMER_KEYS)
+    if version == 1:
+        statements = (_FORMER_KEYS,)
+    elif version != 0 or "ledger_entries" in database(connection).table_names():
         raise UnknownSchema(f"schema version {version}, expected {SCHEMA_VERSION}")
-    for statement in (*_PARTIES, *_METERING, *_LEDGER, *_PAYMENTS):
+    for statement in statements:
         connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,7 +13,7 @@ import pytest
 from cache_sync.documents import AccountBody, PaymentBody
 from core_cis.intake import Intake, check_signatures, decide
 from core_cis.payment_posting import Decision
-from core_cis.registry import edge_keys, revoke_edge
+from core_cis.registry import Serving, edge_keys, revoke_edge, write_edge_config
 from core_cis.settings import ServerSettings
 from core_cis.store import CoreStore, Transaction
 from core_cis.writer import Turn
@@ -366,6 +367,26 @@ def test_attempts_survive_a_restart(core: Any) -> None:
             )
             states.append([one.state for one in result.outcomes])
     assert states == [[], [], ["dead_letter"]]
+
+
+def test_edge_with_new_keys_is_believed_for_what_it_accepted_before(
+    core: Any, tmp_path: Path
+) -> None:
+    """Its file was lost and written anew: what the lost keys signed until then is posted, and nothing after."""
+    before = core.intent("before")
+    core.clock.move(10)
+    with core.open() as store:
+        with store.transaction() as tx:
+            serving = Serving(core_url="http://core", port=1, peer_port=2)
+            write_edge_config(
+                tx, "east", serving, tmp_path / "new.json", keys=store.keys, force=True
+            )
+        core.clock.move(10)
+        proven, refused = check_signatures(
+            [before, core.intent("after")], edge_keys(store.connection)
+        )
+    assert proven == [before]
+    assert [reason for _, reason in refused] == ["bad_signature"]
 
 
 def test_absurd_amount_is_refused_before_it_reaches_a_column(core: Any) -> None:
