@@ -389,7 +389,9 @@ async def test_a_wrong_order_changes_nothing(
     answer = await control.http.post("/links/edge-1-core/fault", content=body)
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
-    assert [one["field"] for one in answer.json().get("errors", [])] == ([] if field is None else [field])
+    assert [one["field"] for one in answer.json().get("errors", [])] == (
+        [] if field is None else [field]
+    )
     assert control.proxy._fault is None
 
 
