@@ -177,8 +177,6 @@ class Submission:
     async def _fly(self, draft: Draft) -> Receipt:
         try:
             recording = await self._record(draft)
-        except JournalFull as error:
-            raise NotTaken("journal_full") from error
         except JournalFenced as error:
             if error.uncertain:
                 raise OutcomeUnknown from error
@@ -201,20 +199,27 @@ class Submission:
         core = self._breaker.admits()
         witnesses = self._peers.choose(draft.account_id)
         if not core and not witnesses:
-            known = self._journal.reader.find(draft.intent_id)
-            if known is None:
-                raise NotTaken("nobody_reachable")
-            same = known.intent.fingerprint == draft.fingerprint
-            return Existing(known) if same else Refused("conflict")
+            return self._known(draft, otherwise="nobody_reachable")
         until = None
         if core and self._core_answers():
             until = draft.accepted_at + timedelta(seconds=self._settings.core_only)
         offers = Offers(
             witness=witnesses[0] if witnesses else None, core=core, core_only_until=until
         )
-        return await self._journal.record(
-            draft, offers, limits=self._limits, edge_share_known=self._share_known()
-        )
+        try:
+            return await self._journal.record(
+                draft, offers, limits=self._limits, edge_share_known=self._share_known()
+            )
+        except JournalFull:
+            return self._known(draft, otherwise="journal_full")
+
+    def _known(self, draft: Draft, *, otherwise: str) -> Recording:
+        """Find what was taken before, where nothing new can be."""
+        known = self._journal.reader.find(draft.intent_id)
+        if known is None:
+            raise NotTaken(otherwise)
+        same = known.intent.fingerprint == draft.fingerprint
+        return Existing(known) if same else Refused("conflict")
 
     async def _pursue(self, entry: JournalEntry, *, fresh: bool) -> Receipt:
         """Offer an undecided intent to the core and a witness at once; answer with what is certain in time."""

@@ -297,6 +297,23 @@ def test_a_full_disk_is_refused_before_anything_is_recorded(tmp_path: Path) -> N
     live(tmp_path, story)
 
 
+def test_a_full_disk_forgets_nothing_that_was_accepted(tmp_path: Path) -> None:
+    """Repeated when there is no room for more, an accepted payment is accepted: "not taken" would be untrue."""
+
+    async def story(world: World) -> None:
+        east = world["east"]
+        world.core.up = False
+        await asyncio.sleep(4)
+        first = await east.submission.pay(world.wish("k1"))
+        world.free_bytes = 0
+        assert (await east.submission.pay(world.wish("k1"))) == first
+        assert first.state == "accepted"
+        with pytest.raises(KeyReused):
+            await east.submission.pay(world.wish("k1", 2000))
+
+    live(tmp_path, story)
+
+
 @pytest.mark.parametrize("amount", [0, -1])
 def test_an_amount_must_be_positive(tmp_path: Path, amount: int) -> None:
     """Nothing is recorded for less."""
