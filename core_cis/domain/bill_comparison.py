@@ -16,6 +16,8 @@ from core_cis.domain.money import round_half_away
 
 _PRECISION = 50
 _WH_PER_KWH = 1000
+# Less than this many digits further on is told as no difference worth a figure.
+_DIGITS_MORE = 2
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -87,13 +89,17 @@ def _changes(before: _Figures, after: _Figures) -> list[Change]:
         Change("Days billed", f"{before.days} days before, {after.days} now", days),
         Change(
             "Usage a day",
-            f"{_kwh(before.daily_wh)} kWh a day before, {_kwh(after.daily_wh)} now",
+            _before_and_now(
+                before.daily_wh / _WH_PER_KWH, after.daily_wh / _WH_PER_KWH, 1, " kWh a day"
+            ),
             usage,
         ),
         Change(
             "Average price of a kWh",
-            f"{_price(before)} before, {_price(after)} now "
-            "(season, time of use, tiers or new prices)",
+            _before_and_now(
+                before.cents_per_wh * _WH_PER_KWH, after.cents_per_wh * _WH_PER_KWH, 2, " ¢"
+            )
+            + " (season, time of use, tiers or new prices)",
             price_effect,
         ),
         Change("Other charges", "Fixed charges, minimum charge, taxes and rounding", rest),
@@ -104,9 +110,11 @@ def _changes(before: _Figures, after: _Figures) -> list[Change]:
     )
 
 
-def _kwh(wh: Decimal) -> str:
-    return f"{wh / _WH_PER_KWH:,.1f}"
-
-
-def _price(figures: _Figures) -> str:
-    return f"{figures.cents_per_wh * _WH_PER_KWH:.2f} ¢"
+def _before_and_now(before: Decimal, now: Decimal, digits: int, unit: str) -> str:
+    """Write two figures with as many more digits as it takes to see that they differ, up to a point."""
+    for more in range(_DIGITS_MORE + 1):
+        told = [f"{figure:,.{digits + more}f}" for figure in (before, now)]
+        if told[0] != told[1]:
+            first = unit if unit.strip() == "¢" else ""
+            return f"{told[0]}{unit} before, {told[1]}{first} now"
+    return f"About {now:,.{digits}f}{unit}, before and now"

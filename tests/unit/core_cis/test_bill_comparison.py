@@ -59,3 +59,21 @@ def test_equal_bills_have_no_changes(make_tariff: Any, new_york: ZoneInfo) -> No
         rate(tariff, RegisterUsage(300_000), each, zone=new_york) for each in (period, THIRTY)
     )
     assert compare_bills(first, second) == []
+
+
+def test_figures_differ_where_they_are_told_apart(make_tariff: Any, new_york: ZoneInfo) -> None:
+    """
+    3,000 kWh at 0.10 are 300.00, at 0.10002 they are 300.06: the sentence shows what makes the difference.
+
+    At 0.100000 and 0.10000004 ($0.12 on 3,000,000 kWh) no figure worth reading shows it.
+    """
+    old, new, hardly = (make_tariff([(price, None)]) for price in ("0.10", "0.10002", "0.10000004"))
+    usage, much = RegisterUsage(3_000_000), RegisterUsage(3_000_000_000)
+    before, after = (rate(tariff, usage, THIRTY, zone=new_york) for tariff in (old, new))
+    (change,) = compare_bills(before, after)
+    assert change.amount_cents == 6
+    assert change.detail.startswith("10.000 ¢ before, 10.002 ¢ now")
+    before, after = (rate(tariff, much, THIRTY, zone=new_york) for tariff in (old, hardly))
+    (change,) = compare_bills(before, after)
+    assert change.amount_cents == 12
+    assert change.detail.startswith("About 10.00 ¢, before and now")
