@@ -7,6 +7,7 @@ from litestar.datastructures import State
 from litestar.enums import HttpMethod, ScopeType
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Scope, Send
 
 from cache_sync.clock import Clock
@@ -63,6 +64,11 @@ class Guarded:
         self._app = app
         self._clock = clock
         self._counters: dict[tuple[str, int], Any] = {}
+        self._allowed = {
+            route.path_format: {str(method) for method in route.methods}
+            for route in app.routes
+            if isinstance(route, HTTPRoute)
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event."""
@@ -84,11 +90,22 @@ class Guarded:
         await self._app(scope, receive, guarded_send)
         SECONDS.observe(self._clock.boot_seconds() - started)
 
+    def _allow(self, scope: Scope, named: bytes) -> bytes:
+        # The framework names the methods of the first handler at an address, and knows nothing of our HEAD.
+        methods = {method.strip() for method in named.decode().split(",")}
+        methods |= self._allowed.get(str(scope.get("path_template", "")), set())
+        if HttpMethod.GET in methods:
+            methods.add("HEAD")
+        return ", ".join(sorted(methods)).encode()
+
     def _start(self, scope: Scope, message: HTTPResponseStartEvent) -> None:
         headers = list(message["headers"])
         present = {name.lower() for name, _ in headers}
         headers += [(name, value) for name, value in _HEADERS if name not in present]
-        message["headers"] = headers
+        message["headers"] = [
+            (name, self._allow(scope, value) if name.lower() == b"allow" else value)
+            for name, value in headers
+        ]
         # The template, not the path: ids stay out of metrics.
         key = (str(scope.get("path_template") or "none"), message["status"])
         counter = self._counters.get(key)

@@ -1,5 +1,6 @@
 """Who calls the API, the labels on its answers, and what its errors are on the wire."""
 
+import json
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -72,7 +73,22 @@ def decode_form(body: bytes, form: type[T]) -> T:
             title="The body cannot be read",
             detail="It is nested too deeply.",
         )
-    return decode_json(body, form, max_bytes=BODY_BYTES_MAX)
+    decoded = decode_json(body, form, max_bytes=BODY_BYTES_MAX)
+    json.loads(body, object_pairs_hook=_each_once)
+    return decoded
+
+
+def _each_once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse an object that names a member twice: readers differ in which one counts, and it may be an amount."""
+    found = dict(members)
+    if len(found) < len(members):
+        raise Problem(
+            "bad_body",
+            status=400,
+            title="The body cannot be read",
+            detail="A member is named twice.",
+        )
+    return found
 
 
 def open_view(request: AnyRequest, *, statements: bool = False, usage: bool = False) -> AccountView:

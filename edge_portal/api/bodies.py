@@ -6,7 +6,6 @@ import msgspec
 
 from cache_sync.documents import (
     ArchivedStatement,
-    BillChange,
     MeterRead,
     PaymentMethod,
     ServicePoint,
@@ -128,6 +127,14 @@ class CountedPayment(msgspec.Struct, frozen=True):
     amount: int
 
 
+class ChangeAnswer(msgspec.Struct, frozen=True):
+    """A reason why a statement's total differs from the one before; positive when it adds."""
+
+    label: str
+    detail: str
+    amount: int
+
+
 class StatementAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """One statement; ``amount_due`` = ``previous_balance`` - ``payments_received`` + ``total``."""
 
@@ -148,7 +155,7 @@ class StatementAnswer(msgspec.Struct, frozen=True, kw_only=True):
     meters: list[MeterRead]
     tariffs: list[TariffName]
     payments: list[CountedPayment]
-    changes: list[BillChange]
+    changes: list[ChangeAnswer]
     previous_statement_id: str | None
     archived: bool
 
@@ -266,7 +273,10 @@ def statement_answer(body: StatementBody, *, archived: bool) -> StatementAnswer:
             CountedPayment(payment.payment_id, payment.value_date, payment.amount_cents)
             for payment in body.payments
         ],
-        changes=body.changes,
+        changes=[
+            ChangeAnswer(change.label, change.detail, change.amount_cents)
+            for change in body.changes
+        ],
         previous_statement_id=body.previous_statement_id,
         archived=archived,
     )

@@ -87,3 +87,44 @@ async def test_the_winner_of_a_key_is_told_so_at_the_losers_edge(
     world.agent.reply = RefusedReply("key_reused")
     answer = await pay(client)
     assert (answer.status_code, answer.json()["state"]) == (201, "posted")
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/pay", "GET, HEAD, OPTIONS, POST"),
+        ("/api/v1/payments", "GET, HEAD, OPTIONS, POST"),
+        ("/api/v1/payments/some-id", "GET, HEAD, OPTIONS"),
+        ("/api/v1/session", "DELETE, OPTIONS, POST"),
+        ("/healthz", "GET, HEAD, OPTIONS"),
+    ],
+)
+async def test_every_method_is_named(client: httpx.AsyncClient, path: str, methods: str) -> None:
+    """By OPTIONS, and by the refusal of a method that an address does not have."""
+    assert (await client.options(path)).headers["allow"] == methods
+    refused = await client.put(path)
+    assert refused.status_code == 405
+    assert refused.headers["allow"] == methods
+
+
+@pytest.mark.parametrize("path", ["/a/b", "/favicon.ico", "/bills/a/b/c"])
+async def test_a_customer_is_told_by_a_page(client: httpx.AsyncClient, path: str) -> None:
+    """Addresses outside of the machines' own answer with HTML, whatever goes wrong."""
+    missing = await client.get(path)
+    assert (missing.status_code, missing.headers["content-type"]) == (
+        404,
+        "text/html; charset=utf-8",
+    )
+    assert "We could not find that page" in missing.text
+    wrong = await client.put("/pay")
+    assert (wrong.status_code, wrong.headers["content-type"]) == (405, "text/html; charset=utf-8")
+
+
+async def test_no_body_mentions_our_storage_names(client: httpx.AsyncClient) -> None:
+    """Amounts are named as the contract names them, everywhere: minor units without a suffix."""
+    told = (await client.get("/schema/openapi.json")).text
+    assert "_cents" not in told
+    for path in ("account", "statements", f"statements/{HELD}", "usage", "payments"):
+        answer = await client.get(f"/api/v1/{path}")
+        assert answer.status_code == 200
+        assert "_cents" not in answer.text

@@ -110,6 +110,8 @@ async def test_what_did_not_work_says_what_to_do(
         ({"amount": 5, "method_id": "x" * 5_000}, 422, "invalid_payment", "method_id"),
         ([1, 2], 422, "invalid_body", ""),
         (b"{broken", 400, "bad_body", ""),
+        (b'{"amount": 5, "amount": 6, "method_id": "pm_bank"}', 400, "bad_body", ""),
+        (b'{"amount": 5, "\\u0061mount": 5, "method_id": "pm_bank"}', 400, "bad_body", ""),
         (b"\xff\xfe", 400, "bad_body", ""),
         (b"", 400, "bad_body", ""),
         (b"[" * 100_000 + b"]" * 100_000, 400, "bad_body", ""),

@@ -130,3 +130,19 @@ async def test_switching_to_a_strangers_account_is_not_found(client: httpx.Async
     """As if it did not exist."""
     answer = await client.post("/api/v1/session/account", json={"account_id": "A-2"})
     assert_problem(answer, 404, "not_found")
+
+
+async def test_signing_out_ends_a_browsers_cookie_only_from_our_pages(
+    client: httpx.AsyncClient,
+) -> None:
+    """Another site's page cannot; a program just forgets its token."""
+    token = client.headers.pop("Authorization").removeprefix("Bearer ")
+    headers = {"Cookie": f"ridethrough_session={token}"}
+    foreign = await client.delete(
+        "/api/v1/session", headers={**headers, "Origin": "http://elsewhere.test"}
+    )
+    assert foreign.status_code == 403
+    assert "set-cookie" not in foreign.headers
+    own = await client.delete("/api/v1/session", headers={**headers, "Origin": "http://edge.test"})
+    assert own.status_code == 204
+    assert "Max-Age=0" in own.headers["set-cookie"]
