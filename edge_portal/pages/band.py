@@ -50,6 +50,22 @@ def unsettled(payments: list[Receipt]) -> list[Receipt]:
     return [payment for payment in payments if payment.state in UNSETTLED]
 
 
+def being_checked(payments: list[Receipt]) -> list[Receipt]:
+    """Return the payments that nobody has confirmed yet: they may be taken, and must not be made again."""
+    return [payment for payment in payments if payment.state == "checking"]
+
+
+def checked_words(payments: list[Receipt], currency: str) -> str:
+    """Name the payments that are being checked: ``your payment of $50.00``; empty when there are none."""
+    checked = being_checked(payments)
+    if not checked:
+        return ""
+    total = words.money(sum(payment.amount_cents for payment in checked), currency)
+    if len(checked) == 1:
+        return f"your payment of {total}"
+    return f"{len(checked)} of your payments, {total} in all"
+
+
 def as_of_words(freshness: Freshness, timezone: str) -> tuple[str, str]:
     """
     Tell the as-of time long and short.
@@ -70,13 +86,13 @@ def as_of_words(freshness: Freshness, timezone: str) -> tuple[str, str]:
 
 def band_of(view: AccountView, kind: PageKind) -> Band:
     """Choose the band of a page that shows an account."""
-    waiting = len(unsettled(view.payments))
     return choose_band(
         view.mode,
         view.freshness,
         view.account.timezone,
         kind=kind,
-        waiting=waiting,
+        waiting=len(unsettled(view.payments)) - len(being_checked(view.payments)),
+        checked=checked_words(view.payments, view.account.currency),
         behind=view.catching_up,
     )
 
@@ -88,12 +104,17 @@ def choose_band(
     *,
     kind: PageKind,
     waiting: int = 0,
+    checked: str = "",
     behind: bool = False,
 ) -> Band:
-    """Choose the band from the mode, the age of the data and how many of this customer's payments wait."""
+    """
+    Choose the band from the mode, the age of the data and this customer's payments.
+
+    ``waiting`` counts those accepted and not posted yet, ``checked`` names those that nobody has confirmed.
+    """
     long, short = as_of_words(freshness, timezone)
     if mode.mode == "degraded":
-        return _down(mode, kind, long, short, behind=behind)
+        return _down(mode, kind, long, short, _not_again(checked), behind=behind)
     if behind:
         return Band(
             state="catching",
@@ -104,8 +125,8 @@ def choose_band(
             as_of_label=short,
         )
     stale = freshness.at_least or freshness.age_seconds > FRESH_SECONDS
-    if mode.mode == "recovering" and waiting:
-        return _posting(waiting, long if stale else "", short if stale else "")
+    if mode.mode == "recovering" and (waiting or checked):
+        return _posting(waiting, _not_again(checked), long if stale else "", short if stale else "")
     if mode.mode == "recovering" and stale:
         return Band(
             state="catching",
@@ -126,12 +147,21 @@ def what_is_away(reason: str) -> str:
     }.get(reason, "Our main system is down.")
 
 
-def _posting(waiting: int, long: str, short: str) -> Band:
+def _not_again(checked: str) -> str:
+    if not checked:
+        return ""
+    it = "them" if checked[0].isdigit() else "it"
+    return f" We are checking {checked}: please do not pay {it} again."
+
+
+def _posting(waiting: int, not_again: str, long: str, short: str) -> Band:
     verb = "is" if waiting == 1 else "are"
-    told = f"{waiting} of your payments {verb} waiting. You do not need to do anything."
+    told = f"{waiting} of your payments {verb} waiting." if waiting else ""
+    told = (told + (not_again or " You do not need to do anything.")).strip()
+    doing = "posting the payments we accepted" if waiting else "finding out about your payment"
     return Band(
         state="catching",
-        heading="Our main system is back. We are posting the payments we accepted.",
+        heading=f"Our main system is back. We are {doing}.",
         lead="You see your account as it was at "
         if long
         else "Your balance may change for a few minutes. ",
@@ -141,7 +171,9 @@ def _posting(waiting: int, long: str, short: str) -> Band:
     )
 
 
-def _down(mode: ModeView, kind: PageKind, long: str, short: str, *, behind: bool) -> Band:
+def _down(
+    mode: ModeView, kind: PageKind, long: str, short: str, not_again: str, *, behind: bool
+) -> Band:
     what = what_is_away(mode.reason)
     seen = {
         "account": "You see your account as it was at ",
@@ -160,8 +192,9 @@ def _down(mode: ModeView, kind: PageKind, long: str, short: str, *, behind: bool
             heading=f"{what} {door} You cannot pay online right now.",
             lead=seen,
             as_of=long,
-            body=f".{older} To pay now, call ",
-            promise="We have not taken any money that you do not have a receipt for.",
+            body=f".{older}{not_again} To pay {'anything else' if not_again else 'now'}, call ",
+            # No more than this: a payment made at an edge that is cut off from this one is not known here.
+            promise="Payments with a receipt number are not lost.",
             as_of_label=short,
             call=True,
         )
@@ -180,7 +213,7 @@ def _down(mode: ModeView, kind: PageKind, long: str, short: str, *, behind: bool
         heading=f"{what} {can}",
         lead=seen,
         as_of=long,
-        body=f".{older}",
+        body=f".{older}{not_again}",
         promise=promise,
         as_of_label=short,
     )

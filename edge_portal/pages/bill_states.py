@@ -6,10 +6,10 @@ from typing import Literal
 import msgspec
 
 from cache_sync.documents import StatementBody
-from edge_portal.pages.band import UNSETTLED
+from edge_portal.pages.band import being_checked, unsettled
 from edge_portal.pages.visit import Visit
 
-Mark = Literal["posted", "held", "part", "open", "none"]
+Mark = Literal["posted", "held", "part", "check", "open", "none"]
 
 
 class BillState(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +36,11 @@ def newest_state(visit: Visit, statement: StatementBody) -> BillState:
     """Tell the state of the newest bill: it carries everything older, so what is left to pay is left of it."""
     view = visit.view
     left = view.left_to_pay_cents
-    waiting = any(payment.state in UNSETTLED for payment in view.payments)
+    checked = bool(being_checked(view.payments))
+    waiting = bool(unsettled(view.payments)) and not checked
+    if left > 0 and checked:
+        told = f"{visit.money(left)} to pay. A payment is being checked"
+        return BillState(mark="check", told=told, left_cents=left)
     if left > 0:
         told = f"{visit.money(left)} left to pay" if waiting else f"{visit.money(left)} to pay"
         untouched = left >= statement.amount_due_cents
@@ -44,7 +48,7 @@ def newest_state(visit: Visit, statement: StatementBody) -> BillState:
         return BillState(mark=mark, told=told, left_cents=left)
     if statement.amount_due_cents <= 0:
         return BillState(mark="posted", told="Nothing to pay")
-    if waiting:
+    if any(payment.state == "accepted" for payment in view.payments):
         return BillState(mark="held", told="Payment accepted, not posted yet")
     paid = [
         visit.paid_on(payment)

@@ -39,6 +39,7 @@ async def bill(request: AnyRequest, statement_id: FromPath[str]) -> Response[byt
     except ArchiveUnavailable:
         return _resting(visit, _archived(visit, statement_id))
     state = state_of(visit, statement)
+    payable = state.left_cents > 0 and visit.can_pay and not visit.checked
     when = visit.period(statement.period_from, statement.period_to)
     return answer(
         visit,
@@ -48,7 +49,7 @@ async def bill(request: AnyRequest, statement_id: FromPath[str]) -> Response[byt
         statement=statement,
         parts=bill_parts(visit, statement),
         state=state,
-        pay=visit.money(state.left_cents) if state.left_cents > 0 and visit.can_pay else None,
+        pay=visit.money(state.left_cents) if payable else None,
         when=when,
     )
 

@@ -8,15 +8,18 @@ from litestar.types import ExceptionHandlersMap
 
 from edge_portal import words
 from edge_portal.cookies import AnyRequest
+from edge_portal.errors import NoSnapshot, NotFound, NotSignedIn
 from edge_portal.pages.band import Band
 from edge_portal.pages.rendering import page, render
 from edge_portal.pages.site import site_of
+from edge_portal.pages.visit import Visit, open_visit
 
 AnyHandler = Callable[[Request[Any, Any, Any], Any], Response[Any]]
 
 FORM_BYTES_MAX: Final = 16 * 1024
 FOR_MACHINES: Final = ("/api/", "/schema", "/healthz", "/readyz", "/status", "/metrics")
 FORM_FIELDS_MAX: Final = 32
+SERVER_ERRORS: Final = 500
 
 TOLD: Final = {
     400: (
@@ -47,16 +50,18 @@ def failure_page(
     request: Request[Any, Any, Any], status: int, retry_after: int | None = None
 ) -> Response[bytes]:
     """Answer with a page that says what went wrong and what to do now; works without session and snapshot."""
-    heading, told = TOLD.get(status, TOLD[500 if status >= 500 else 400])  # noqa: PLR2004
+    heading, told = TOLD.get(status, TOLD[500 if status >= SERVER_ERRORS else 400])
     wait = ""
     if retry_after:
         wait = f"Please try again in {words.count_of(retry_after, 'second')}."
+    visit = _visit(request) if status < SERVER_ERRORS else None
     content = render(
         "failure.html",
         {
             "site": site_of(request),
-            "band": Band(state="live"),
-            "session": None,
+            "visit": visit,
+            "band": visit.band if visit else Band(state="live"),
+            "session": visit.session if visit else None,
             "title": heading,
             "current": "",
             "heading": heading,
@@ -68,6 +73,14 @@ def failure_page(
     if retry_after:
         response.headers["Retry-After"] = str(retry_after)
     return response
+
+
+def _visit(request: Request[Any, Any, Any]) -> Visit | None:
+    """Who is signed in keeps the navigation; nobody is asked to sign in for being told that something is missing."""
+    try:
+        return open_visit(request)
+    except (NotSignedIn, NotFound, NoSnapshot):
+        return None
 
 
 def with_pages(handlers: ExceptionHandlersMap) -> ExceptionHandlersMap:
@@ -85,8 +98,9 @@ def _told_by_page(handler: AnyHandler) -> AnyHandler:
         if request.url.path.startswith(FOR_MACHINES):
             return plain
         told = failure_page(request, plain.status_code or 500)
-        if "Allow" in plain.headers:
-            told.headers["Allow"] = plain.headers["Allow"]
+        allowed = {name.lower(): value for name, value in plain.headers.items()}.get("allow")
+        if allowed:
+            told.headers["Allow"] = allowed
         return told
 
     return handle

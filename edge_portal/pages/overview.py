@@ -7,7 +7,6 @@ from litestar import Response, get
 
 from edge_portal import words
 from edge_portal.cookies import AnyRequest
-from edge_portal.pages.band import unsettled
 from edge_portal.pages.bill_states import bill_rows
 from edge_portal.pages.chart_pictures import DayPicture, draw_days
 from edge_portal.pages.payment_words import SHORT, number_of
@@ -79,7 +78,7 @@ def overview(request: AnyRequest) -> Response[bytes]:
     last_day = use.last if use else None
     stale = bool(visit.band.as_of_label)
     short = words.moment_short(view.freshness.as_of, visit.timezone, visit.today)
-    payable = view.left_to_pay_cents if visit.can_pay else 0
+    payable = view.left_to_pay_cents if visit.can_pay and not visit.checked else 0
     return answer(
         visit,
         "overview.html",
@@ -112,15 +111,28 @@ def amount_due(visit: Visit) -> Due:
             if left == 0
             else "It counts towards your next bill."
         )
-    waiting = sum(payment.amount_cents for payment in unsettled(view.payments))
+    waiting = sum(payment.amount_cents for payment in view.payments if payment.state == "accepted")
     told = (
         f"Less {visit.money(waiting)} that we accepted and have not posted yet." if waiting else ""
     )
+    told = f"{told} {not_counted(visit)}".strip()
     if left < 0:
         return Due(
             heading="Credit on your account", sum=visit.money(-left), when=when, waiting=told
         )
     return Due(heading="Amount due", sum=visit.money(left), when=when, waiting=told)
+
+
+def not_counted(visit: Visit) -> str:
+    """Say of payments that are being checked that they are in no balance yet; empty when there are none."""
+    checked = visit.checked_words
+    if not checked:
+        return ""
+    one = checked.startswith("your")
+    return (
+        f"{checked[0].upper()}{checked[1:]} {'is' if one else 'are'} being checked and not counted yet. "
+        f"Please do not pay {'it' if one else 'them'} again."
+    )
 
 
 def line_steps(visit: Visit) -> list[LineStep]:
@@ -209,7 +221,9 @@ def _left_told(visit: Visit) -> str:
     if view.pending_cents > 0:
         told = f"{balance} less the {pending} we accepted from you and have not posted yet."
     else:
-        told = "The same as your balance: nothing is on its way."
+        nothing = "" if visit.checked else ": nothing is on its way"
+        told = f"The same as your balance{nothing}."
+    told = f"{told} {not_counted(visit)}".strip()
     if view.left_to_pay_cents < 0:
         told += f" You have a credit of {visit.money(-view.left_to_pay_cents)}."
     return told

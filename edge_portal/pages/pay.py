@@ -19,11 +19,12 @@ from edge_portal.pages.failures import FORM_BYTES_MAX, read_form
 from edge_portal.pages.rendering import see_other
 from edge_portal.pages.visit import Visit, answer, open_visit
 from edge_portal.pages.works import counted, room_cents
+from edge_portal.portal import AMOUNT_MAX_CENTS
 from failover.intents import Receipt, intent_id
 
 TAKEN: Final = frozenset({"posted", "accepted", "checking", "dead_letter", "rejected", "cancelled"})
-# Above any bill, and within what a form may say: the portal has its own limit.
-AMOUNT_MAX_CENTS: Final = 10**11
+# Within what a form may say: what is over the portal's limit is told apart from what is no amount.
+READABLE_MAX_CENTS: Final = 10**9
 TOO_OLD: Final = "This form was too old. We did not take any money. Please choose again."
 NOT_TAKEN: Final = (
     "We could not take your payment just now. Nothing was paid. "
@@ -80,6 +81,9 @@ def review(request: AnyRequest) -> Response[bytes]:
     wanted = read_choice(visit, form)
     if isinstance(wanted, Problem):
         return pay_form(visit, wanted, status=422)
+    if visit.view.mode.mode == "degraded" and wanted.amount_cents > room_cents(visit):
+        # The press would be refused; a repeated press is not asked here, for the edge may have it already.
+        return pay_form(visit, _over_limit(visit), status=422)
     return review_page(visit, wanted)
 
 
@@ -129,7 +133,7 @@ def pay_form(visit: Visit, problem: Problem | None = None, status: int = 200) ->
     return answer(
         visit,
         "pay.html",
-        title="Pay",
+        title="Error: Pay" if problem else "Pay",
         current="Pay",
         status=status,
         closed=closed,
@@ -143,6 +147,10 @@ def pay_form(visit: Visit, problem: Problem | None = None, status: int = 200) ->
         form_key="" if closed else visit.portal.new_form_key(visit.view.account.account_id),
         limits=limit_rows(visit) if limited else None,
         room=visit.money(room) if room else "",
+        most=f"Up to {visit.money(room)} for now."
+        if room
+        else f"Up to {visit.money(AMOUNT_MAX_CENTS)}.",
+        left_out=over_room(visit, room),
         least=visit.money(1),
         symbol=words.currency_symbol(visit.currency),
         dollars=words.currency_name(visit.currency),
@@ -181,6 +189,17 @@ def amount_choices(visit: Visit, room: int | None) -> list[Choice]:
     return [choice for _, cents, choice in found if room is None or cents <= room]
 
 
+def over_room(visit: Visit, room: int | None) -> str:
+    """Say why what is left to pay is not among the amounts offered; empty when it is, or when nothing is left."""
+    left = visit.view.left_to_pay_cents
+    if room is None or left <= room:
+        return ""
+    return (
+        f"The {visit.money(left)} left to pay are more than we can accept at once right now. "
+        f"Pay up to {visit.money(room)} here, or the whole sum by phone: {visit.site.utility_phone}."
+    )
+
+
 def limit_rows(visit: Visit) -> list[tuple[str, str]]:
     """Tell the limits that hold while the core cannot be asked, as a sum."""
     limits = visit.view.mode.limits
@@ -192,7 +211,9 @@ def limit_rows(visit: Visit) -> list[tuple[str, str]]:
             visit.money(limits.per_account_day_cents),
         ),
         (
-            "Accepted in the last 24 hours, not posted yet",
+            "Accepted or being checked in the last 24 hours"
+            if visit.checked
+            else "Accepted in the last 24 hours, not posted yet",
             visit.money(-waiting) if waiting else visit.money(0),
         ),
     ]
@@ -216,6 +237,8 @@ def read_choice(visit: Visit, form: dict[str, str]) -> Wanted | Problem:
     amount = _amount(visit, form)
     if isinstance(amount, Problem):
         return amount
+    if amount > AMOUNT_MAX_CENTS:
+        return _over_the_most(visit, form.get("amount", ""))
     return Wanted(
         amount_cents=amount, method=method, form_key=form_key, idempotency_key=idempotency_key
     )
@@ -225,7 +248,7 @@ def _amount(visit: Visit, form: dict[str, str]) -> int | Problem:
     choice = form.get("amount", "")
     if choice == "other":
         typed = words.parse_amount(form.get("other", ""), visit.currency)
-        if typed is None or typed <= 0 or typed > AMOUNT_MAX_CENTS:
+        if typed is None or typed <= 0 or typed > READABLE_MAX_CENTS:
             example = words.plain_amount(5000, visit.currency)
             return Problem(
                 field="other", told=f"Write the amount as a number, for example {example}."
@@ -236,7 +259,7 @@ def _amount(visit: Visit, form: dict[str, str]) -> int | Problem:
         cents = int(form["cents"][:14])
         return (
             cents
-            if 0 < cents <= AMOUNT_MAX_CENTS
+            if 0 < cents <= READABLE_MAX_CENTS
             else Problem(field="", told="Choose how much to pay.")
         )
     fixed = {"left": visit.view.left_to_pay_cents, "bill": visit.view.billed_cents}.get(choice, 0)
@@ -261,7 +284,7 @@ def review_page(
     return answer(
         visit,
         "review.html",
-        title="Check your payment",
+        title="Error: Check your payment" if problem else "Check your payment",
         current="Pay",
         status=status,
         wanted=wanted,
@@ -316,6 +339,14 @@ def _over_limit(visit: Visit) -> Problem:
     if room:
         told += f" You can pay up to {visit.money(room)} now."
     return Problem(field="other", told=f"{told} To pay more, call {visit.site.utility_phone}.")
+
+
+def _over_the_most(visit: Visit, choice: str) -> Problem:
+    return Problem(
+        field="other" if choice == "other" else "amount-1",
+        told=f"We did not take any money. The most you can pay online at once is {visit.money(AMOUNT_MAX_CENTS)}. "
+        f"To pay more, call {visit.site.utility_phone}.",
+    )
 
 
 def _reused(visit: Visit, wanted: Wanted) -> Problem:

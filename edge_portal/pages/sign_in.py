@@ -77,7 +77,7 @@ def door(
             "site": site,
             "band": band,
             "session": None,
-            "title": "Sign in",
+            "title": "Error: Sign in" if told else "Sign in",
             "current": "",
             "onward": onward,
             "email": email,

@@ -16,7 +16,7 @@ from edge_portal.cookies import (
     position_of,
     session_of,
 )
-from edge_portal.pages.band import Band, PageKind, band_of
+from edge_portal.pages.band import Band, PageKind, band_of, being_checked, checked_words
 from edge_portal.pages.rendering import page, render
 from edge_portal.pages.site import Site, site_of
 from edge_portal.portal import Portal
@@ -55,6 +55,16 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
     def can_pay(self) -> bool:
         """Whether a payment can be recorded here now: otherwise pages have a sentence, not a button."""
         return self.view.mode.payments_open
+
+    @property
+    def checked(self) -> Receipt | None:
+        """The newest payment that nobody has confirmed yet: while there is one, no page invites to pay again."""
+        return next(iter(being_checked(self.view.payments)), None)
+
+    @property
+    def checked_words(self) -> str:
+        """Name what is being checked: ``your payment of $50.00``."""
+        return checked_words(self.view.payments, self.currency)
 
     def money(self, cents: int) -> str:
         """Write an amount in the account's currency."""

@@ -5,7 +5,7 @@ from datetime import timedelta
 import msgspec
 
 from edge_portal import words
-from edge_portal.pages.band import unsettled
+from edge_portal.pages.band import being_checked, unsettled
 from edge_portal.pages.visit import Visit
 from failover.intents import Receipt
 
@@ -53,7 +53,9 @@ def works_now(visit: Visit, last_day: str | None) -> Works:
         can.append(f"See your usage up to {last_day}")
     can.append("Report lights out or a wire down by phone")
     later = []
-    waiting = unsettled(visit.view.payments)
+    waiting = [payment for payment in visit.view.payments if payment.state == "accepted"]
+    if being_checked(visit.view.payments):
+        later.append(f"We find out about {visit.checked_words}")
     if waiting:
         total = visit.money(sum(payment.amount_cents for payment in waiting))
         what = "payment posts" if len(waiting) == 1 else f"{len(waiting)} payments post"

@@ -7,8 +7,16 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from edge_portal.errors import InvalidPayment, KeyReused, NotTaken, OverLimit, PaymentUnknown
+from edge_portal.views import Mode
 from failover.intents import State, intent_id
-from tests.integration.pages.sample import ACCOUNT, BANK, PAID_TODAY, payment
+from tests.integration.pages.sample import (
+    ACCOUNT,
+    BANK,
+    PAID_EARLIER,
+    PAID_TODAY,
+    account,
+    payment,
+)
 from tests.integration.pages.world import World
 
 Client = TestClient[Litestar]
@@ -233,3 +241,94 @@ def test_a_huge_form_is_refused(customer: Client, world: World) -> None:
     answer = customer.post("/pay", data={**CONFIRMED, "other": "x" * 100_000})
     assert answer.status_code == 413
     assert world.paid == []
+
+
+def checked_world(world: World) -> None:
+    """Let a payment of $40.02 be offered to the core, which then went away: nobody knows what became of it."""
+    world.payments_made = [payment("asked", 4002, "checking", PAID_TODAY), PAID_EARLIER]
+
+
+@pytest.mark.parametrize("payments_open", [True, False])
+@pytest.mark.parametrize("path", ["/", "/pay", "/bills", "/usage"])
+def test_a_payment_being_checked_is_told_everywhere(
+    customer: Client, world: World, path: str, *, payments_open: bool
+) -> None:
+    """Each page says not to pay again, and none that nothing was taken or is on its way."""
+    checked_world(world)
+    world.ride_through(payments_open=payments_open)
+    text = customer.get(path).text
+    assert "We are checking your payment of $40.02" in text
+    assert re.search("[Pp]lease do not pay (it )?again", text)
+    assert "not taken any money" not in text
+    assert "nothing is on its way" not in text
+
+
+@pytest.mark.parametrize("mode", ["normal", "recovering", "degraded"])
+def test_nothing_invites_to_pay_what_is_being_checked(
+    customer: Client, world: World, mode: Mode
+) -> None:
+    """The overview and the bill lead to the payment instead of to another one; balances do not count it."""
+    checked_world(world)
+    world.now_mode = mode
+    overview = customer.get("/").text
+    assert "Your payment of $40.02 is being checked and not counted yet." in overview
+    assert "Please do not pay it again." in overview
+    assert f'<a class="btn" href="/payments/{world.payments_made[0].intent_id}">' in overview
+    assert 'class="btn" href="/pay"' not in overview
+    assert "that we accepted" not in overview
+    bill = customer.get(f"/bills/{world.statements[0].statement_id}").text
+    assert "A payment is being checked" in bill
+    assert 'class="btn" href="/pay"' not in bill
+
+
+def test_the_review_repeats_that_a_payment_is_being_checked(customer: Client, world: World) -> None:
+    """Paying something else stays possible, but not by oversight."""
+    checked_world(world)
+    text = customer.get("/pay/review", params={**CHOICE, "amount": "other", "other": "20"}).text
+    assert "We are checking your payment of $40.02." in text
+    assert "Please do not pay again." in text
+    assert "Pay $20.00</button>" in text
+
+
+def test_without_witness_and_core_nobody_is_told_that_nothing_was_taken(
+    customer: Client, world: World
+) -> None:
+    """A payment made at an edge that is cut off from this one is not known here."""
+    world.ride_through(payments_open=False)
+    for path in ("/", "/pay", "/sign-in"):
+        assert "not taken any money" not in customer.get(path).text
+    assert "look at your payments before you pay in another way" in customer.get("/pay").text
+
+
+def test_the_review_refuses_what_the_press_would(customer: Client, world: World) -> None:
+    """The most at once is told before a button names more; so is the limit of an outage."""
+    over = customer.get("/pay/review", params={**CHOICE, "amount": "other", "other": "10000.01"})
+    assert over.status_code == 422
+    assert "The most you can pay online at once is $10,000.00." in over.text
+    assert "10,000.01</button>" not in over.text
+    most = customer.get("/pay/review", params={**CHOICE, "amount": "other", "other": "10000.00"})
+    assert "Pay $10,000.00</button>" in most.text
+    world.ride_through()
+    limited = customer.get("/pay/review", params={**CHOICE, "amount": "other", "other": "500.01"})
+    assert limited.status_code == 422
+    assert "You can pay up to $500.00 now." in limited.text
+    assert world.paid == []
+
+
+def test_the_limit_is_told_before_one_types(customer: Client, world: World) -> None:
+    """In an outage, what is left to pay and cannot be paid at once is said, with another way."""
+    assert "Up to $10,000.00." in customer.get("/pay").text
+    world.account = account(balance_cents=60_000)
+    world.ride_through()
+    text = customer.get("/pay").text
+    assert "Up to $500.00 for now." in text
+    assert "The $600.00 left to pay are more than we can accept at once right now." in text
+    assert "or the whole sum by phone: 1-800-555-0142" in text
+
+
+def test_a_wrong_form_leads_the_reader_to_what_is_wrong(customer: Client) -> None:
+    """Title, focus and the field itself say so."""
+    text = customer.get("/pay/review", params={**CHOICE, "amount": "other", "other": "x"}).text
+    assert "<title>Error: Pay" in text
+    assert 'role="alert" id="wrong" tabindex="-1" autofocus' in text
+    assert 'aria-describedby="most wrong" aria-invalid="true"' in text

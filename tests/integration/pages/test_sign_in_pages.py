@@ -72,6 +72,11 @@ def test_signing_out_needs_the_sessions_token(customer: Client) -> None:
     """Another site cannot sign a customer out; the customer can."""
     forged = customer.post("/sign-out", data={"csrf": "guess"})
     assert "Set-Cookie" not in forged.headers
+    foreign = customer.post(
+        "/sign-out", data={"csrf": "csrf-of-session"}, headers={"Origin": "http://elsewhere.test"}
+    )
+    assert "Set-Cookie" not in foreign.headers
+    assert customer.get("/").status_code == 200
     answer = customer.post("/sign-out", data={"csrf": "csrf-of-session"})
     assert answer.headers["Location"] == "/sign-in"
     assert 'ridethrough_session="";' in answer.headers["Set-Cookie"].replace("null", '""')
@@ -94,3 +99,20 @@ def test_the_door_says_what_works(visitor: Client, world: World) -> None:
     assert "You can still sign in, read your bills and pay." in text
     assert "9:42 a.m. today" in text
     assert "Your password works as usual" in text
+
+
+def test_a_wrong_password_is_led_to(visitor: Client) -> None:
+    """Title, focus and fields tell readers of screens what a red sentence tells others."""
+    text = visitor.post("/sign-in", data={**RIGHT, "password": "wrong"}).text
+    assert "<title>Error: Sign in" in text
+    assert 'id="wrong" tabindex="-1" autofocus' in text
+    assert text.count('aria-invalid="true"') == 2
+
+
+def test_whoever_is_signed_in_keeps_the_navigation_when_lost(customer: Client) -> None:
+    """A page that is not there does not look as if one were signed out."""
+    lost = customer.get("/no/such/page")
+    assert lost.status_code == 404
+    assert 'aria-label="Main"' in lost.text
+    customer.cookies.clear()
+    assert 'aria-label="Main"' not in customer.get("/no/such/page").text

@@ -122,3 +122,21 @@ def test_customers_never_read_our_own_words(name: Mode, kind: str, payments_open
         told = f"{shown.heading} {shown.lead} {shown.as_of} {shown.body} {shown.promise}".lower()
         for word in ("pending", "processing", "degraded", "core", "oops"):
             assert word not in told
+
+
+@pytest.mark.parametrize("payments_open", [True, False])
+@pytest.mark.parametrize("name", ["degraded", "recovering"])
+def test_a_payment_being_checked_is_not_to_be_made_again(name: Mode, *, payments_open: bool) -> None:
+    """Whatever the mode, the message says so, and does not say that nothing was taken."""
+    shown = band(name, payments_open=payments_open, checked="your payment of $40.02")
+    told = shown.body + shown.promise
+    assert "We are checking your payment of $40.02: please do not pay it again." in told
+    assert "You do not need to do anything" not in told
+    assert "not taken any money" not in told
+    assert "To pay now" not in told
+
+
+def test_several_payments_being_checked_are_counted() -> None:
+    """Their sum is named, and the plural used."""
+    shown = band("degraded", checked="2 of your payments, $80.04 in all")
+    assert "please do not pay them again" in shown.body
