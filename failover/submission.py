@@ -9,7 +9,7 @@ whether the core is asked. A customer who goes away stops nothing.
 import asyncio
 from collections.abc import Coroutine, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import structlog
@@ -150,10 +150,10 @@ class Submission:
 
     async def ask(self, account_id: str, id_: str) -> Receipt | None:
         """
-        Find out what is known of one payment: here, else at the siblings. None proves nothing about nodes not reached.
+        Find out what is known of one payment: here, else at the siblings. None when all were asked and none knows it.
 
         Raises:
-            OutcomeUnknown: The journal cannot be read.
+            OutcomeUnknown: The journal cannot be read, or a sibling that may know more was not reached.
         """
         try:
             known = self._journal.reader.receipt(account_id, id_)
@@ -165,7 +165,13 @@ class Submission:
         answers = await asyncio.gather(
             *(self._ask_peer(peer, question) for peer in self._siblings if self._peers.live(peer))
         )
-        return next((answer for answer in answers if answer and answer.state != "void"), known)
+        for answer in answers:
+            if isinstance(answer, Receipt) and answer.state != "void":
+                return answer
+        everybody = len(answers) == len(self._siblings) and "silent" not in answers
+        if known is None and not everybody:
+            raise OutcomeUnknown
+        return known
 
     async def close(self) -> None:
         """Let what is under way finish; each step has its own deadline."""
@@ -266,13 +272,13 @@ class Submission:
         silence = self._probe.silence_seconds()
         return silence is not None and silence <= self._settings.core_answers
 
-    async def _ask_peer(self, peer: str, question: Ask) -> Receipt | None:
+    async def _ask_peer(self, peer: str, question: Ask) -> Receipt | Literal["silent"] | None:
         deadline = self._settings.ask
         try:
             async with asyncio.timeout(deadline):
                 return await self._siblings[peer].ask(question, deadline_seconds=deadline)
         except (NodeError, TimeoutError):
-            return None
+            return "silent"
 
     # -- housekeeping --------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from failover.errors import InvalidPayment, KeyReused, NotTaken, OverLimit
+from failover.errors import InvalidPayment, KeyReused, NotTaken, OutcomeUnknown, OverLimit
 from failover.standin import Limits
 from tests.unit.failover.world import World, live
 
@@ -356,5 +356,21 @@ def test_a_receipt_is_found_at_an_edge_that_never_heard_of_it(tmp_path: Path) ->
         assert found is not None
         assert found.state == "accepted"
         assert await world[other].submission.ask("A-2", receipt.intent_id) is None
+
+    live(tmp_path, story, names=("east", "north", "west"))
+
+
+@pytest.mark.parametrize("seconds", [0.0, 5.0])
+def test_an_edge_that_cannot_ask_everybody_does_not_deny_a_payment(
+    tmp_path: Path, seconds: float
+) -> None:
+    """Who was not reached may hold it: "no such payment" would have the customer pay again."""
+
+    async def story(world: World) -> None:
+        assert await world["north"].submission.ask("A-1", "nobody's") is None
+        world["north"].peer_wires["east"].state = "cut"
+        await asyncio.sleep(seconds)
+        with pytest.raises(OutcomeUnknown):
+            await world["north"].submission.ask("A-1", "nobody's")
 
     live(tmp_path, story, names=("east", "north", "west"))
