@@ -11,6 +11,7 @@ import httpx
 from chaos.errors import ControlError
 from chaos.fleet import Fleet
 from chaos.fleet_file import read_fleet_file
+from chaos.folder_locks import holder
 from chaos.process import process_state
 
 GONE_SECONDS_MAX = 10.0
@@ -58,7 +59,7 @@ class DemoCore:
 
     def kill(self) -> None:
         """Kill it and return when it is certainly gone. Raises `ControlError` when it does not go."""
-        pid = read_fleet_file(self._file).core.pid
+        pid = self._pid()
         try:
             os.kill(pid, signal.SIGKILL)
         except OSError as error:
@@ -68,6 +69,12 @@ class DemoCore:
             if time.monotonic() > until:
                 raise ControlError(f"the core (process {pid}) does not die")
             time.sleep(_POLL_SECONDS)
+
+    def _pid(self) -> int:
+        """Find the core that serves now: anybody may have started it again by the command in the file."""
+        core = read_fleet_file(self._file).core
+        serving = holder(Path(core.data) / "core.lock") if core.data else None
+        return serving or core.pid
 
     def start(self) -> None:
         """Ask the demo to start it. Raises `ControlError` when the demo does not."""

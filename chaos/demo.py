@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from chaos.fleet import Fleet, FleetOptions
+from chaos.folder_locks import holder
 from chaos.play import PlayPage, create_play_app
 from chaos.proxy_control import HOST
 from failover.http_server import open_socket, serve
@@ -42,7 +43,18 @@ def run_demo(data: Path, options: FleetOptions, say: Callable[[str], None]) -> N
         if fleet.prepared:
             say("Stopping ...")
             fleet.stop()
-            say("Stopped; nothing is left running.")
+            say(_left_running(fleet))
+
+
+def _left_running(fleet: Fleet) -> str:
+    """Say what runs on the demo's folders still: what others started by the commands in its file is not ours to end."""
+    locks = [fleet.core_data / "core.lock", *sorted(fleet.data.glob("edges/*/data/edge.lock"))]
+    others = [
+        f"{lock.parent} (process {pid})" for lock in locks if (pid := holder(lock)) is not None
+    ]
+    if not others:
+        return "Stopped; nothing is left running."
+    return "Stopped. Still running, because somebody else started it: " + ", ".join(others)
 
 
 def _interrupt(_number: int, _frame: object) -> None:

@@ -88,7 +88,7 @@ def nothing_lost(history: History) -> Finding:
         "nothing-lost",
         "No payment lost",
         how=f"{len(taken)} accepted by customers' receipts, {posted} posted by the core",
-        found=f"{len(wrong)} lost",
+        found=f"{len(wrong)} answers that a lost payment gives" if wrong else "0 lost",
         violations=wrong,
         vacuous="" if taken else "no payment was taken",
     )

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,17 +23,21 @@ _log = structlog.get_logger(__name__)
 @contextlib.contextmanager
 def locked(data_dir: Path) -> Iterator[None]:
     """
-    Hold the folder of a core as its only server, until the block or the process ends.
+    Hold the folder of a core as its only server, until the block or the process ends; the lock file says by whom.
 
     Raises:
         CoreBusy: Another process holds it.
     """
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (data_dir / LOCK_NAME).open("w", encoding="utf-8") as lock:
+    # Not truncated before it is ours: the holder's process id stands in it.
+    with (data_dir / LOCK_NAME).open("a", encoding="ascii") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise CoreBusy(f"another process serves the core in {data_dir}") from error
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
         yield
 
 
