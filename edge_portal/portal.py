@@ -293,8 +293,13 @@ class Portal:
         known = self.payments(account_id).get(intent_id)
         if known is not None:
             return known
-        recorded = self._journal.receipt(account_id, intent_id)
-        if recorded is not None:
+        try:
+            recorded = self._journal.receipt(account_id, intent_id)
+        except JournalError:
+            log.exception("the journal cannot be read")
+            recorded = None
+        # An attempt that was voided here may have been taken elsewhere since.
+        if recorded is not None and recorded.state != "void":
             return recorded
         try:
             reply = await self._agent.ask(

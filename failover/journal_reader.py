@@ -249,16 +249,16 @@ class JournalReader:
     # -- inside --------------------------------------------------------------------------------------------------------
 
     def _rows(self, sql: str, values: tuple[Any, ...] = ()) -> list[Any]:
-        if self._connection is None:
-            if not self._path.exists():
-                return []
-            self._connection = connect(
-                self._path,
-                synchronous="NORMAL",
-                read_only=True,
-                busy_timeout_seconds=_BUSY_TIMEOUT_SECONDS,
-            )
         try:
+            if self._connection is None:
+                if not self._path.exists():
+                    return []
+                self._connection = connect(
+                    self._path,
+                    synchronous="NORMAL",
+                    read_only=True,
+                    busy_timeout_seconds=_BUSY_TIMEOUT_SECONDS,
+                )
             with read(self._connection) as connection:
                 return connection.execute(sql, values).fetchall()
         except OperationalError as error:

@@ -168,8 +168,7 @@ class Submission:
         for answer in answers:
             if isinstance(answer, Receipt) and answer.state != "void":
                 return answer
-        everybody = len(answers) == len(self._siblings) and "silent" not in answers
-        if known is None and not everybody:
+        if len(answers) < len(self._siblings) or "silent" in answers:
             raise OutcomeUnknown
         return known
 

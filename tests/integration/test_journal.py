@@ -171,6 +171,13 @@ async def test_reading_works_without_a_writer_and_without_a_file(path: Path) -> 
     assert [receipt.state for receipt in reader.receipts("A-1", settled_since=NOON)] == ["checking"]
 
 
+def test_what_cannot_be_opened_is_said_as_everything_else(path: Path) -> None:
+    """Whoever reads has one error to expect, whatever is wrong with the file."""
+    path.mkdir(parents=True)
+    with pytest.raises(JournalError):
+        JournalReader(path).receipts("A-1", settled_since=NOON)
+
+
 async def test_receipts_show_each_intent_once_newest_first(journal: Journal) -> None:
     """Own and copied, undecided and lately decided; what was decided before is left to the documents."""
     elsewhere = Signer(generate_signing_key(lambda count: b"w" * count))

@@ -163,6 +163,20 @@ async def test_one_payment_is_told_from_snapshot_journal_or_siblings(
     assert_problem(await client.get("/api/v1/payments/unknown"), 504, "payment_unknown")
 
 
+async def test_a_payment_that_was_not_taken_here_may_have_been_elsewhere(
+    client: httpx.AsyncClient, world: EdgeWorld
+) -> None:
+    """An attempt voided at this edge is no answer before its siblings were asked."""
+    attempt = receipt("a", state="void")
+    world.journal.rows = [attempt]
+    world.agent.reply = ReceiptReply(receipt("a"))
+    answer = await client.get(f"/api/v1/payments/{attempt.intent_id}")
+    assert answer.json()["state"] == "accepted"
+    world.agent.reply = AgentSilent("down")
+    answer = await client.get(f"/api/v1/payments/{attempt.intent_id}")
+    assert_problem(answer, 504, "payment_unknown")
+
+
 async def test_payments_are_listed_once(client: httpx.AsyncClient, world: EdgeWorld) -> None:
     """Document and journal row of the same payment are one item."""
     world.put_payment(receipt("a", state="posted", seq=9))
