@@ -168,7 +168,8 @@ class Submission:
         for answer in answers:
             if isinstance(answer, Receipt) and answer.state != "void":
                 return answer
-        if len(answers) < len(self._siblings) or "silent" in answers:
+        everybody = len(answers) == len(self._siblings) and "silent" not in answers
+        if known is None and not everybody:
             raise OutcomeUnknown
         return known
 
