@@ -39,8 +39,7 @@ def newest_state(visit: Visit, statement: StatementBody) -> BillState:
     checked = bool(being_checked(view.payments))
     waiting = bool(unsettled(view.payments)) and not checked
     if left > 0 and checked:
-        told = f"{visit.money(left)} to pay. A payment is being checked"
-        return BillState(mark="check", told=told, left_cents=left)
+        return BillState(mark="check", told="Payment being checked", left_cents=left)
     if left > 0:
         told = f"{visit.money(left)} left to pay" if waiting else f"{visit.money(left)} to pay"
         untouched = left >= statement.amount_due_cents

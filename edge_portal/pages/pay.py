@@ -55,12 +55,17 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a form was not taken: ``field`` is the input's id to go to, empty when it is about none."""
+    """
+    Why a form was not taken.
+
+    ``field`` is the input's id to go to, empty when it is about none; ``call`` offers to pay more by phone.
+    """
 
     field: str
     told: str
     link: str = ""
     address: str = ""
+    call: bool = False
 
 
 @get("/pay", sync_to_thread=False, include_in_schema=False)
@@ -196,7 +201,7 @@ def over_room(visit: Visit, room: int | None) -> str:
         return ""
     return (
         f"The {visit.money(left)} left to pay are more than we can accept at once right now. "
-        f"Pay up to {visit.money(room)} here, or the whole sum by phone: {visit.site.utility_phone}."
+        f"Pay up to {visit.money(room)} here, or the whole sum by phone: "
     )
 
 
@@ -338,14 +343,14 @@ def _over_limit(visit: Visit) -> Problem:
     told = "We did not take your payment: it is over the limit that holds while our main system is down."
     if room:
         told += f" You can pay up to {visit.money(room)} now."
-    return Problem(field="other", told=f"{told} To pay more, call {visit.site.utility_phone}.")
+    return Problem(field="other", told=told, call=True)
 
 
 def _over_the_most(visit: Visit, choice: str) -> Problem:
     return Problem(
         field="other" if choice == "other" else "amount-1",
-        told=f"We did not take any money. The most you can pay online at once is {visit.money(AMOUNT_MAX_CENTS)}. "
-        f"To pay more, call {visit.site.utility_phone}.",
+        told=f"We did not take any money. The most you can pay online at once is {visit.money(AMOUNT_MAX_CENTS)}.",
+        call=True,
     )
 
 
