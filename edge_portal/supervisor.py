@@ -36,6 +36,7 @@ PAUSE_FIRST_SECONDS: Final = 0.1
 PAUSE_MAX_SECONDS: Final = 2.0
 STEADY_SECONDS: Final = 10.0
 STOP_SECONDS: Final = 10.0
+KILLED_SECONDS: Final = 2.0
 LOCK_SECONDS: Final = 5.0
 MISSED_LOOK_SECONDS: Final = 1.0
 
@@ -55,6 +56,7 @@ class Child:
         self.started_at = 0.0
         self.heard_at: float | None = None
         self.frozen_since: float | None = None
+        self.killed = False
         self.start_at = 0.0
         self.pause = PAUSE_FIRST_SECONDS
 
@@ -159,26 +161,41 @@ class Supervisor:
     def _look_after(self, child: Child, now: float) -> bool:
         """Start, keep or replace one process; tells whether it was started."""
         if child.process is None:
-            if now < child.start_at:
-                return False
-            self._start(child)
-            return True
+            return now >= child.start_at and self._try_to_start(child, now)
         child.hear(now)
         complaint = child.complaint(now)
         if complaint is None:
             return False
-        log.warning("process replaced", process=child.name, pid=child.process.pid, why=complaint)
-        child.process.kill()
-        child.process.wait()
+        if not child.killed:
+            log.warning(
+                "process replaced", process=child.name, pid=child.process.pid, why=complaint
+            )
+            child.process.kill()
+            child.killed = True
+        # One that waits for a disk ends when the disk lets it: not waited for, and not replaced before it is gone.
+        if child.process.poll() is None:
+            return False
         os.close(child.pipe)
         child.process, child.pipe = None, -1
         if now - child.started_at > STEADY_SECONDS:
             child.pause = PAUSE_FIRST_SECONDS
+            return self._try_to_start(child, now)
+        self._pause(child, now)
+        return False
+
+    def _try_to_start(self, child: Child, now: float) -> bool:
+        try:
             self._start(child)
-            return True
+        except OSError as error:
+            log.warning("process cannot be started", process=child.name, why=error.strerror)
+            self._pause(child, now)
+            return False
+        return True
+
+    @staticmethod
+    def _pause(child: Child, now: float) -> None:
         child.start_at = now + child.pause
         child.pause = min(PAUSE_MAX_SECONDS, child.pause * 2)
-        return False
 
     def _start(self, child: Child) -> None:
         pipe, child_end = os.pipe()
@@ -194,6 +211,9 @@ class Supervisor:
             child.process = subprocess.Popen(  # noqa: S603 - our own argv
                 command, pass_fds=handed, stdin=subprocess.DEVNULL, env=environment
             )
+        except OSError:
+            os.close(pipe)
+            raise
         finally:
             os.close(child_end)
         child.pipe = pipe
@@ -201,6 +221,7 @@ class Supervisor:
         child.started_at = self._clock.boot_seconds()
         child.heard_at = None
         child.frozen_since = None
+        child.killed = False
 
     def _write_processes(self) -> None:
         listed = ProcessList(
@@ -237,7 +258,8 @@ class Supervisor:
                     process.wait(max(0.1, deadline - self._clock.boot_seconds()))
                 except subprocess.TimeoutExpired:
                     process.kill()
-                    process.wait()
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(KILLED_SECONDS)
 
     # What is held while serving
 
