@@ -152,7 +152,8 @@ class Drain:
     def _due(self) -> list[JournalEntry]:
         """List what should be offered now: those that never failed first, then oldest first; each pair once."""
         limit = self._settings.window_max + len(self._trouble)
-        entries = self._journal.reader.undecided(limit=limit)
+        own = self._journal.reader.undecided(limit=limit)
+        entries = [self._journal.reader.promised(entry) for entry in own]
         entries += self._taken_over(limit)
         now = self._clock.boot_seconds()
         known = {pair(entry) for entry in entries}

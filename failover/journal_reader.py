@@ -196,6 +196,24 @@ class JournalReader:
         )
         return [entry("own", row) for row in rows]
 
+    def promised(self, known: JournalEntry) -> JournalEntry:
+        """
+        Return a sibling's copy of the same wish where that is a promise and the own record is none; else what is known.
+
+        Over a limit here, a payment was offered to the core alone and only until a last moment. A sibling that took it
+        within its own limits has accepted it for good: the core must not hear of the last moment first.
+        """
+        if known.intent.not_after is None:
+            return known
+        rows = self._rows(
+            "SELECT * FROM copy_entries WHERE intent_id = ? AND state = 'offered' ORDER BY position",
+            (known.intent.intent_id,),
+        )
+        for copy in (entry("copies", row) for row in rows):
+            if copy.intent.fingerprint == known.intent.fingerprint and not copy.intent.not_after:
+                return copy
+        return known
+
     def unconfirmed(self, *, limit: int) -> list[JournalEntry]:
         """Return own undecided intents without a confirmed second copy that may have one, oldest first."""
         rows = self._rows(

@@ -193,7 +193,9 @@ class Submission:
             case Recorded(entry):
                 return await self._pursue(entry, fresh=True)
             case Existing(entry):
-                return entry.receipt() if entry.settled else await self._pursue(entry, fresh=False)
+                if entry.settled:
+                    return entry.receipt()
+                return await self._pursue(self._journal.reader.promised(entry), fresh=False)
             case Refused("conflict", _):
                 raise KeyReused
             case Refused("limit", which):

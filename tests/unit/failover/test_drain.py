@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+from failover.standin import Limits
 from tests.unit.failover.world import World, live
 
 
@@ -224,5 +225,34 @@ def test_a_holder_that_was_away_is_told_later(tmp_path: Path) -> None:
         await asyncio.sleep(6)
         assert west.journal.reader.queue(None).copies_held == 0
         assert east.journal.reader.releases("west", limit=10) == []
+
+    live(tmp_path, story)
+
+
+def test_an_attempt_that_expired_here_does_not_reject_what_a_sibling_accepted(
+    tmp_path: Path,
+) -> None:
+    """
+    Over this edge's limit a payment was the core's alone to take, and in time; the sibling accepted it later.
+
+    This edge holds the sibling's copy and is the first to reach the core: what was promised is posted.
+    """
+
+    async def story(world: World) -> None:
+        east, west = world["east"], world["west"]
+        east.submission._limits = Limits(per_payment_cents=500)
+        east.core_wire.state = west.core_wire.state = "cut"
+        first = await east.submission.pay(world.wish("k1"))
+        assert first.state == "checking"
+        await asyncio.sleep(35)
+        again = await west.submission.pay(world.wish("k1"))
+        assert again.state == "accepted"
+        east.core_wire.state = "up"
+        await asyncio.sleep(20)
+        assert world.core.ledger == [first.intent_id]
+        for node in (east, west):
+            known = node.journal.reader.receipt("A-1", first.intent_id)
+            assert known is not None
+            assert known.state == "posted"
 
     live(tmp_path, story)
