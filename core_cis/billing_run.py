@@ -101,6 +101,7 @@ def run_billing(
     through: date,
     *,
     account_ids: Sequence[str] | None = None,
+    issued_on: date | None = None,
     progress: Callable[[], None] = lambda: None,
 ) -> BillingReport:
     """
@@ -110,6 +111,8 @@ def run_billing(
 
     Args:
         account_ids: Only these accounts; None for all.
+        issued_on: The day the statements are issued, from which they fall due; never before the day after their
+            period, which is the default.
         progress: Called after each account.
 
     Raises:
@@ -125,7 +128,9 @@ def run_billing(
     up_to_date = 0
     for account_id in known if account_ids is None else dict.fromkeys(account_ids):
         with store.transaction() as tx:
-            statements, refusal = bill_account(tx, account_id, through, tariffs)
+            statements, refusal = bill_account(
+                tx, account_id, through, tariffs, issued_on=issued_on
+            )
             if not statements and not refusal:
                 reason = _why_not_yet(tx.connection, account_id, through)
                 waiting += [WaitingAccount(account_id=account_id, detail=reason)] if reason else []
@@ -145,10 +150,17 @@ def all_accounts(connection: Connection) -> list[str]:
 
 
 def bill_account(
-    tx: Transaction, account_id: str, through: date, tariffs: TariffShelf
+    tx: Transaction,
+    account_id: str,
+    through: date,
+    tariffs: TariffShelf,
+    *,
+    issued_on: date | None = None,
 ) -> tuple[list[StatementBody], RefusedBill | None]:
     """
     Make an account's statements up to a day; the first bill that is refused ends it.
+
+    ``issued_on`` as in `run_billing`.
 
     Returns:
         The new statements, and the refusal if there was one.
@@ -159,7 +171,8 @@ def bill_account(
     history = read_history(tx.connection, account_id)
     while (plan := _plan(points, history, through)) is not None:
         try:
-            statement, parts = _make(tx, account_id, plan, points, history, tariffs)
+            issued = max(plan.period.end, issued_on or plan.period.end)
+            statement, parts = _make(tx, account_id, plan, points, history, tariffs, issued)
         except (BillRefused, CannotPrice, InvalidTariff, MissingReadings) as error:
             refusal = RefusedBill(
                 account_id=account_id,
@@ -226,6 +239,7 @@ def _make(
     points: Sequence[BilledServicePoint],
     history: BillingHistory,
     tariffs: TariffShelf,
+    issued_on: date,
 ) -> tuple[StatementBody, list[_BilledPart]]:
     parts = []
     for point in points:
@@ -237,11 +251,10 @@ def _make(
         account_id=account_id,
         currency=tx.utility.currency,
         period=plan.period,
+        issued_on=issued_on,
         parts=[part.bill for part in parts],
         previous=history.previous,
-        payments=unlisted_payments(
-            tx.connection, account_id, plan.period.end, history.listed_payments
-        ),
+        payments=unlisted_payments(tx.connection, account_id, issued_on, history.listed_payments),
     )
     return statement, parts
 

@@ -27,6 +27,11 @@ REFUSED_EXIT = 1
     type=click.DateTime(["%Y-%m-%d"]),
     help="The last day that may be billed; every period that is over by then is.",
 )
+@click.option(
+    "--issued-on",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="The day the statements are issued, from which they fall due. Default: today.",
+)
 @click.option("--account", "accounts", multiple=True, help="Only this account; may be repeated.")
 @click.pass_context
 def bill_command(
@@ -34,6 +39,7 @@ def bill_command(
     data_dir: Path,
     as_json: bool,  # noqa: FBT001 - click's flag
     through: object,
+    issued_on: object,
     accounts: tuple[str, ...],
 ) -> None:
     """
@@ -44,13 +50,17 @@ def bill_command(
     day = date.fromisoformat(str(through)[:10])
     with open_store(data_dir) as store:
         today = local_date(SystemClock().now(), store.utility().timezone)
-        if day >= today:
-            yesterday = today - timedelta(days=1)
+        issued = date.fromisoformat(str(issued_on)[:10]) if issued_on else today
+        yesterday = today - timedelta(days=1)
+        if day > today:
             raise click.BadParameter(
                 f"{day} is not over yet where the utility is; the latest day to bill is {yesterday}",
                 param_hint="--through",
             )
-        report = _run(store, day, accounts or None)
+        if day == today:
+            click.echo(f"Today is not over yet: billing through {yesterday}.", err=True)
+            day = yesterday
+        report = _run(store, day, issued, accounts or None)
     if as_json:
         click.echo(msgspec.json.encode(report))
     else:
@@ -59,7 +69,9 @@ def bill_command(
         ctx.exit(REFUSED_EXIT)
 
 
-def _run(store: CoreStore, day: date, accounts: tuple[str, ...] | None) -> BillingReport:
+def _run(
+    store: CoreStore, day: date, issued_on: date, accounts: tuple[str, ...] | None
+) -> BillingReport:
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -70,19 +82,23 @@ def _run(store: CoreStore, day: date, accounts: tuple[str, ...] | None) -> Billi
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("Billing", total=len(accounts or all_accounts(store.connection)))
         return run_billing(
-            store, day, account_ids=accounts, progress=lambda: progress.advance(task)
+            store,
+            day,
+            account_ids=accounts,
+            issued_on=issued_on,
+            progress=lambda: progress.advance(task),
         )
 
 
 def _say(report: BillingReport) -> None:
     for statement in report.issued:
         click.echo(
-            f"{statement.account_id}  {statement.period_from} to {statement.period_to}"
+            f"{statement.account_id}  {_days(statement.period_from, statement.period_to)}"
             f"  new charges {money(statement.total):>12}  amount due {money(statement.amount_due):>12}"
         )
     for refusal in report.refused:
         click.echo(
-            f"{refusal.account_id}  {refusal.period_from} to {refusal.period_to}  REFUSED: {refusal.detail}"
+            f"{refusal.account_id}  {_days(refusal.period_from, refusal.period_to)}  REFUSED: {refusal.detail}"
         )
     for waiting in report.waiting:
         click.echo(f"{waiting.account_id}  not yet: {waiting.detail}")
@@ -90,3 +106,8 @@ def _say(report: BillingReport) -> None:
         f"{len(report.issued)} statements, {len(report.refused)} refused,"
         f" {len(report.waiting)} accounts not yet billable, {report.up_to_date} up to date, through {report.through}"
     )
+
+
+def _days(period_from: date, period_to: date) -> str:
+    """Write a period by its first and its last day, as bills print it."""
+    return f"{period_from} to {period_to - timedelta(days=1)}"

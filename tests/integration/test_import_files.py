@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Iterator
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from cache_sync.clock import SystemClock
 from core_cis.__main__ import main
 from core_cis.errors import TariffConflict
+from core_cis.instants import local_date
 from core_cis.settings import Utility
 from core_cis.store import change_utility
 from tests.integration.utility import SmallUtility, customer_row, tariff_json
@@ -178,6 +181,24 @@ def test_days_that_are_not_over_cannot_be_billed(utility: SmallUtility) -> None:
     assert "2999-01-01 is not over yet" in done.output
 
 
+def test_a_late_bill_is_issued_today(utility: SmallUtility) -> None:
+    """Nobody is overdue the moment a bill is made; --issued-on says otherwise, never before the period's end."""
+    utility.customers(*(customer_row(n, supplied_from="2025-01-01") for n in (1, 2, 3)))
+    for number in (1, 2, 3):
+        utility.read("2025-01-01", "2025-01-31", service_point_id=f"SP-{number}")
+    today = local_date(SystemClock().now(), "America/New_York")
+    given = (("A-1", (), today), ("A-2", ("--issued-on", "2025-02-03"), date(2025, 2, 3)))
+    for account, options, issued_on in (
+        *given,
+        ("A-3", ("--issued-on", "2024-01-01"), date(2025, 2, 1)),
+    ):
+        command = ["bill", "--data", str(utility.data_dir), "--through", "2025-01-31"]
+        done = CliRunner().invoke(main, [*command, "--account", account, *options])
+        assert done.exit_code == 0, done.output
+        (made,) = utility.statements(account)
+        assert (made.issued_on, made.due_date) == (issued_on, issued_on + timedelta(days=21))
+
+
 def test_bill_says_what_it_did(utility: SmallUtility) -> None:
     """Statements, refusals and who waits, as text and as JSON; a refusal shows in the exit code."""
     utility.customers(*(customer_row(n, supplied_from="2025-01-01") for n in (1, 2, 3)))
@@ -187,8 +208,8 @@ def test_bill_says_what_it_did(utility: SmallUtility) -> None:
     bill = ["bill", "--data", str(utility.data_dir), "--through", "2025-01-31"]
     done = CliRunner().invoke(main, bill)
     assert done.exit_code == 1
-    assert "A-1  2025-01-01 to 2025-02-01  new charges        84.40" in done.output
-    assert "A-2  2025-01-01 to 2025-02-01  REFUSED: service point SP-2" in done.output
+    assert "A-1  2025-01-01 to 2025-01-31  new charges        84.40" in done.output
+    assert "A-2  2025-01-01 to 2025-01-31  REFUSED: service point SP-2" in done.output
     assert "A-3  not yet: no whole day was read at service point SP-3" in done.output
     again = CliRunner().invoke(main, [*bill, "--account", "A-1", "--json"])
     assert again.exit_code == 0

@@ -168,12 +168,13 @@ def statement(
     previous: StatementBody | None = None,
     payments: tuple[PaymentLine, ...] = (),
 ) -> StatementBody:
-    """Put a statement together."""
+    """Put a statement together, issued on the day after its period."""
     return make_statement(
         statement_id="st_1",
         account_id="A-1",
         currency="USD",
         period=period,
+        issued_on=period.end,
         parts=parts,
         previous=previous,
         payments=payments,
