@@ -1,17 +1,20 @@
 """Every page in a real browser: accessibility, width, the fold, the keyboard, and the script of a waiting receipt."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from cache_sync.documents import PaymentMethod
 from tests.integration.pages.sample import (
     ACCOUNT,
     ARCHIVED,
     BANK,
     OTHER_ACCOUNT,
     PAID_TODAY,
+    account,
     payment,
 )
 from tests.integration.pages.world import World
@@ -29,6 +32,7 @@ ARGUMENTS = [
 ]
 PHONE = {"width": 320, "height": 568}
 WAITING = payment("k", 5000, "accepted", PAID_TODAY)
+CHECKED = payment("c", 4002, "checking", PAID_TODAY)
 PAGES = (
     "/",
     "/bills",
@@ -75,6 +79,20 @@ def put(world: World, state: str) -> None:
         world.ride_through(payments_open=state == "riding")
     if state == "catching":
         world.now_mode, world.age_seconds = "recovering", 5_900
+    if state in {"checked", "large"}:
+        world.payments_made = [CHECKED, *world.payments_made]
+    if state == "checked":
+        world.ride_through()
+    if state == "large":
+        method = PaymentMethod(
+            method_id=BANK,
+            type="bank_account",
+            label="Cooperative Farmers and Merchants Bank checking ending 0417",
+            status="verified",
+        )
+        world.account = account(
+            balance_cents=1_234_567_89, billed_balance_cents=987_654_32, payment_methods=[method]
+        )
 
 
 def violations(page: Page) -> list[tuple[str, list[str]]]:
@@ -92,6 +110,8 @@ def violations(page: Page) -> list[tuple[str, list[str]]]:
         ("riding", "dark"),
         ("catching", "light"),
         ("reading", "dark"),
+        ("checked", "light"),
+        ("large", "light"),
     ],
 )
 def test_no_page_violates_accessibility_or_scrolls_sideways(
@@ -215,4 +235,19 @@ def test_chart_bars_are_read_with_the_keyboard(browser: Browser, served: str) ->
     expect(day.locator(".read")).to_be_visible()
     page.keyboard.press("Enter")
     expect(page).to_have_url(f"{served}/usage?from=2026-10-10#d15")
+    context.close()
+
+
+def test_what_was_wrong_has_the_focus(browser: Browser, served: str, world: World) -> None:
+    """A form that comes back begins at what was wrong with it, and the link there leads to the field."""
+    context = signed_in(browser, served, viewport=PHONE)
+    page = context.new_page()
+    page.goto(f"/pay/review?amount=other&other=nonsense&method={BANK}&key=r.{ACCOUNT}")
+    expect(page.locator("#wrong")).to_be_focused()
+    page.get_by_role("link", name="Go to the field").click()
+    assert page.evaluate("location.hash") == "#other"
+    expect(page.locator("#other")).to_be_in_viewport()
+    expect(page.locator("#other")).to_have_accessible_description(
+        re.compile("Write the amount as a number")
+    )
     context.close()
