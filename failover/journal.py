@@ -133,6 +133,10 @@ class Journal:
         """Tell whether a commit failed, so that the journal takes nothing until `reopen` succeeds."""
         return self._committer.fenced
 
+    def in_doubt(self, intent_id: str) -> bool:
+        """Tell whether a commit of this intent failed and may be on the disk all the same, until `reopen` finds out."""
+        return intent_id in self._uncertain
+
     def close(self) -> None:
         """Finish what was taken and close the file; blocks for one commit."""
         self._committer.close()

@@ -225,6 +225,8 @@ class Submission:
         """Find what was taken before, where nothing new can be."""
         known = self._journal.reader.find(draft.intent_id)
         if known is None:
+            if self._journal.in_doubt(draft.intent_id):
+                raise OutcomeUnknown
             raise NotTaken(otherwise)
         same = known.intent.fingerprint == draft.fingerprint
         return Existing(known) if same else Refused("conflict")

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from failover.errors import InvalidPayment, KeyReused, NotTaken, OutcomeUnknown, OverLimit
+from failover.errors import (
+    InvalidPayment,
+    JournalFenced,
+    KeyReused,
+    NotTaken,
+    OutcomeUnknown,
+    OverLimit,
+)
 from failover.standin import Limits
 from tests.unit.failover.world import World, live
 
@@ -310,6 +317,32 @@ def test_a_full_disk_forgets_nothing_that_was_accepted(tmp_path: Path) -> None:
         assert first.state == "accepted"
         with pytest.raises(KeyReused):
             await east.submission.pay(world.wish("k1", 2000))
+
+    live(tmp_path, story)
+
+
+def test_a_commit_in_doubt_is_never_said_to_be_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit failed and may be on the disk all the same; repeated with nobody in reach it is still unknown."""
+
+    async def story(world: World) -> None:
+        east = world["east"]
+
+        async def fail(_: object) -> None:
+            raise JournalFenced(uncertain=True)
+
+        with monkeypatch.context() as failing:
+            failing.setattr(east.journal._committer, "run", fail)
+            with pytest.raises(OutcomeUnknown):
+                await east.submission.pay(world.wish("k1"))
+        world.core.up = False
+        east.peer_wires["west"].state = "cut"
+        await asyncio.sleep(5)
+        with pytest.raises(OutcomeUnknown):
+            await east.submission.pay(world.wish("k1"))
+        with pytest.raises(NotTaken):
+            await east.submission.pay(world.wish("k2"))
 
     live(tmp_path, story)
 
