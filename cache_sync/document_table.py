@@ -90,6 +90,18 @@ def add_shard(connection: Connection, shard: str, epoch: int) -> None:
     )
 
 
+def raise_epoch(connection: Connection, shard: str) -> int:
+    """
+    Begin the shard's next epoch within the caller's write transaction; followers then build anew. Returns it.
+
+    Raises:
+        UnknownShard: The file holds another shard, or none.
+    """
+    epoch = read_head(connection, shard).epoch + 1
+    connection.execute("UPDATE shard_head SET epoch = ? WHERE shard = ?", (epoch, shard))
+    return epoch
+
+
 def read_head(connection: Connection, shard: str) -> ShardHead:
     """
     Return how far the shard is.

@@ -13,6 +13,8 @@ _ELSEWHERE = {
     "import": ("core_cis.cli_import", "import_group"),
     "bill": ("core_cis.cli_bill", "bill_command"),
     "demo-data": ("core_cis.cli_demo_data", "demo_data_command"),
+    "backup": ("core_cis.cli_backup", "backup_command"),
+    "epoch": ("core_cis.cli_epoch", "epoch_group"),
     "edges": ("core_cis.cli_edges", "edges_group"),
     "ledger": ("core_cis.cli_ledger", "ledger_command"),
     "set-password": ("core_cis.cli_set_password", "set_password_command"),

@@ -13,11 +13,13 @@ from cache_sync.core_time import close
 from cache_sync.document_table import ShardHead, read_head
 from cache_sync.documents import DEFAULT_SHARD
 from cache_sync.feed import CLOSE_SECONDS_MAX, CoreTimeSource, FeedSource
+from cache_sync.frames import Position
 from cache_sync.offload import in_thread, inline
 from cache_sync.sqlite import Connection, connect, write
 from core_cis.errors import NotBegun, WriterFull
 from core_cis.intake import Intake, IntakeResult, check_signatures
 from core_cis.keys import CoreKeys, load_keys
+from core_cis.lineage import Lineage
 from core_cis.metrics import CoreMetrics
 from core_cis.pacing import DrainPacing
 from core_cis.registry import edge_keys, node_secret_hash
@@ -51,6 +53,7 @@ class CoreServices:
         self.settings = settings
         self.metrics = CoreMetrics()
         self.pacing = DrainPacing()
+        self.lineage = Lineage()
         self.writer = Writer(self._open_store, clock)
         self._data_dir = data_dir
         self._utility = utility
@@ -110,6 +113,10 @@ class CoreServices:
     def head(self) -> ShardHead:
         """Read how far the documents are: a real read of the database."""
         return read_head(self.reader, DEFAULT_SHARD)
+
+    def check_lineage(self, shown: Position | None, node_id: str) -> None:
+        """Compare a position that a node has reached with this core's. Raises `Problem` 503 `restored`."""
+        self.lineage.check(shown, self.head(), node_id=node_id, now=self.clock.now())
 
     async def take_intents(
         self, intents: list[Intent], *, delivered_by: str, drain: bool, within_seconds: float

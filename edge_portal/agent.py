@@ -80,13 +80,16 @@ class Agent:
         self._siblings = {peer.node_id: PeerClient(config, peer) for peer in config.peers}
         breaker = AsyncBreaker(clock=clock, rng=rng, listeners=[self._breaker_moved])
         self._probe = CoreProbe(
-            CoreProbeClient(self._clients["probe"]), breaker=breaker, clock=clock, rng=rng
+            CoreProbeClient(self._clients["probe"], self._snapshot.position),
+            breaker=breaker,
+            clock=clock,
+            rng=rng,
         )
         self._core_clock = CoreClock(self._probe, clock)
         self._peers = PeerWatch(self._siblings, clock=clock, rng=rng)
         self._submission = Submission(
             journal=self._journal,
-            core=CoreIntakeClient(self._clients["intake"]),
+            core=CoreIntakeClient(self._clients["intake"], self._snapshot.position),
             breaker=breaker,
             probe=self._probe,
             siblings=self._siblings,
@@ -96,7 +99,7 @@ class Agent:
         )
         self._drain = Drain(
             journal=self._journal,
-            core=CoreIntakeClient(self._clients["drain"]),
+            core=CoreIntakeClient(self._clients["drain"], self._snapshot.position),
             breaker=breaker,
             probe=self._probe,
             siblings=self._siblings,

@@ -1,5 +1,6 @@
 """The only HTTP to the core: its feed, its probe, its intake and its archive, each through a client of its own."""
 
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import quote
 
@@ -8,7 +9,7 @@ import msgspec
 
 from cache_sync.documents import StatementBody
 from cache_sync.errors import BelowFloor, EpochChanged, FeedUnavailable, Forked, InvalidFrame
-from cache_sync.frames import Frame
+from cache_sync.frames import Frame, Position
 from edge_portal.node_client import Answer, NodeClient, checked, read_problem, slug_of
 from failover.errors import Ambiguous, NodeError, NodeRefused
 from failover.intents import IntentBatch, OutcomeBatch
@@ -84,16 +85,30 @@ def _refuse_feed(answer: Answer) -> None:
             raise FeedUnavailable(f"answered with {answer.status}")
 
 
+ReachedPosition = Callable[[], Position | None]
+"""The position that this node's snapshot has reached, shown to the core so that it notices a restore."""
+
+
+def _shown(reached: ReachedPosition) -> str:
+    position = reached()
+    return "" if position is None else str(position)
+
+
 class CoreProbeClient:
     """Implements `failover.probe.CoreProber`."""
 
-    def __init__(self, client: NodeClient) -> None:
+    def __init__(self, client: NodeClient, reached: ReachedPosition = lambda: None) -> None:
         self._client = client
+        self._reached = reached
 
     async def probe(self, *, deadline_seconds: float) -> ProbeAnswer:
         """Ask whether the core can read and write. Raises `NodeError`."""
         answer = await self._client.call(
-            "GET", "/probe", deadline_seconds=deadline_seconds, bytes_max=PROBE_BYTES_MAX
+            "GET",
+            "/probe",
+            params={"position": _shown(self._reached)},
+            deadline_seconds=deadline_seconds,
+            bytes_max=PROBE_BYTES_MAX,
         )
         try:
             return msgspec.json.decode(checked(answer), type=ProbeAnswer)
@@ -104,8 +119,9 @@ class CoreProbeClient:
 class CoreIntakeClient:
     """Implements `failover.submission.CoreIntake`."""
 
-    def __init__(self, client: NodeClient) -> None:
+    def __init__(self, client: NodeClient, reached: ReachedPosition = lambda: None) -> None:
         self._client = client
+        self._reached = reached
 
     async def post(
         self, batch: IntentBatch, *, deadline_seconds: float, drain: bool
@@ -114,7 +130,7 @@ class CoreIntakeClient:
         answer = await self._client.call(
             "POST",
             "/intents",
-            params={"drain": "true" if drain else "false"},
+            params={"drain": "true" if drain else "false", "position": _shown(self._reached)},
             content=msgspec.msgpack.encode(batch),
             content_type=MSGPACK,
             deadline_seconds=deadline_seconds,

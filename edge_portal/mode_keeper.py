@@ -13,6 +13,7 @@ import structlog
 from cache_sync.clock import Clock
 from cache_sync.errors import SyncError
 from cache_sync.follower_status import read_status
+from cache_sync.frames import Position
 from cache_sync.replica_reader import ReplicaReader, ReplicaState
 from edge_portal.core_clock import CoreClock
 from edge_portal.mode_order import read_order
@@ -54,6 +55,11 @@ class SnapshotAge:
                 return reading.state()
         except SyncError:
             return None
+
+    def position(self) -> Position | None:
+        """Return the position the snapshot has reached; None when there is none that can be read."""
+        state = self.state()
+        return None if state is None else state.position
 
     def following(self) -> bool:
         """

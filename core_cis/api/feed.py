@@ -6,15 +6,15 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response, get
-from litestar.params import FromPath, Parameter
+from litestar.params import FromPath, FromQuery, Parameter
 
 from cache_sync.documents import DEFAULT_SHARD
 from cache_sync.errors import BelowFloor, EpochChanged, FeedUnavailable, Forked
 from cache_sync.feed import WAIT_SECONDS_MAX
-from cache_sync.frames import FRAME_CONTENT_TYPE, encode_frame
+from cache_sync.frames import FRAME_CONTENT_TYPE, Position, encode_frame
 from core_cis.api.guards import fleet_guard, services
 from core_cis.api.problems import problems
-from failover.web import Problem, remaining_seconds
+from failover.web import Problem, caller, remaining_seconds
 
 _PROBE_SECONDS = 2.0
 _FEED_SECONDS = 10.0
@@ -53,11 +53,12 @@ async def read_feed(
 
     For nodes of the fleet (`Authorization: Node`). Epoch 0 asks from the beginning, whatever the epoch. Problems: 404
     `unknown_shard`, 409 `epoch_changed` (with `epoch`) and `fork` (with `head`), 410 `below_floor` (with `floor`), 503
-    `feed_unavailable`.
+    `feed_unavailable`, 503 `restored` when the cursor is one that this core never gave out.
     """
     running = services(request)
     if shard != DEFAULT_SHARD:
         raise Problem("unknown_shard", status=404, title="There is no such shard")
+    running.check_lineage(Position(epoch, shard, after) if epoch else None, caller(request))
     seconds = remaining_seconds(request.headers, default=_FEED_SECONDS, maximum=_FEED_SECONDS)
     try:
         async with asyncio.timeout(seconds):
@@ -97,13 +98,15 @@ async def read_feed(
     summary="Can the core read and write?",
     responses=problems(401, 503),
 )
-async def probe(request: Request[Any, Any, Any]) -> Probe:
+async def probe(request: Request[Any, Any, Any], position: FromQuery[str] = "") -> Probe:
     """
     Close a core time (a real, durable write) and read the head.
 
-    For nodes of the fleet (`Authorization: Node`). 503 `core_unavailable` when that takes longer than the caller waits.
+    For nodes of the fleet (`Authorization: Node`), which show the position they have reached. 503 `core_unavailable`
+    when it takes longer than the caller waits, 503 `restored` when this core never gave out that position.
     """
     running = services(request)
+    running.check_lineage(Position.parse(position), caller(request))
     seconds = remaining_seconds(request.headers, default=_PROBE_SECONDS, maximum=_PROBE_SECONDS)
     try:
         async with asyncio.timeout(seconds):

@@ -6,6 +6,7 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.params import FromPath, FromQuery
 
+from cache_sync.frames import Position
 from cache_sync.sqlite import DatabaseError
 from core_cis.api.guards import fleet_guard, operator_guard, services
 from core_cis.api.problems import problems
@@ -34,16 +35,19 @@ _INTAKE_SECONDS = 10.0
 async def deliver_intents(
     request: Request[Any, Any, Any],
     drain: FromQuery[bool] = False,  # noqa: FBT002 - a query parameter
+    position: FromQuery[str] = "",
 ) -> Response[bytes]:
     """
     Decide a msgpack `IntentBatch`, at most once each; answer a msgpack `OutcomeBatch`.
 
     For nodes of the fleet (`Authorization: Node`); any registered edge may deliver what another signed. With
     `drain=true` the batch yields to live traffic, and the answer grants a pace. Nothing is begun for a caller whose
-    deadline has passed. Problems: 400 and 422 for a body that is no batch, 413 for one too large or with too many
+    deadline has passed, and nothing for one who shows a position that this core never gave out (503 `restored`).
+    Problems: 400 and 422 for a body that is no batch, 413 for one too large or with too many
     intents, 503 (`retry: same`) when nothing was done.
     """
     running = services(request)
+    running.check_lineage(Position.parse(position), caller(request))
     body = await request.body()
     batch = decode_msgpack(body, IntentBatch, max_bytes=running.settings.body_bytes_max)
     if len(batch.intents) > running.settings.intent_batch_max:

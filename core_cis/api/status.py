@@ -10,6 +10,7 @@ from cache_sync.errors import FeedUnavailable
 from core_cis import metrics
 from core_cis.api.guards import operator_guard, services
 from core_cis.api.problems import problems
+from core_cis.lineage import ForgottenPosition
 from core_cis.registry import read_edges
 from failover.web import Problem
 
@@ -28,6 +29,8 @@ class CoreStatus(msgspec.Struct, frozen=True, kw_only=True):
     How the core is: how far its documents are, what waits, what became of all intents so far.
 
     ``as_of`` is the core time that was closed for this answer; ``drain_credits`` the pace that drains are granted.
+    ``restored`` is set when a node has reached a position that this core never gave out: it then serves no edge until
+    its epoch is raised.
     """
 
     node_id: str = "core"
@@ -43,6 +46,7 @@ class CoreStatus(msgspec.Struct, frozen=True, kw_only=True):
     drain_credits: int
     intents: dict[str, int]
     failing: int
+    restored: ForgottenPosition | None
     edges: list[EdgeStatus]
 
 
@@ -78,6 +82,7 @@ async def show_status(request: Request[Any, Any, Any]) -> CoreStatus:
         drain_credits=running.pacing.credits,
         intents=dict(reader.execute(_OUTCOMES).fetchall()),
         failing=failing,
+        restored=running.lineage.forgotten(head),
         edges=[EdgeStatus(edge.node_id, edge.status) for edge in read_edges(reader)],
     )
 

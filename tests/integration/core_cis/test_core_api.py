@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from cache_sync.document_table import raise_epoch
+from cache_sync.documents import DEFAULT_SHARD
 from cache_sync.frames import FRAME_CONTENT_TYPE, Frame, sealed
 from core_cis.publishing import publish_account
 from core_cis.settings import ServerSettings
@@ -63,8 +65,8 @@ async def test_as_of_is_after_every_commit_that_is_shown(core: Any) -> None:
 @pytest.mark.parametrize(
     ("params", "status", "slug"),
     [
-        ({"after": 10_000, "epoch": 1}, 409, "fork"),
-        ({"after": 1, "epoch": 7}, 409, "epoch_changed"),
+        ({"after": 10_000, "epoch": 1}, 503, "restored"),
+        ({"after": 1, "epoch": 7}, 503, "restored"),
         ({"after": -1}, 400, "bad_request"),
         ({"after": "x"}, 400, "bad_request"),
         ({"limit": 0}, 400, "bad_request"),
@@ -74,7 +76,7 @@ async def test_as_of_is_after_every_commit_that_is_shown(core: Any) -> None:
 async def test_impossible_questions_are_problems(
     core: Any, params: dict[str, int], status: int, slug: str
 ) -> None:
-    """A cursor of another history, or no cursor at all, is told so in a form that a follower can read."""
+    """A cursor that this core never gave out, or no cursor at all, is told so in a form that a follower can read."""
     async with core.serving() as client:
         answer = await client.get("/feed/0", params=params, headers=core.node())
     assert (answer.status_code, answer.json()["type"]) == (
@@ -86,14 +88,32 @@ async def test_impossible_questions_are_problems(
 async def test_feed_names_epoch_and_floor_where_a_follower_needs_them(core: Any) -> None:
     """A follower of another epoch learns the present one; one below the floor learns the floor."""
     with core.open() as store, store.transaction() as tx:
-        tx.connection.execute("UPDATE shard_head SET floor = 3")
+        tx.connection.execute("UPDATE shard_head SET floor = 3, epoch = 2")
     async with core.serving() as client:
-        epoch = await client.get("/feed/0", params={"epoch": 9}, headers=core.node())
-        floor = await client.get("/feed/0", params={"after": 1, "epoch": 1}, headers=core.node())
+        epoch = await client.get("/feed/0", params={"epoch": 1}, headers=core.node())
+        floor = await client.get("/feed/0", params={"after": 1, "epoch": 2}, headers=core.node())
         shard = await client.get("/feed/9", headers=core.node())
-    assert epoch.json()["epoch"] == 1
+    assert (epoch.status_code, epoch.json()["epoch"]) == (409, 2)
     assert (floor.status_code, floor.json()["floor"]) == (410, 3)
     assert shard.status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/feed/0?after=10000&epoch=1", "/probe?position=1.0.10000"])
+async def test_a_restored_core_serves_nobody_until_its_epoch_is_raised(
+    core: Any, path: str
+) -> None:
+    """One node that has seen more is enough; operators are told, and a higher epoch ends it without a restart."""
+    async with core.serving() as client:
+        assert (await client.get(path, headers=core.node())).status_code == 503
+        for other in ("/probe", "/feed/0"):
+            answer = await client.get(other, headers=core.node())
+            assert (answer.status_code, answer.json()["retry"]) == (503, "same")
+        told = (await client.get("/status", headers=core.operator())).json()["restored"]
+        assert (told["seq"], told["core_epoch"]) == (10_000, 1)
+        with core.open() as store, store.transaction() as tx:
+            assert raise_epoch(tx.connection, DEFAULT_SHARD) == 2
+        assert (await client.get("/probe", headers=core.node())).json()["epoch"] == 2
+        assert (await client.get("/status", headers=core.operator())).json()["restored"] is None
 
 
 async def test_probe_reads_and_writes(core: Any) -> None:

@@ -1,0 +1,42 @@
+"""``core epoch``: which history of the books this is."""
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from cache_sync.document_table import raise_epoch, read_head
+from cache_sync.documents import DEFAULT_SHARD
+from core_cis.options import data_option, json_option, open_store
+
+
+@click.group("epoch")
+def epoch_group() -> None:
+    """Tell or raise the epoch: every restore from a backup begins a new one."""
+
+
+@epoch_group.command("show")
+@data_option
+@json_option
+def show_command(data_dir: Path, as_json: bool) -> None:  # noqa: FBT001 - click's flag
+    """Tell the epoch and how far its documents are."""
+    with open_store(data_dir) as store:
+        head = read_head(store.connection, DEFAULT_SHARD)
+    if as_json:
+        click.echo(msgspec.json.encode({"epoch": head.epoch, "head": head.head}))
+        return
+    click.echo(f"epoch {head.epoch}, head {head.head}")
+
+
+@epoch_group.command("raise")
+@data_option
+def raise_command(data_dir: Path) -> None:
+    """
+    Begin a new epoch, after a restore from a backup.
+
+    Every edge then builds its snapshot anew beside the one it serves. Reconcile afterwards: payments that were posted
+    after the backup was made are named.
+    """
+    with open_store(data_dir) as store, store.transaction() as tx:
+        epoch = raise_epoch(tx.connection, DEFAULT_SHARD)
+    click.echo(f"epoch {epoch} has begun; edges build anew. Then run: core reconcile")
