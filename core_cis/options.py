@@ -22,7 +22,11 @@ _UTILITY_OPTIONS = (
         "--timezone", metavar="ZONE", help="IANA time zone of local days and value dates."
     ),
     click.option("--currency", metavar="CODE", help="ISO 4217 code."),
-    click.option("--phone", metavar="NUMBER", help="Whom customers call."),
+    click.option(
+        "--phone",
+        metavar="NUMBER",
+        help="The number that customers call; without one, pages name none.",
+    ),
     click.option(
         "--retention-months",
         "edge_retention_months",

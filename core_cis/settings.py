@@ -17,13 +17,14 @@ class Utility(msgspec.Struct, frozen=True, kw_only=True):
     The utility whose books these are.
 
     ``timezone`` is an IANA name: local days, value dates and bill periods are its days. Edges hold the statements of
-    the newest ``edge_retention_months`` of an account; older ones are read from the core.
+    the newest ``edge_retention_months`` of an account; older ones are read from the core. ``phone`` is the number
+    that customers are told to call; without one no page speaks of calling.
     """
 
     name: str = "Example Power & Light"
     timezone: str = "America/New_York"
     currency: str = "USD"
-    phone: str = "+1 555 0100"
+    phone: str = ""
     edge_retention_months: int = 24
 
     def __post_init__(self) -> None:

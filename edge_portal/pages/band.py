@@ -192,7 +192,7 @@ def _down(
             heading=f"{what} {door} You cannot pay online right now.",
             lead=seen,
             as_of=long,
-            body=f".{older}{not_again} To pay {'anything else' if not_again else 'now'}, call ",
+            body=f".{older}{not_again} To pay {'anything else' if not_again else 'now'},",
             # No more than this: a payment made at an edge that is cut off from this one is not known here.
             promise="Payments with a receipt number are not lost.",
             as_of_label=short,

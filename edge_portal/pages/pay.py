@@ -201,7 +201,7 @@ def over_room(visit: Visit, room: int | None) -> str:
         return ""
     return (
         f"The {visit.money(left)} left to pay are more than we can accept at once right now. "
-        f"Pay up to {visit.money(room)} here, or the whole sum by phone: "
+        f"Pay up to {visit.money(room)} here"
     )
 
 

@@ -11,7 +11,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     The utility that a portal belongs to; set once as ``app.state.site``.
 
     ``timezone`` and ``currency`` serve pages that show no account, an account brings its own. ``utility_phone`` is
-    written as people dial it. ``retention_months`` is for words only: bills older than that are asked of the core.
+    written as people dial it; empty: no page speaks of calling. ``retention_months`` is for words only: bills older
+    than that are asked of the core.
     """
 
     utility_name: str
@@ -22,9 +23,10 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def phone_link(self) -> str:
-        """The number as a ``tel:`` address: digits with a country code."""
+        """The number as a ``tel:`` address: digits with a country code, the United States' where none is given."""
         digits = "".join(filter(str.isdigit, self.utility_phone))
-        return f"tel:+{digits}" if digits.startswith("1") else f"tel:+1{digits}"
+        named = self.utility_phone.lstrip().startswith("+") or digits.startswith("1")
+        return f"tel:+{digits}" if named else f"tel:+1{digits}"
 
     @property
     def name_parts(self) -> tuple[str, str]:

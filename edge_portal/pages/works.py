@@ -41,17 +41,19 @@ def room_cents(visit: Visit) -> int:
 def works_now(visit: Visit, last_day: str | None) -> Works:
     """Tell what works while the core is away; ``last_day`` is the last day with usage."""
     can = []
-    if visit.can_pay:
-        room = room_cents(visit)
+    room = room_cents(visit) if visit.can_pay else 0
+    by_phone = bool(visit.site.utility_phone)
+    if room:
+        can.append(f"Pay up to {visit.money(room)} now")
+    elif visit.can_pay and by_phone:
         can.append(
-            f"Pay up to {visit.money(room)} now"
-            if room
-            else "Pay by phone: you have reached the limit for paying online while our main system is down"
+            "Pay by phone: you have reached the limit for paying online while our main system is down"
         )
     can.append("Read and download your bills")
     if last_day:
         can.append(f"See your usage up to {last_day}")
-    can.append("Report lights out or a wire down by phone")
+    if by_phone:
+        can.append("Report lights out or a wire down by phone")
     later = []
     waiting = [payment for payment in visit.view.payments if payment.state == "accepted"]
     if being_checked(visit.view.payments):
@@ -62,6 +64,8 @@ def works_now(visit: Visit, last_day: str | None) -> Works:
         later.append(f"Your {what} to your account ({total})")
     if not visit.can_pay:
         later.append("Pay online")
+    elif not room and not by_phone:
+        later.append("Pay more online: you have reached the limit for now")
     if visit.view.archived:
         months = words.count_of(visit.site.retention_months, "month")
         later.append(f"Open bills older than {months}")

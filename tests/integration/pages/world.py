@@ -184,9 +184,9 @@ SITE = Site(
 )
 
 
-def pages_app(world: World) -> Litestar:
+def pages_app(world: World, site: Site = SITE) -> Litestar:
     """Mount the pages on a portal."""
-    state = State({"portal": world, "site": SITE, "secure_cookies": False})
+    state = State({"portal": world, "site": site, "secure_cookies": False})
     return Litestar(
         route_handlers=page_handlers(),
         state=state,

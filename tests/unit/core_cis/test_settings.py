@@ -25,6 +25,11 @@ def test_utility_refuses(wrong: dict[str, Any]) -> None:
         Utility(**wrong)
 
 
+def test_no_number_is_invented() -> None:
+    """A utility that named no number has none: customers would be told to call a stranger."""
+    assert not Utility().phone
+
+
 def test_data_folder_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """The variable wins over the default, unless it is empty."""
     monkeypatch.setenv(DATA_VARIABLE, "/somewhere/core")
