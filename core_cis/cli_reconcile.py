@@ -55,14 +55,14 @@ def run_reconciliation(
     """
     found: list[Journal] = []
     silent: list[str] = []
-    with journals or PeerJournals(store.keys.node_secret) as asked:
-        for edge in read_edges(store.connection):
-            if edge.status != "active":
-                continue
-            try:
-                found.append(asked.read(edge.node_id, edge.peer_url))
-            except EdgeUnreachable:
-                silent.append(edge.node_id)
+    asked = journals or PeerJournals(store.keys.node_secret)
+    for edge in read_edges(store.connection):
+        if edge.status != "active":
+            continue
+        try:
+            found.append(asked.read(edge.node_id, edge.peer_url))
+        except EdgeUnreachable:
+            silent.append(edge.node_id)
     report = reconcile(
         found, read_books(store.connection), unreachable=() if skip_unreachable else silent
     )

@@ -1,57 +1,73 @@
 """Reading the journals of edges over their peer API."""
 
-from collections.abc import Iterator
-from typing import Self
+import asyncio
+from collections.abc import AsyncIterator
+from random import Random, SystemRandom
 
 import httpx
 import msgspec
 
+from cache_sync.clock import Clock, SystemClock
 from core_cis.errors import EdgeUnreachable
 from core_cis.reconciliation import Journal
+from failover.errors import Ambiguous, NodeError, NodeRefused, NotSent, Overloaded
 from failover.node_config import CORE_NODE_ID
 from failover.peer_messages import RecordedIntent, RecordedPage, Source
+from failover.retry import RetrySettings, retrying
 from failover.web import MSGPACK, authorization_header
 
 PAGE_ROWS = 500
 _PAGES_MAX = 100_000
 _SECONDS = 10.0
+# An edge replaces its agent within a second or two.
+_PATIENCE = RetrySettings(attempts=4, deadline_seconds=6.0, wait_seconds=0.3)
 
 
 class PeerJournals:
     """
     Asks edges, one after the other, for everything that they hold.
 
+    Reading changes nothing, so a call that found an edge's agent just being replaced is made again.
+
     Args:
         node_secret: The core's, which it shows to edges.
         transport: Another way to them than the network.
+        clock: What waits and deadlines are measured on.
+        rng: Jitter.
     """
 
-    def __init__(self, node_secret: str, *, transport: httpx.BaseTransport | None = None) -> None:
-        self._client = httpx.Client(
-            transport=transport,
-            timeout=_SECONDS,
-            trust_env=False,
-            headers={
-                "Authorization": authorization_header(CORE_NODE_ID, node_secret),
-                "Accept": MSGPACK,
-            },
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._client.close()
+    def __init__(
+        self,
+        node_secret: str,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        clock: Clock | None = None,
+        rng: Random | None = None,
+    ) -> None:
+        self._headers = {
+            "Authorization": authorization_header(CORE_NODE_ID, node_secret),
+            "Accept": MSGPACK,
+        }
+        self._transport = transport
+        self._clock = clock or SystemClock()
+        self._rng = rng or SystemRandom()
 
     def read(self, node_id: str, peer_url: str) -> Journal:
         """
-        Read an edge's own journal and the copies that it keeps.
+        Read an edge's own journal and the copies that it keeps. Blocks; not for use inside an event loop.
 
         Raises:
             EdgeUnreachable: It does not answer, or not what it should.
         """
-        own, incarnation, last_ordinal, holes = self._read_all(node_id, peer_url, "own")
-        copies, again, _, _ = self._read_all(node_id, peer_url, "copies")
+        return asyncio.run(self._read(node_id, peer_url))
+
+    async def _read(self, node_id: str, peer_url: str) -> Journal:
+        async with httpx.AsyncClient(
+            transport=self._transport, timeout=_SECONDS, trust_env=False, headers=self._headers
+        ) as client:
+            edge = _Edge(client, node_id, peer_url.rstrip("/"), self._clock, self._rng)
+            own, incarnation, last_ordinal, holes = await edge.read_all("own")
+            copies, again, _, _ = await edge.read_all("copies")
         if incarnation != again:
             raise EdgeUnreachable(node_id, "its journal was replaced meanwhile")
         there = {item.intent.ordinal for item in own}
@@ -65,50 +81,80 @@ class PeerJournals:
             missing=sorted(missing | set(holes) - there),
         )
 
-    def _read_all(
-        self, node_id: str, peer_url: str, source: Source
-    ) -> tuple[list[RecordedIntent], str, int, list[int]]:
+
+class _Edge:
+    """One edge that is asked page by page."""
+
+    def __init__(
+        self, client: httpx.AsyncClient, node_id: str, peer_url: str, clock: Clock, rng: Random
+    ) -> None:
+        self._client = client
+        self._node_id = node_id
+        self._url = f"{peer_url}/peer/v1/intents"
+        self._clock = clock
+        self._rng = rng
+
+    async def read_all(self, source: Source) -> tuple[list[RecordedIntent], str, int, list[int]]:
+        """Read a list to its end: items, incarnation, last ordinal, holes."""
         items: list[RecordedIntent] = []
         holes: list[int] = []
         incarnations: set[str] = set()
         last_ordinal = 0
-        for page in self._pages(node_id, peer_url, source):
+        async for page in self._pages(source):
             items += page.items
             holes += page.holes
             incarnations.add(page.incarnation)
             last_ordinal = page.last_ordinal
         if len(incarnations) != 1:
-            raise EdgeUnreachable(node_id, "its journal was replaced meanwhile")
+            raise EdgeUnreachable(self._node_id, "its journal was replaced meanwhile")
         return items, incarnations.pop(), last_ordinal, holes
 
-    def _pages(self, node_id: str, peer_url: str, source: Source) -> Iterator[RecordedPage]:
+    async def _pages(self, source: Source) -> AsyncIterator[RecordedPage]:
         after = 0
         for _ in range(_PAGES_MAX):
-            page = self._page(node_id, peer_url, source, after)
+            page = await self._page(source, after)
             yield page
             if page.next_after is None:
                 return
             if page.next_after <= after:
-                raise EdgeUnreachable(node_id, "its list does not go on")
+                raise EdgeUnreachable(self._node_id, "its list does not go on")
             after = page.next_after
 
-    def _page(self, node_id: str, peer_url: str, source: Source, after: int) -> RecordedPage:
-        url = f"{peer_url.rstrip('/')}/peer/v1/intents"
+    async def _page(self, source: Source, after: int) -> RecordedPage:
         try:
-            answer = self._client.get(
-                url, params={"source": source, "after": after, "limit": PAGE_ROWS}
+            answer = await retrying(
+                lambda: self._ask(source, after),
+                clock=self._clock,
+                rng=self._rng,
+                settings=_PATIENCE,
+                errors=(NotSent, Ambiguous, Overloaded),
             )
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise EdgeUnreachable(node_id, type(error).__name__) from error
-        if answer.status_code != httpx.codes.OK:
-            raise EdgeUnreachable(node_id, f"it answered {answer.status_code}")
+        except NodeError as error:
+            raise EdgeUnreachable(self._node_id, str(error)) from error
         try:
             if "json" in answer.headers.get("content-type", ""):
                 page = msgspec.json.decode(answer.content, type=RecordedPage)
             else:
                 page = msgspec.msgpack.decode(answer.content, type=RecordedPage)
         except msgspec.DecodeError as error:
-            raise EdgeUnreachable(node_id, "its answer cannot be read") from error
-        if page.node_id != node_id:
-            raise EdgeUnreachable(node_id, f"{page.node_id} answered in its place")
+            raise EdgeUnreachable(self._node_id, "its answer cannot be read") from error
+        if page.node_id != self._node_id:
+            raise EdgeUnreachable(self._node_id, f"{page.node_id} answered in its place")
         return page
+
+    async def _ask(self, source: Source, after: int) -> httpx.Response:
+        try:
+            answer = await self._client.get(
+                self._url, params={"source": source, "after": after, "limit": PAGE_ROWS}
+            )
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL) as error:
+            raise NotSent(type(error).__name__) from error
+        except httpx.HTTPError as error:
+            raise Ambiguous(type(error).__name__) from error
+        if answer.status_code in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE):
+            raise Overloaded
+        if answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
+            raise Ambiguous(f"it answered {answer.status_code}")
+        if answer.status_code != httpx.codes.OK:
+            raise NodeRefused(answer.status_code)
+        return answer

@@ -68,4 +68,9 @@ async def retrying(
         retry=retry_if_exception_type(errors),
         reraise=True,
     )
-    return await repeat(call)
+
+    # Handed a plain function that returns an awaitable, tenacity would return it without awaiting it.
+    async def once() -> T:
+        return await call()
+
+    return await repeat(once)

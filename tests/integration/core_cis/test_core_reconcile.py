@@ -412,8 +412,8 @@ def page(**changes: Any) -> bytes:
 def test_answer_that_makes_no_sense_is_no_answer(answer: httpx.Response) -> None:
     """An edge that errs, or another that answers in its place, is not reconciled rather than believed."""
     transport = httpx.MockTransport(lambda _: answer)
-    with PeerJournals("secret", transport=transport) as journals, pytest.raises(EdgeUnreachable):
-        journals.read("east", "http://east.test")
+    with pytest.raises(EdgeUnreachable):
+        PeerJournals("secret", transport=transport).read("east", "http://east.test")
 
 
 def test_json_is_read_as_well() -> None:
@@ -422,8 +422,27 @@ def test_json_is_read_as_well() -> None:
     answer = httpx.Response(
         200, content=msgspec.json.encode(empty), headers={"content-type": "application/json"}
     )
-    with PeerJournals("secret", transport=httpx.MockTransport(lambda _: answer)) as journals:
-        assert journals.read("east", "http://east.test").missing == [1, 2, 7]
+    journals = PeerJournals("secret", transport=httpx.MockTransport(lambda _: answer))
+    assert journals.read("east", "http://east.test").missing == [1, 2, 7]
+
+
+def test_an_edge_that_is_replacing_its_agent_is_asked_again() -> None:
+    """A refused connection and a broken answer are no reason to call a reconciliation incomplete."""
+    failures: list[httpx.Response | Exception] = [
+        httpx.ConnectError("refused"),
+        httpx.Response(503),
+    ]
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        if failures:
+            failed = failures.pop(0)
+            if isinstance(failed, Exception):
+                raise failed
+            return failed
+        return httpx.Response(200, content=page())
+
+    journals = PeerJournals("secret", transport=httpx.MockTransport(answer))
+    assert journals.read("east", "http://east.test").node_id == "east"
 
 
 def test_journal_replaced_meanwhile_is_no_answer() -> None:
@@ -431,5 +450,5 @@ def test_journal_replaced_meanwhile_is_no_answer() -> None:
     transport = httpx.MockTransport(
         lambda request: httpx.Response(200, content=page(incarnation=request.url.params["source"]))
     )
-    with PeerJournals("secret", transport=transport) as journals, pytest.raises(EdgeUnreachable):
-        journals.read("east", "http://east.test")
+    with pytest.raises(EdgeUnreachable):
+        PeerJournals("secret", transport=transport).read("east", "http://east.test")

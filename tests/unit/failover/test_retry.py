@@ -49,6 +49,17 @@ def tried(
     return run_virtually(0, main)
 
 
+def test_any_awaitable_is_awaited_and_judged() -> None:
+    """A plain function that returns an awaitable is repeated like any other call."""
+    call = Call(NotSent("1"))
+
+    async def main() -> str:
+        return await retrying(lambda: call(), clock=VirtualClock(), rng=random.Random(3))  # noqa: PLW0108
+
+    assert run_virtually(0, main) == "done"
+    assert len(call.at) == 2
+
+
 def test_what_was_not_sent_is_tried_again() -> None:
     """Up to the number of attempts, and the last error comes out as it was raised."""
     call = Call(NotSent("1"), NotSent("2"))
