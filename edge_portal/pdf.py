@@ -71,7 +71,9 @@ def bill_text(account: AccountBody, statement: StatementBody) -> dict[str, Any]:
         "number": statement.statement_id,
         "address": "; ".join(dict.fromkeys(addresses.values())),
         "usage": f"{words.kwh(statement.usage_wh)} kWh",
-        "estimated": f"{words.kwh(statement.estimated_wh)} kWh" if statement.estimated_wh else "",
+        "estimated": f"{words.part_kwh(statement.estimated_wh)} kWh"
+        if statement.estimated_wh
+        else "",
         **{name: words.money(cents, currency) for name, cents in money.items()},
         "lines": [
             [told.description, told.quantity, told.price, told.amount, told.estimated]

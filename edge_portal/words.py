@@ -97,6 +97,12 @@ def kwh(wh: int, digits: int = 0) -> str:
     return f"{MINUS}{text}" if wh < 0 and rounded else text
 
 
+def part_kwh(wh: int) -> str:
+    """Write a part of some energy as `kwh`, but never as nothing while there is some: ``less than 1``."""
+    told = kwh(wh)
+    return "less than 1" if wh > 0 and told == "0" else told
+
+
 def signed_kwh(wh: int, digits: int = 1) -> str:
     """Write a difference of energy with its sign: ``+1.9``."""
     text = kwh(wh, digits)

@@ -169,7 +169,7 @@ def _meter_words(visit: Visit, meter: MeterRead) -> MeterWords:
         end_estimated=meter.end_read == "estimated",
         used=words.kwh(meter.usage_wh),
         measured=words.kwh(meter.usage_wh - meter.estimated_wh),
-        estimated=words.kwh(meter.estimated_wh) if meter.estimated_wh else "",
+        estimated=words.part_kwh(meter.estimated_wh) if meter.estimated_wh else "",
         measured_share=f"{max(0.0, 99.4 - share):.1f}%" if meter.estimated_wh else "100%",
         estimated_x=f"{max(0.0, 100 - share):.1f}%",
         estimated_share=f"{min(100.0, share):.1f}%",

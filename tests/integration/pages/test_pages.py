@@ -4,11 +4,13 @@ import re
 from datetime import timedelta
 from html.parser import HTMLParser
 
+import msgspec
 import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
 from edge_portal.errors import NoSnapshot
+from edge_portal.pdf import bill_text
 from tests.integration.pages.sample import (
     ACCOUNT,
     ARCHIVED,
@@ -345,3 +347,13 @@ def test_payments_a_node_does_not_have_are_asked_for(customer: Client, world: Wo
         "We have accepted your payment of $42.00"
         in customer.get(f"/payments/{made.intent_id}").text
     )
+
+
+def test_a_little_estimated_energy_is_not_told_as_nothing(customer: Client, world: World) -> None:
+    """Page and PDF say that less than a kilowatt-hour was estimated."""
+    bill = world.statements[0]
+    meters = [msgspec.structs.replace(meter, estimated_wh=282) for meter in bill.meters]
+    bill = msgspec.structs.replace(bill, estimated_wh=282, meters=meters)
+    world.statements[0] = bill
+    assert "less than 1 kWh estimated" in customer.get(f"/bills/{bill.statement_id}").text
+    assert bill_text(world.account, bill)["estimated"] == "less than 1 kWh"

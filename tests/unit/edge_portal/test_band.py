@@ -126,7 +126,9 @@ def test_customers_never_read_our_own_words(name: Mode, kind: str, payments_open
 
 @pytest.mark.parametrize("payments_open", [True, False])
 @pytest.mark.parametrize("name", ["degraded", "recovering"])
-def test_a_payment_being_checked_is_not_to_be_made_again(name: Mode, *, payments_open: bool) -> None:
+def test_a_payment_being_checked_is_not_to_be_made_again(
+    name: Mode, *, payments_open: bool
+) -> None:
     """Whatever the mode, the message says so, and does not say that nothing was taken."""
     shown = band(name, payments_open=payments_open, checked="your payment of $40.02")
     told = shown.body + shown.promise

@@ -90,6 +90,15 @@ def test_energy_is_rounded_half_up(wh: int, digits: int, told: str) -> None:
     assert words.kwh(wh, digits) == told
 
 
+@pytest.mark.parametrize(
+    ("wh", "told"),
+    [(0, "0"), (282, "less than 1"), (499, "less than 1"), (500, "1"), (58_000, "58")],
+)
+def test_a_part_is_never_told_as_nothing(wh: int, told: str) -> None:
+    """A little estimated energy is not ``0 kWh estimated``."""
+    assert words.part_kwh(wh) == told
+
+
 def test_differences_of_energy_carry_their_sign() -> None:
     """More has a plus; what rounds to nothing has no sign."""
     assert words.signed_kwh(1_900) == "+1.9"
