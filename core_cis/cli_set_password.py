@@ -1,5 +1,7 @@
 """``core set-password``: a customer's new password."""
 
+import getpass
+import warnings
 from pathlib import Path
 
 import click
@@ -20,7 +22,7 @@ from core_cis.options import data_option, open_store
 def set_password_command(data_dir: Path, password_file: Path | None, email: str) -> None:
     """Give a customer a new password; every sign-in made with the old one ends when edges learn of it."""
     if password_file is None:
-        password = click.prompt("New password", hide_input=True, confirmation_prompt=True)
+        password = _ask()
     else:
         lines = password_file.read_text(encoding="utf-8").splitlines()
         password = lines[0] if lines else ""
@@ -32,3 +34,16 @@ def set_password_command(data_dir: Path, password_file: Path | None, email: str)
     with open_store(data_dir) as store, store.transaction() as tx:
         customer_id = set_password(tx, email, verifier)
     click.echo(f"customer {customer_id} has a new password")
+
+
+def _ask() -> str:
+    with warnings.catch_warnings():
+        # Without a terminal the password would be read from anywhere, and shown.
+        warnings.simplefilter("error", getpass.GetPassWarning)
+        try:
+            answer = click.prompt("New password", hide_input=True, confirmation_prompt=True)
+        except getpass.GetPassWarning as error:
+            raise click.UsageError(
+                "there is no terminal to ask on: name a file with the password, --password-file FILE"
+            ) from error
+    return str(answer)

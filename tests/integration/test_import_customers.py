@@ -2,6 +2,8 @@
 
 import json
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -273,3 +275,23 @@ def test_set_password(utility: SmallUtility, tmp_path: Path) -> None:
     assert fits(credential.verifier, "asked for it")
     with utility.store.transaction() as tx, pytest.raises(UnknownCustomer):
         set_password(tx, "b@example.org", "verifier")
+
+
+def test_set_password_without_a_terminal(utility: SmallUtility) -> None:
+    """Where nobody can be asked, the command names the option instead."""
+    utility.customers(customer_row())
+    before = utility.books()
+    command = ("set-password", "--data", str(utility.data_dir), "customer1@example.org")
+    done = subprocess.run(
+        [sys.executable, "-m", "core_cis", *command],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        start_new_session=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "no terminal" in done.stderr
+    assert "--password-file" in done.stderr
+    assert "Warning" not in done.stderr
+    assert utility.books() == before
