@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from cache_sync.sqlite import DatabaseError
-from core_cis.options import data_option, open_store
+from core_cis.options import data_option, open_known_store
 
 
 @click.command("backup")
@@ -21,7 +21,7 @@ def backup_command(data_dir: Path, file: Path) -> None:
     beside = file.with_name(f".{file.name}.{os.getpid()}")
     if file.exists():
         raise click.ClickException(f"{file} is there already; a backup overwrites nothing")
-    with open_store(data_dir) as store:
+    with open_known_store(data_dir) as store:
         previous = os.umask(0o077)
         try:
             store.connection.execute("VACUUM INTO ?", (str(beside.absolute()),))

@@ -12,7 +12,7 @@ from cache_sync.clock import SystemClock
 from core_cis.billing_run import BillingReport, all_accounts, run_billing
 from core_cis.cli_ledger import money
 from core_cis.instants import local_date
-from core_cis.options import data_option, json_option, open_store
+from core_cis.options import data_option, json_option, open_known_store
 from core_cis.store import CoreStore
 
 REFUSED_EXIT = 1
@@ -48,7 +48,7 @@ def bill_command(
     Exits with 1 when a bill was refused; every other account's are made all the same.
     """
     day = date.fromisoformat(str(through)[:10])
-    with open_store(data_dir) as store:
+    with open_known_store(data_dir) as store:
         today = local_date(SystemClock().now(), store.utility().timezone)
         issued = date.fromisoformat(str(issued_on)[:10]) if issued_on else today
         yesterday = today - timedelta(days=1)

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from core_cis.options import data_option, json_option, open_store
+from core_cis.options import data_option, json_option, open_known_store
 from core_cis.registry import Serving, add_edge, read_edges, revoke_edge, write_edge_config
 
 
@@ -25,7 +25,7 @@ def edges_group() -> None:
 )
 def add_command(data_dir: Path, name: str, peer_url: str) -> None:
     """Register an edge."""
-    with open_store(data_dir) as store, store.transaction() as tx:
+    with open_known_store(data_dir) as store, store.transaction() as tx:
         add_edge(tx, name, peer_url)
     click.echo(f"edge {name} is registered; write its configuration with: core edges config {name}")
 
@@ -90,7 +90,7 @@ def config_command(  # noqa: PLR0913, PLR0917 - one parameter an option
         normal_min_seconds=normal_min_seconds,
         insecure_cookies=loopback if secure_cookies is None else not secure_cookies,
     )
-    with open_store(data_dir) as store, store.transaction() as tx:
+    with open_known_store(data_dir) as store, store.transaction() as tx:
         write_edge_config(tx, name, serving, out, keys=store.keys, force=force)
     click.echo(f"wrote {out}")
 
@@ -100,7 +100,7 @@ def config_command(  # noqa: PLR0913, PLR0917 - one parameter an option
 @json_option
 def list_command(data_dir: Path, as_json: bool) -> None:  # noqa: FBT001 - click's flag
     """List the registered edges."""
-    with open_store(data_dir) as store:
+    with open_known_store(data_dir) as store:
         edges = read_edges(store.connection)
     if as_json:
         click.echo(msgspec.json.encode(edges))
@@ -114,7 +114,7 @@ def list_command(data_dir: Path, as_json: bool) -> None:  # noqa: FBT001 - click
 @click.argument("name")
 def revoke_command(data_dir: Path, name: str) -> None:
     """Expel an edge; what it accepted before is still posted when a sibling brings it."""
-    with open_store(data_dir) as store, store.transaction() as tx:
+    with open_known_store(data_dir) as store, store.transaction() as tx:
         revoke_edge(tx, name)
     click.echo(f"edge {name} is revoked")
 

@@ -7,7 +7,7 @@ import msgspec
 
 from cache_sync.document_table import raise_epoch, read_head
 from cache_sync.documents import DEFAULT_SHARD
-from core_cis.options import data_option, json_option, open_store
+from core_cis.options import data_option, json_option, open_known_store
 
 
 @click.group("epoch")
@@ -20,7 +20,7 @@ def epoch_group() -> None:
 @json_option
 def show_command(data_dir: Path, as_json: bool) -> None:  # noqa: FBT001 - click's flag
     """Tell the epoch and how far its documents are."""
-    with open_store(data_dir) as store:
+    with open_known_store(data_dir) as store:
         head = read_head(store.connection, DEFAULT_SHARD)
     if as_json:
         click.echo(msgspec.json.encode({"epoch": head.epoch, "head": head.head}))
@@ -37,6 +37,6 @@ def raise_command(data_dir: Path) -> None:
     Every edge then builds its snapshot anew beside the one it serves. Reconcile afterwards: payments that were posted
     after the backup was made are named.
     """
-    with open_store(data_dir) as store, store.transaction() as tx:
+    with open_known_store(data_dir) as store, store.transaction() as tx:
         epoch = raise_epoch(tx.connection, DEFAULT_SHARD)
     click.echo(f"epoch {epoch} has begun; edges build anew. Then run: core reconcile")

@@ -18,7 +18,7 @@ from core_cis.importing.customer_file import FILE_BYTES_MAX, CustomerRow, read_c
 from core_cis.importing.customers import Passwords, import_customers, prepare_passwords
 from core_cis.importing.readings import ReadingsImported, import_readings
 from core_cis.instants import local_date
-from core_cis.options import data_option, json_option, open_store, utility_options
+from core_cis.options import data_option, json_option, open_known_store, open_store, utility_options
 from core_cis.store import CoreStore
 from core_cis.tariff_store import save_tariff, tariff_keys
 
@@ -125,7 +125,7 @@ def import_green_button(
     file: Path,
 ) -> None:
     """Take in interval readings (Green Button, ESPI). Bad readings are kept out and reported by line."""
-    with open_store(data_dir) as store, file.open("rb") as stream:
+    with open_known_store(data_dir) as store, file.open("rb") as stream:
         feed = parse_green_button(stream)
         with store.transaction() as tx:
             done = import_readings(tx, feed, service_point_id=service_point_id, source=file.name)

@@ -7,7 +7,7 @@ import msgspec
 
 from core_cis.bookkeeping import read_ledger
 from core_cis.errors import UnknownAccount
-from core_cis.options import data_option, json_option, open_store
+from core_cis.options import data_option, json_option, open_known_store
 
 _CENTS = 100
 
@@ -18,7 +18,7 @@ _CENTS = 100
 @click.argument("account")
 def ledger_command(data_dir: Path, as_json: bool, account: str) -> None:  # noqa: FBT001 - click's flag
     """List what happened to an account, oldest first, and what it owes."""
-    with open_store(data_dir) as store:
+    with open_known_store(data_dir) as store:
         ledger = read_ledger(store.connection, account, currency=store.utility().currency)
         if ledger is None:
             raise UnknownAccount(account)

@@ -8,7 +8,7 @@ import msgspec
 from core_cis.books import read_books
 from core_cis.cli_ledger import money
 from core_cis.errors import EdgeUnreachable
-from core_cis.options import data_option, json_option, open_store
+from core_cis.options import data_option, json_option, open_known_store
 from core_cis.peer_journals import PeerJournals
 from core_cis.reconcile import reconcile
 from core_cis.reconciliation import Difference, Journal, Line, Report
@@ -33,12 +33,15 @@ def reconcile_command(data_dir: Path, as_json: bool, skip_unreachable: bool) -> 
     Exits with 0 when all is equal, with 1 and a name for every difference, and with 3 when nothing differs but
     payments are still on their way to the core or an edge does not answer.
     """
-    with open_store(data_dir) as store:
+    with open_known_store(data_dir) as store:
+        registered = read_edges(store.connection)
         report, skipped = run_reconciliation(store, skip_unreachable=skip_unreachable)
     if as_json:
         click.echo(msgspec.json.encode(report))
     else:
         _print(report)
+    if not registered:
+        click.echo("no edge is registered: there was nothing to compare", err=True)
     for name in skipped:
         click.echo(f"skipped: edge {name} does not answer", err=True)
     raise SystemExit(EXIT_CODES[report.result])

@@ -8,7 +8,7 @@ import click
 
 from core_cis.credentials import PASSWORD_LENGTH_MIN, make_verifier
 from core_cis.importing.customers import set_password
-from core_cis.options import data_option, open_store
+from core_cis.options import data_option, open_known_store
 
 
 @click.command("set-password")
@@ -31,7 +31,7 @@ def set_password_command(data_dir: Path, password_file: Path | None, email: str)
             f"a password needs at least {PASSWORD_LENGTH_MIN} characters; nothing was changed"
         )
     verifier = make_verifier(password)
-    with open_store(data_dir) as store, store.transaction() as tx:
+    with open_known_store(data_dir) as store, store.transaction() as tx:
         customer_id = set_password(tx, email, verifier)
     click.echo(f"customer {customer_id} has a new password")
 

@@ -12,7 +12,7 @@ from cache_sync.clock import SystemClock
 from core_cis.errors import CoreError
 from core_cis.publishing import publish_everything_shown
 from core_cis.settings import Utility, default_data_dir
-from core_cis.store import CoreStore, change_utility
+from core_cis.store import DATABASE_NAME, CoreStore, change_utility
 
 _CommandT = TypeVar("_CommandT", bound=Callable[..., Any])
 
@@ -41,7 +41,7 @@ data_option = click.option(
     type=click.Path(file_okay=False, path_type=Path),
     default=default_data_dir,
     show_default="$RIDETHROUGH_CORE_DATA or ./ridethrough-core",
-    help="The core's folder; made when it is not there.",
+    help="The core's folder. init, import, demo-data and serve make one where there is none.",
 )
 """``--data DIR``, as ``data_dir: Path``."""
 
@@ -76,6 +76,19 @@ def open_store(data_dir: Path, **changes: str | int | None) -> Iterator[CoreStor
             yield store
     except CoreError as error:
         raise click.ClickException(str(error)) from error
+
+
+@contextmanager
+def open_known_store(data_dir: Path) -> Iterator[CoreStore]:
+    """
+    Open the store of a core that is there; a mistyped folder ends the command (code 2) instead of making an empty core.
+
+    An empty core has nothing to bill and nothing that differs: both would read as success.
+    """
+    if not (data_dir / DATABASE_NAME).is_file():
+        raise click.UsageError(f"there is no core in {data_dir}; `core init` makes one")
+    with open_store(data_dir) as store:
+        yield store
 
 
 def _change(store: CoreStore, given: dict[str, str | int]) -> None:

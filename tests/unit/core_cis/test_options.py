@@ -74,6 +74,39 @@ def test_refusals_are_sentences(data_dir: Path, arguments: tuple[str, ...], sent
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("bill", "--through", "2025-01-31"),
+        ("ledger", "A"),
+        ("reconcile",),
+        ("reconcile", "--json"),
+        ("set-password", "a@example.org", "--password-file", __file__),
+        ("import", "green-button", "--service-point", "S", __file__),
+        ("backup", "copy.db"),
+        ("epoch", "raise"),
+        ("edges", "list"),
+        ("edges", "add", "east", "--peer-url", "http://x"),
+        ("edges", "revoke", "east"),
+    ],
+)
+def test_a_mistyped_folder_is_no_empty_core(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """What needs a core says that there is none: an empty one would be billed and reconciled with success."""
+    missing = tmp_path / "mistyped"
+    code, out, err = invoke(*arguments, "--data", str(missing))
+    assert (code, out) == (2, "")
+    assert f"there is no core in {missing}" in err
+    assert not missing.exists()
+
+
+def test_a_reconciliation_of_nothing_says_so(data_dir: Path) -> None:
+    """A core without edges has no difference, and that proves nothing."""
+    code, out, err = invoke("reconcile", "--data", str(data_dir))
+    assert code == 0
+    assert "result: equal" in out
+    assert "no edge is registered" in err
+
+
 def test_ledger_is_printed_and_told_in_json(data_dir: Path) -> None:
     """The same ledger for people and for programs."""
     code, text, _ = invoke("ledger", "A", "--data", str(data_dir))
