@@ -8,7 +8,6 @@ CoreError
 ├── CannotPrice            a tariff or a usage that rating cannot price, by name
 ├── MissingReadings        a gap too long to estimate
 ├── BillRefused            a bill that lacks something else, such as a tariff in force
-├── ImplausibleRead        a register read that cannot follow the one before
 ├── UnusableReadings       a meter reading file that cannot be used at all
 ├── InvalidFile            a customer file with errors, by line and column
 ├── UnknownServicePoint    a service point that does not exist, or has no meter
@@ -98,21 +97,6 @@ class MissingReadings(CoreError):
 
 class BillRefused(CoreError):
     """A bill cannot be made because something it needs is not there, such as a tariff in force."""
-
-
-class ImplausibleRead(CoreError):
-    """
-    A register read that cannot follow the one before.
-
-    Args:
-        reason: A stable code: `below_previous` or `below_estimate`.
-        detail: The same for a person.
-    """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{detail} ({reason})")
-        self.reason = reason
-        self.detail = detail
 
 
 class UnusableReadings(CoreError):

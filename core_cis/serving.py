@@ -13,8 +13,8 @@ import structlog
 from cache_sync.clock import SystemClock
 from core_cis.app import create_app
 from core_cis.errors import CoreBusy
-from core_cis.logs import configure_logs
 from failover.http_server import open_socket, serve
+from failover.logs import configure_logs
 
 LOCK_NAME = "core.lock"
 _log = structlog.get_logger(__name__)
@@ -49,7 +49,7 @@ async def serve_core(data_dir: Path, host: str, port: int) -> None:
         CoreBusy: Another process serves this folder.
         OSError: The address is taken.
     """
-    configure_logs()
+    configure_logs("core")
     with locked(data_dir):
         listener = open_socket(host, port)
         with contextlib.closing(listener):

@@ -9,13 +9,13 @@ import msgspec
 from cache_sync.clock import SystemClock
 from cache_sync.replica_reader import ReplicaReader
 from edge_portal.errors import ConfigError
-from edge_portal.logs import configure_logs
 from edge_portal.mode_order import ModeOrder, give_order
 from edge_portal.node_status import EdgeStatus, NodeStatus
 from edge_portal.settings import EdgePaths, load_settings
 from edge_portal.supervisor import Supervisor
 from failover.errors import JournalError
 from failover.journal_reader import JournalReader
+from failover.logs import configure_logs
 from failover.mode_lease import LeaseReader
 from failover.peer_messages import RecordedIntent
 

@@ -18,8 +18,8 @@ from typing import Final
 import click
 
 from edge_portal.errors import ConfigError
-from edge_portal.logs import configure_logs
 from edge_portal.settings import EdgeSettings, load_settings
+from failover.logs import configure_logs
 
 BEAT_SECONDS: Final = 0.5
 _PR_SET_PDEATHSIG: Final = 1

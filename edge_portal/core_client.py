@@ -8,8 +8,8 @@ import httpx
 import msgspec
 
 from cache_sync.documents import StatementBody
-from cache_sync.errors import BelowFloor, EpochChanged, FeedUnavailable, Forked, InvalidFrame
-from cache_sync.frames import Frame, Position
+from cache_sync.errors import BelowFloor, EpochChanged, FeedUnavailable, Forked
+from cache_sync.frames import Frame, Position, decode_frame
 from edge_portal.node_client import Answer, NodeClient, checked, read_problem, slug_of
 from failover.errors import Ambiguous, NodeError, NodeRefused
 from failover.intents import IntentBatch, OutcomeBatch
@@ -50,7 +50,6 @@ class CoreFeed:
     def __init__(self, client: NodeClient, shard: str) -> None:
         self._client = client
         self._shard = shard
-        self._decoder = msgspec.msgpack.Decoder(Frame)
 
     async def fetch(self, after: int, epoch: int, limit: int, wait: float) -> Frame:
         """Ask for the documents after a cursor. Raises `FeedError`, `InvalidFrame`."""
@@ -66,10 +65,7 @@ class CoreFeed:
             raise FeedUnavailable(str(error)) from error
         if answer.status != _OK:
             _refuse_feed(answer)
-        try:
-            return self._decoder.decode(answer.body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise InvalidFrame("range", "the answer is not a frame") from error
+        return decode_frame(answer.body)
 
 
 def _refuse_feed(answer: Answer) -> None:

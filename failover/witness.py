@@ -9,7 +9,7 @@ as another incarnation (its disk was lost).
 import asyncio
 import hashlib
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -96,11 +96,6 @@ class PeerWatch:
         self._settings = settings or WatchSettings()
         self._started_at = clock.boot_seconds()
         self._seen = {peer: _Seen() for peer in siblings}
-        self._on_hello: list[Callable[[str, Hello], None]] = []
-
-    def on_hello(self, listener: Callable[[str, Hello], None]) -> None:
-        """Have a function called with every greeting that was answered (it must not raise or wait)."""
-        self._on_hello.append(listener)
 
     def live(self, peer: str) -> bool:
         """Tell whether a sibling answered lately."""
@@ -154,8 +149,6 @@ class PeerWatch:
         seen.answered_at = self._clock.boot_seconds()
         seen.incarnation = hello.incarnation
         seen.held_cents = hello.held_cents
-        for listener in self._on_hello:
-            listener(peer, hello)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Greet everybody until ``stop`` is set."""

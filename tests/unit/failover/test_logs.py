@@ -5,13 +5,13 @@ import json
 import pytest
 import structlog
 
-from core_cis.logs import configure_logs, mask
+from failover.logs import configure_logs, mask
 
 
 def test_ids_are_masked_and_secrets_dropped(capsys: pytest.CaptureFixture[str]) -> None:
     """Ids keep three characters; an e-mail address or a token does not even get that far."""
     try:
-        configure_logs()
+        configure_logs("core")
         structlog.get_logger().info(
             "paid", account_id="A-123456", email="ada@example.org", token="t", amount_cents=5
         )

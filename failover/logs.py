@@ -1,4 +1,4 @@
-"""Logs: JSON lines on standard error, without personal data."""
+"""Logs: JSON lines on standard error, without personal data; the same in both applications."""
 
 import logging
 import sys
@@ -7,17 +7,20 @@ from typing import Any, Final
 
 import structlog
 
-_MASKED: Final = ("account_id", "customer_id", "statement_id")
+_SHOWN: Final = 3
+_MASKED: Final = ("account_id", "customer_id", "service_point_id", "statement_id")
 # Whatever stands beside an event under one of these names is not ours to write down.
 _DROPPED: Final = ("email", "authorization", "cookie", "token", "password", "body", "path", "url")
-_SHOWN: Final = 3
+# Libraries that log every request, with its address.
+_CHATTY: Final = ("httpx", "httpcore", "asyncio", "granian", "_granian")
 
 
 def configure_logs(role: str, *, level: int = logging.INFO) -> None:
     """
     Send structured events of this process to standard error as JSON, one a line.
 
-    Events of the standard library's logging go the same way; of libraries that log every request, only warnings.
+    Events of the standard library's logging go the same way, under the name of ``role``; of libraries that log every
+    request, only warnings.
     """
     structlog.configure(
         processors=[
@@ -35,8 +38,13 @@ def configure_logs(role: str, *, level: int = logging.INFO) -> None:
     )
     structlog.contextvars.clear_contextvars()
     logging.basicConfig(level=level, handlers=[_ToStructlog(role)], force=True)
-    for chatty in ("httpx", "httpcore", "asyncio", "granian", "_granian"):
+    for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def mask(value: str) -> str:
+    """Shorten an id to what still helps to tell two apart: its last three characters."""
+    return f"…{value[-_SHOWN:]}" if len(value) > _SHOWN else "…"
 
 
 class _ToStructlog(logging.Handler):
@@ -56,7 +64,7 @@ def _without_personal_data(
 ) -> MutableMapping[str, Any]:
     for name in _MASKED:
         if name in event:
-            event[name] = f"…{str(event[name])[-_SHOWN:]}"
+            event[name] = mask(str(event[name]))
     for name in _DROPPED:
         event.pop(name, None)
     return event
