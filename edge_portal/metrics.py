@@ -76,6 +76,7 @@ class _StatusCollector(Collector):
             ("core_silence_seconds", "Since the core last answered.", status.core_silence_seconds),
             ("payments_open", "1 when payments are taken.", float(status.payments_open)),
             ("journal_fenced", "1 when the journal takes nothing.", float(status.journal_fenced)),
+            ("journal_full", "1 when its disk is nearly full.", float(status.journal_full)),
             (
                 "process_restarts",
                 "Processes replaced since the supervisor started.",

@@ -105,6 +105,7 @@ class ModeKeeper:
         self._state = _resume(settings.paths.lease, clock)
         self._since: datetime = clock.now()
         self._changed = asyncio.Event()
+        self._full = False
 
     def wake(self) -> None:
         """Decide again now."""
@@ -128,6 +129,7 @@ class ModeKeeper:
         if self._state.mode != before.mode:
             self._since = self._clock.now()
             log.info("mode", mode=self._state.mode, reason=self._state.reason, before=before.mode)
+        self._look_for_room()
         lease = self._lease(snapshot, forced)
         try:
             write_lease(self._settings.paths.lease, lease)
@@ -135,6 +137,14 @@ class ModeKeeper:
             # It runs out, which reads as degraded: true enough for a node that cannot write.
             log.warning("the lease could not be renewed", error=type(error).__name__)
         return lease
+
+    def _look_for_room(self) -> None:
+        full = self._journal.full
+        if full and not self._full:
+            log.error("payments are refused: the journal's disk is nearly full")
+        elif self._full and not full:
+            log.info("payments are taken again: the journal's disk has room")
+        self._full = full
 
     def _inputs(self, snapshot: ReplicaState | None, forced: Mode | None) -> ModeInputs:
         known_age = snapshot is not None and not snapshot.at_least
@@ -163,6 +173,7 @@ class ModeKeeper:
             payments_open=snapshot is not None and self._submission.payments_open,
             archive_open=self._breaker.admits() and answering,
             journal_fenced=self._journal.fenced,
+            journal_full=self._full,
             limits=self._settings.config.standin,
             witnesses=self._peers.liveness(),
             incarnation=self._journal.incarnation,

@@ -71,6 +71,7 @@ class EdgeStatus(msgspec.Struct, frozen=True, kw_only=True):
     payments_open: bool
     archive_open: bool
     journal_fenced: bool
+    journal_full: bool
     incarnation: str
     witnesses: dict[str, bool]
     feed: str
@@ -137,6 +138,7 @@ class NodeStatus:
             payments_open=lease.payments_open,
             archive_open=lease.archive_open,
             journal_fenced=lease.journal_fenced,
+            journal_full=lease.journal_full,
             incarnation=lease.incarnation,
             witnesses=lease.witnesses,
             feed=follower.phase if follower else "starting",

@@ -47,7 +47,8 @@ class ModeView(msgspec.Struct, frozen=True, kw_only=True):
     """
     The node's mode as its agent leased it; ``degraded`` when the lease ran out.
 
-    ``payments_open`` is False when nothing can record a payment here (the agent is down, or no witness and no core).
+    ``payments_open`` is False when nothing can record a payment here (the agent is down, its disk is full, or no
+    witness and no core).
     ``archive_open`` says whether archive reads are being tried.
     """
 

@@ -133,6 +133,14 @@ class Journal:
         """Tell whether a commit failed, so that the journal takes nothing until `reopen` succeeds."""
         return self._committer.fenced
 
+    @property
+    def full(self) -> bool:
+        """Tell whether its disk is so nearly full that nothing new is recorded; so is one that does not answer."""
+        try:
+            return self._free_bytes(self.path) < self._bounds.free_bytes_min
+        except OSError:
+            return True
+
     def in_doubt(self, intent_id: str) -> bool:
         """Tell whether a commit of this intent failed and may be on the disk all the same, until `reopen` finds out."""
         return intent_id in self._uncertain
@@ -257,7 +265,7 @@ class Journal:
         return await self._committer.run(change)
 
     def _check_room(self) -> None:
-        if self._free_bytes(self.path) < self._bounds.free_bytes_min:
+        if self.full:
             raise JournalFull("the journal's disk is nearly full")
 
     def _may_be_known(self, intent_id: str, error: JournalFenced) -> bool:

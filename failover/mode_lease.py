@@ -42,6 +42,7 @@ class ModeLease(msgspec.Struct, frozen=True, kw_only=True):
     payments_open: bool = False
     archive_open: bool = False
     journal_fenced: bool = False
+    journal_full: bool = False
     limits: Limits = Limits()
     witnesses: dict[str, bool] = {}
     incarnation: str = ""

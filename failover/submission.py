@@ -114,7 +114,7 @@ class Submission:
     def payments_open(self) -> bool:
         """Tell whether a payment tried now has somewhere to go."""
         somewhere = self._breaker.admits() or any(self._peers.liveness().values())
-        return somewhere and not self._journal.fenced
+        return somewhere and not self._journal.fenced and not self._journal.full
 
     def in_flight(self, id_: str) -> bool:
         """Tell whether an intent is being submitted right now, so that nobody else need deliver it."""

@@ -136,7 +136,7 @@ def choose_band(
             body=". You do not need to do anything.",
             as_of_label=short,
         )
-    return Band(state="live")
+    return Band(state="live") if mode.payments_open else _closed(_not_again(checked))
 
 
 def what_is_away(reason: str) -> str:
@@ -145,6 +145,17 @@ def what_is_away(reason: str) -> str:
         "forced": "We are working on our main system.",
         "lease_expired": "Part of our system is down.",
     }.get(reason, "Our main system is down.")
+
+
+def _closed(not_again: str) -> Band:
+    """Say that this node takes no payment although the core answers: its disk is full, or fails."""
+    return Band(
+        state="live",
+        heading="Part of our system is down. You cannot pay online right now.",
+        body=f"{not_again} To pay {'anything else' if not_again else 'now'},".strip(),
+        promise="Payments with a receipt number are not lost.",
+        call=True,
+    )
 
 
 def _not_again(checked: str) -> str:

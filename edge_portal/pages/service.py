@@ -35,11 +35,14 @@ def service(request: AnyRequest) -> Response[bytes]:
         state=state,
         name=f"{what_is_away(mode.reason)} {NAMES[state]}"
         if mode.mode == "degraded"
-        else NAMES[state],
+        else NAMES[state]
+        if mode.payments_open
+        else f"Part of our system is down. {NAMES['reading']}",
         as_of=as_of_words(freshness, site.timezone)[0],
         age=words.age(freshness.age_seconds, at_least=freshness.at_least),
         since=words.moment_short(since, site.timezone, today) if since else "",
         works=_works(payments_open=mode.payments_open, normal=mode.mode != "degraded"),
+        closed=not mode.payments_open and mode.mode == "normal",
         archive_open=mode.archive_open,
         per_payment=words.money(limits.per_payment_cents, site.currency),
         all_payments=words.money(limits.per_account_day_cents, site.currency),

@@ -353,7 +353,22 @@ def test_a_little_estimated_energy_is_not_told_as_nothing(customer: Client, worl
     """Page and PDF say that less than a kilowatt-hour was estimated."""
     bill = world.statements[0]
     meters = [msgspec.structs.replace(meter, estimated_wh=282) for meter in bill.meters]
-    bill = msgspec.structs.replace(bill, estimated_wh=282, meters=meters)
+    bill = msgspec.structs.replace(bill, statement_id="S-little", estimated_wh=282, meters=meters)
     world.statements[0] = bill
     assert "less than 1 kWh estimated" in customer.get(f"/bills/{bill.statement_id}").text
     assert bill_text(world.account, bill)["estimated"] == "less than 1 kWh"
+
+
+def test_a_node_that_cannot_keep_payments_says_so_while_the_core_is_there(
+    customer: Client, world: World
+) -> None:
+    """Its disk is full: no button to pay, and no word of the main system, which is up."""
+    world.payments_open = False
+    for page in ("/", "/bills", "/pay", "/service"):
+        text = customer.get(page).text
+        assert "You cannot pay online right now." in text, page
+        assert "main system is" not in text, page
+    text = customer.get("/").text
+    assert '<a class="btn" href="/pay">' not in text
+    assert "Part of our system is down." in text
+    assert "Everything works" not in customer.get("/service").text

@@ -98,7 +98,6 @@ def test_nobody_reachable_is_not_taken_and_the_key_stays_free(tmp_path: Path) ->
         east.core_wire.state = "refused"
         world["west"].holder = None
         await asyncio.sleep(6)
-        assert not east.submission.payments_open
         with pytest.raises(NotTaken):
             await east.submission.pay(world.wish("k1", 1000))
         east.core_wire.state = "up"
@@ -300,6 +299,22 @@ def test_a_full_disk_is_refused_before_anything_is_recorded(tmp_path: Path) -> N
         assert east.journal.reader.page("own", after=0).last_ordinal == 0
         world.free_bytes = 10**12
         assert (await east.submission.pay(world.wish("k1"))).state == "posted"
+
+    live(tmp_path, story)
+
+
+@pytest.mark.parametrize(("free_bytes", "taken"), [(0, False), (10**12, True)])
+def test_payments_are_closed_while_the_disk_is_full(
+    tmp_path: Path,
+    free_bytes: int,
+    taken: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """What every payment would be answered is told before one is tried."""
+
+    async def story(world: World) -> None:
+        world.free_bytes = free_bytes
+        assert world["east"].journal.full is not taken
+        assert world["east"].submission.payments_open is taken
 
     live(tmp_path, story)
 
