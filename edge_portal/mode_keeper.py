@@ -156,6 +156,7 @@ class ModeKeeper:
             feed_age_seconds=snapshot.age_seconds if snapshot and known_age else None,
             oldest_unsettled_seconds=self._drain.oldest_unparked_seconds(),
             forced=forced,
+            expelled=self._probe.expelled,
         )
 
     def _lease(self, snapshot: ReplicaState | None, forced: Mode | None) -> ModeLease:

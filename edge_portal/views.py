@@ -47,8 +47,8 @@ class ModeView(msgspec.Struct, frozen=True, kw_only=True):
     """
     The node's mode as its agent leased it; ``degraded`` when the lease ran out.
 
-    ``payments_open`` is False when nothing can record a payment here (the agent is down, its disk is full, or no
-    witness and no core).
+    ``payments_open`` is False when nothing can record a payment here (the agent is down, its disk is full, the
+    core does not know this node, or no witness and no core).
     ``archive_open`` says whether archive reads are being tried.
     """
 

@@ -17,6 +17,7 @@ Reason = Literal[
     "forced",
     "breaker_open",
     "core_silent",
+    "not_registered",
     "lease_expired",
     "feed_stalled",
     "catching_up",
@@ -40,7 +41,8 @@ class ModeInputs(msgspec.Struct, frozen=True, kw_only=True):
 
     ``core_silence_seconds`` is None when the core never answered since the agent started, ``feed_age_seconds`` (the age
     of the as-of time at a barrier) None when there is no snapshot or only a lower bound is known, and
-    ``oldest_unsettled_seconds`` None when nothing waits for the core that is not parked.
+    ``oldest_unsettled_seconds`` None when nothing waits for the core that is not parked. ``expelled`` says that the
+    core does not know this node.
     """
 
     now: float
@@ -50,6 +52,7 @@ class ModeInputs(msgspec.Struct, frozen=True, kw_only=True):
     feed_age_seconds: float | None
     oldest_unsettled_seconds: float | None
     forced: Mode | None = None
+    expelled: bool = False
 
 
 class ModeState(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +94,7 @@ def _wanted(state: ModeState, inputs: ModeInputs, settings: ModeSettings) -> tup
     waiting = inputs.oldest_unsettled_seconds
     rules: tuple[tuple[bool, Mode, Reason], ...] = (
         (inputs.breaker != "closed", "degraded", "breaker_open"),
+        (inputs.expelled, "degraded", "not_registered"),
         (silence is None, "degraded", "starting"),
         (silence is not None and silence > settings.silence_seconds, "degraded", "core_silent"),
         (

@@ -9,13 +9,18 @@ import asyncio
 import random
 from collections.abc import Callable
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
+import structlog
 
 from cache_sync.clock import Clock
 from failover.breaker import AsyncBreaker
 from failover.errors import BreakerOpen, NodeError, NodeRefused
+
+_UNAUTHORIZED: Final = 401
+
+_log = structlog.get_logger(__name__)
 
 
 class ProbeAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +66,12 @@ class CoreProbe:
         self._answered_at: float | None = None
         self._listeners: list[Callable[[], None]] = []
         self.latest: ProbeAnswer | None = None
+        self._expelled = False
+
+    @property
+    def expelled(self) -> bool:
+        """Tell whether the core, when it last said anything, did not know this node: it was revoked, or never added."""
+        return self._expelled
 
     def on_answer(self, listener: Callable[[], None]) -> None:
         """Have a function called at every answer of the core (it must not raise or wait)."""
@@ -69,6 +80,9 @@ class CoreProbe:
     def answered(self) -> None:
         """Note that the core has just answered: for other callers, whose calls are evidence too."""
         self._answered_at = self._clock.boot_seconds()
+        if self._expelled:
+            _log.info("the core knows this node again")
+            self._expelled = False
         for listener in self._listeners:
             listener()
 
@@ -81,8 +95,11 @@ class CoreProbe:
         try:
             async with self._breaker.calling(deadline_seconds=self._deadline, trial_allowed=True):
                 self.latest = await self._prober.probe(deadline_seconds=self._deadline)
-        except NodeRefused:
+        except NodeRefused as refused:
             # It is alive, but this node is not welcome there: not the core's outage.
+            if refused.status == _UNAUTHORIZED and not self._expelled:
+                _log.error("the core does not know this node: payments are refused here")
+                self._expelled = True
             return False
         except (BreakerOpen, NodeError, OSError):
             return False

@@ -114,7 +114,8 @@ class Submission:
     def payments_open(self) -> bool:
         """Tell whether a payment tried now has somewhere to go."""
         somewhere = self._breaker.admits() or any(self._peers.liveness().values())
-        return somewhere and not self._journal.fenced and not self._journal.full
+        taken = not self._probe.expelled and not self._journal.fenced
+        return somewhere and taken and not self._journal.full
 
     def in_flight(self, id_: str) -> bool:
         """Tell whether an intent is being submitted right now, so that nobody else need deliver it."""
@@ -204,6 +205,9 @@ class Submission:
                 raise NotTaken("journal_full")
 
     async def _record(self, draft: Draft) -> Recording:
+        if self._probe.expelled:
+            # What a revoked node accepts the core rejects: no customer is promised it.
+            return self._known(draft, otherwise="not_registered")
         core = self._breaker.admits()
         witnesses = self._peers.choose(draft.account_id)
         if not core and not witnesses:

@@ -144,6 +144,7 @@ def what_is_away(reason: str) -> str:
     return {
         "forced": "We are working on our main system.",
         "lease_expired": "Part of our system is down.",
+        "not_registered": "Part of our system is down.",
     }.get(reason, "Our main system is down.")
 
 

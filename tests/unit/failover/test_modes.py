@@ -28,6 +28,8 @@ NORMAL = ModeState(mode="normal", reason="ok", since=900.0, normal_entered_at=90
         ({"core_silence_seconds": 2.0}, "normal", "ok"),
         ({"core_silence_seconds": 2.1}, "degraded", "core_silent"),
         ({"core_silence_seconds": None}, "degraded", "starting"),
+        ({"expelled": True}, "degraded", "not_registered"),
+        ({"expelled": True, "core_silence_seconds": 9.0}, "degraded", "not_registered"),
         ({"feed_following": False}, "normal", "ok"),
         ({"feed_age_seconds": 5.1}, "recovering", "catching_up"),
         ({"feed_age_seconds": None}, "recovering", "catching_up"),

@@ -40,10 +40,13 @@ def test_silence_is_unknown_until_the_first_answer_and_then_counts() -> None:
         heard: list[float] = []
         probe.on_answer(lambda: heard.append(clock.boot_seconds()))
         prober.error = NodeRefused(401, "not_a_known_node")
-        assert not await probe.ask()
+        assert (await probe.ask(), probe.expelled) == (False, True)
         assert probe.silence_seconds() is None
+        prober.error = NotSent("connection refused")
+        # Silence takes nothing back.
+        assert (await probe.ask(), probe.expelled) == (False, True)
         prober.error = None
-        assert await probe.ask()
+        assert (await probe.ask(), probe.expelled) == (True, False)
         assert probe.latest == ProbeAnswer(epoch=3, head=7, as_of=START)
         await asyncio.sleep(1.5)
         assert probe.silence_seconds() == 1.5

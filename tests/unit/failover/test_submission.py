@@ -288,6 +288,26 @@ def test_a_replaced_edge_takes_nothing_on_its_own_until_its_siblings_were_counte
     live(tmp_path, story)
 
 
+def test_an_expelled_node_promises_nothing(tmp_path: Path) -> None:
+    """Its core would reject what it accepts, though siblings still keep copies; what was taken before is still told."""
+
+    async def story(world: World) -> None:
+        east = world["east"]
+        first = await east.submission.pay(world.wish("k1"))
+        world.core.expels = True
+        await asyncio.sleep(2)
+        assert not east.submission.payments_open
+        with pytest.raises(NotTaken, match="not_registered"):
+            await east.submission.pay(world.wish("k2"))
+        assert await east.submission.pay(world.wish("k1")) == first
+        assert east.journal.reader.page("own", after=0).last_ordinal == 1
+        world.core.expels = False
+        await asyncio.sleep(2)
+        assert (await east.submission.pay(world.wish("k2"))).state == "posted"
+
+    live(tmp_path, story)
+
+
 def test_a_full_disk_is_refused_before_anything_is_recorded(tmp_path: Path) -> None:
     """Not taken, same key; once there is room again it works."""
 

@@ -88,6 +88,7 @@ class FakeCore:
     def __init__(self, clock: VirtualClock) -> None:
         self.clock = clock
         self.up = True
+        self.expels = False
         self.ledger: list[str] = []
         self.outcomes: dict[tuple[str, str], Outcome] = {}
         self.batches: list[list[str]] = []
@@ -118,10 +119,16 @@ class FakeCore:
             )
         return self.outcomes[pair]
 
+    def admit(self) -> None:
+        """Refuse every caller while nobody is registered."""
+        if self.expels:
+            raise NodeRefused(401, "not_a_known_node")
+
     async def take(self, batch: IntentBatch) -> OutcomeBatch:
         """Handle one request."""
         if not self.up:
             raise NotSent("connection refused")
+        self.admit()
         ids = [intent.intent_id for intent in batch.intents]
         self.batches.append(ids)
         if self.overloaded_for is not None:
@@ -156,6 +163,7 @@ class CoreLink:
         async def answer() -> ProbeAnswer:
             if not self._core.up:
                 raise NotSent("connection refused")
+            self._core.admit()
             return ProbeAnswer(epoch=1, head=1, as_of=self._core.clock.now())
 
         async with _deadline(deadline_seconds):
