@@ -289,6 +289,7 @@ def _write(
         intent_id=intent.intent_id,
         fingerprint=intent.fingerprint,
         state=decision.state,
+        accepted_at=intent.accepted_at,
         decided_at=tx.stamp,
         value_date=decision.value_date,
         reason=decision.reason,

@@ -62,12 +62,14 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """
     What the core decided of one intent; final within an epoch, the same for every repetition.
 
-    (``epoch``, ``shard``, ``seq``) is the position at which the payment's document stands.
+    (``epoch``, ``shard``, ``seq``) is the position at which the payment's document stands. ``accepted_at`` is that of
+    the intent which was decided: the same payment, tried at two edges, has one time everywhere.
     """
 
     intent_id: str
     fingerprint: str
     state: Literal["posted", "rejected", "dead_letter", "cancelled"]
+    accepted_at: datetime | None = None
     decided_at: datetime
     value_date: date | None = None
     reason: str = ""

@@ -131,6 +131,7 @@ class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
         }
         if outcome is None:
             return Receipt(**fields, state=self._undecided())  # type: ignore[arg-type]
+        fields["accepted_at"] = outcome.accepted_at or intent.accepted_at
         return Receipt(
             **fields,  # type: ignore[arg-type]
             state=outcome.state,

@@ -288,6 +288,22 @@ def test_a_replaced_edge_takes_nothing_on_its_own_until_its_siblings_were_counte
     live(tmp_path, story)
 
 
+def test_one_payment_has_one_time_at_every_edge(tmp_path: Path) -> None:
+    """Posted through one edge and repeated at another later, it was accepted when it was accepted first."""
+
+    async def story(world: World) -> None:
+        first = await world["east"].submission.pay(world.wish("k1"))
+        await asyncio.sleep(60)
+        again = await world["west"].submission.pay(world.wish("k1"))
+        assert (again.state, again.accepted_at) == ("posted", first.accepted_at)
+        known = await world["west"].submission.ask(again.account_id, again.intent_id)
+        assert known is not None
+        assert known.accepted_at == first.accepted_at
+        assert len(world.core.ledger) == 1
+
+    live(tmp_path, story)
+
+
 def test_an_expelled_node_promises_nothing(tmp_path: Path) -> None:
     """Its core would reject what it accepts, though siblings still keep copies; what was taken before is still told."""
 

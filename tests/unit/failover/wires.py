@@ -111,6 +111,7 @@ class FakeCore:
                 intent_id=intent.intent_id,
                 fingerprint=intent.fingerprint,
                 state="rejected" if reason else "posted",
+                accepted_at=intent.accepted_at,
                 reason=reason,
                 decided_at=self.clock.now(),
                 epoch=1,
