@@ -18,6 +18,7 @@ from failover.web import DEADLINE_HEADER, authorization_header, deadline_header
 
 KEEPALIVE_SECONDS: Final = 5.0
 _PROBLEM_BYTES_MAX: Final = 65_536
+_SLUG_LENGTH_MAX: Final = 40
 _CLIENT_ERROR: Final = 400
 _SERVER_ERROR: Final = 500
 _BUSY: Final = frozenset({429, 503})
@@ -141,7 +142,8 @@ class NodeClient:
         finally:
             await response.aclose()
         if busy:
-            raise Overloaded(_retry_after(response.headers.get("Retry-After")))
+            slug = slug_of(read_problem(b"".join(parts)))[:_SLUG_LENGTH_MAX]
+            raise Overloaded(_retry_after(response.headers.get("Retry-After")), slug)
         if response.status_code >= _SERVER_ERROR:
             raise Ambiguous(f"answered with {response.status_code}")
         return Answer(response.status_code, b"".join(parts))

@@ -45,12 +45,16 @@ class Overloaded(NodeError):
     """
     The node is alive and asks for less (429 or 503).
 
-    ``retry_after`` is in seconds, None where the node did not say.
+    ``retry_after`` is in seconds, None where the node did not say; ``slug`` names its problem type, for people: a
+    restored core answers so too.
     """
 
-    def __init__(self, retry_after: float | None = None) -> None:
-        super().__init__("the node is overloaded")
+    def __init__(self, retry_after: float | None = None, slug: str = "") -> None:
+        super().__init__(
+            f"the node takes nothing now: {slug}" if slug else "the node is overloaded"
+        )
         self.retry_after = retry_after
+        self.slug = slug
 
 
 class NodeRefused(NodeError):

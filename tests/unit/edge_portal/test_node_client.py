@@ -102,6 +102,15 @@ async def test_a_busy_node_says_when_to_come_back(header: str, seconds: float | 
         assert busy.value.retry_after == seconds
 
 
+async def test_a_busy_node_says_why() -> None:
+    """Operators read at an edge that its core was restored, not that it has too much to do."""
+    body = b'{"type":"urn:ridethrough:problem:restored","status":503}'
+    with pytest.raises(Overloaded, match="takes nothing now: restored"):
+        await call(answering(503, body))
+    with pytest.raises(Overloaded, match="overloaded"):
+        await call(answering(503, b"<html>"))
+
+
 async def test_a_dripping_body_ends_at_the_deadline() -> None:
     """Timeouts of single reads would never fire."""
 
