@@ -163,4 +163,4 @@ def _row(item: RecordedIntent) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="ridethrough edge")
