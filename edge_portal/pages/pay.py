@@ -99,6 +99,10 @@ async def confirm(request: AnyRequest) -> Response[bytes]:
     form = await read_form(request)
     if not form_is_ours(request, visit.session, form.get("csrf", "")):
         return pay_form(visit, Problem(field="", told=TOO_OLD), status=403)
+    done = None if visit.can_pay else _paid_with(visit, form.get("key", ""))
+    if done is not None:
+        # Nothing more can be taken, and this form's payment was: "we did not take any money" would be untrue.
+        return see_other(f"/payments/{done.intent_id}")
     wanted = read_choice(visit, form)
     if isinstance(wanted, Problem):
         return pay_form(visit, wanted, status=422)

@@ -59,6 +59,20 @@ def test_a_double_click_is_one_payment(customer: Client, world: World) -> None:
     assert {call[0] for call in world.paid} == {"key"}
 
 
+def test_pressed_again_after_the_till_closed_a_paid_form_leads_to_its_receipt(
+    customer: Client, world: World
+) -> None:
+    """Nobody is told that no money was taken when it was; a form that paid nothing is told so."""
+    first = customer.post("/pay", data=CONFIRMED)
+    world.ride_through(payments_open=False)
+    again = customer.post("/pay", data=CONFIRMED)
+    assert (again.status_code, again.headers["Location"]) == (303, first.headers["Location"])
+    other = customer.post("/pay", data=CONFIRMED | {"key": f"other.{ACCOUNT}"})
+    assert other.status_code == 422
+    assert "You cannot pay online right now. We did not take any money." in other.text
+    assert len(world.paid) == 1
+
+
 def test_the_back_button_leads_to_the_receipt(customer: Client) -> None:
     """Going back to a review that was paid shows the receipt, not the button."""
     paid = customer.post("/pay", data=CONFIRMED)
