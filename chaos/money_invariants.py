@@ -148,6 +148,7 @@ def money_conserved(history: History) -> Finding:
     """Each balance is the one before less the payments posted since, and nothing else has moved."""
     wrong: list[str] = []
     moved = 0
+    unused = _unposted_before(history)
     for account_id, after in history.ledgers_after.items():
         before = history.ledgers_before.get(account_id)
         if before is None:
@@ -167,7 +168,7 @@ def money_conserved(history: History) -> Finding:
             f"{account_id}: {entry.transaction_id} moved {dollars(entry.amount_cents)} "
             f"that no payment explains"
             for entry in new
-            if not _explained(history, entry)
+            if not _explains(unused, account_id, entry)
         ]
         total = sum(entry.amount_cents for entry in after.entries)
         if total != after.balance_cents:
@@ -195,9 +196,21 @@ def money_conserved(history: History) -> Finding:
     )
 
 
-def _explained(history: History, entry: LedgerEntry) -> bool:
-    core = history.core_intents.get(entry.intent_id or "")
-    return core is not None and core.state == "posted"
+def _unposted_before(history: History) -> Counter[tuple[str, str, int]]:
+    """Count the entries that posted payments explain and that were in no ledger before: one each."""
+    old = {entry.intent_id for book in history.ledgers_before.values() for entry in book.entries}
+    return Counter(
+        (intent_id, core.account_id, -core.amount_cents)
+        for intent_id, core in history.core_intents.items()
+        if core.state == "posted" and intent_id not in old
+    )
+
+
+def _explains(unused: Counter[tuple[str, str, int]], account_id: str, entry: LedgerEntry) -> bool:
+    """Tell whether a payment explains an entry, and use it up: a second entry needs another payment."""
+    mark = (entry.intent_id or "", account_id, entry.amount_cents)
+    unused[mark] -= 1
+    return unused[mark] >= 0
 
 
 def states_follow_arrows(history: History) -> Finding:

@@ -249,8 +249,8 @@ def test_a_good_history_passes(history: History) -> None:
 @pytest.mark.parametrize(
     ("plant", "expected"),
     [
-        (post_twice, {"posted-once", "balances-agree"}),
-        (post_twice_as_another_transaction, {"posted-once", "balances-agree"}),
+        (post_twice, {"posted-once", "money-conserved", "balances-agree"}),
+        (post_twice_as_another_transaction, {"posted-once", "money-conserved", "balances-agree"}),
         (post_twice_without_intent, {"money-conserved", "balances-agree"}),
         (post_out_of_nowhere, {"money-conserved", "balances-agree"}),
         (post_to_another_account, {"posted-once", "money-conserved"}),
