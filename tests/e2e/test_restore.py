@@ -78,6 +78,11 @@ def mode(fleet: Fleet, edge: str) -> str:
     return str(ask(fleet.edge_url(edge), "GET", "/status").json()["mode"])
 
 
+def epoch(fleet: Fleet, edge: str) -> int:
+    """Return the epoch of an edge's snapshot."""
+    return int(ask(fleet.edge_url(edge), "GET", "/status").json()["shards"]["0"]["epoch"])
+
+
 def core_status(fleet: Fleet) -> dict[str, Any]:
     """Ask the core as an operator; empty while it does not answer."""
     headers = {"Authorization": f"Bearer {fleet.operator_token}"}
@@ -127,8 +132,7 @@ def test_a_restored_core_waits_for_its_operator(fleet: Fleet) -> None:
     assert "epoch 2 has begun" in run_core(fleet, "epoch", "raise")
     for edge in EDGES:
         wait_for(lambda edge=edge: mode(fleet, edge) == "normal", f"{edge} is normal again")  # type: ignore[misc]
-        shards = ask(fleet.edge_url(edge), "GET", "/status").json()["shards"]
-        assert shards["0"]["epoch"] == 2
+        wait_for(lambda edge=edge: epoch(fleet, edge) == 2, f"{edge} has built anew")  # type: ignore[misc]
     assert core_status(fleet)["restored"] is None
     wait_for(lambda: core_status(fleet)["intents"].get("posted") == 1, "the accepted one is posted")
     # What the backup had forgotten is named, and counted once in what the customer has left to pay.
