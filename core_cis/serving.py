@@ -13,6 +13,7 @@ import structlog
 from cache_sync.clock import SystemClock
 from core_cis.app import create_app
 from core_cis.errors import CoreBusy
+from failover.head_requests import HeadAsGet
 from failover.http_server import open_socket, serve
 from failover.logs import configure_logs
 
@@ -59,5 +60,6 @@ async def serve_core(data_dir: Path, host: str, port: int) -> None:
                 loop.add_signal_handler(number, stop.set)
             address = listener.getsockname()
             _log.info("serving", host=address[0], port=address[1])
-            await serve(create_app(data_dir, SystemClock()), listener, stop=stop)
+            app = HeadAsGet(create_app(data_dir, SystemClock()))
+            await serve(app, listener, stop=stop)
             _log.info("stopped")

@@ -19,6 +19,7 @@ from edge_portal.pages.failures import with_pages
 from edge_portal.pages.routes import page_handlers
 from edge_portal.pages.site import Site
 from edge_portal.portal import Portal
+from failover.head_requests import HeadAsGet
 from failover.web import exception_handlers
 
 FORM_BYTES_MAX: Final = 64 * 1024
@@ -50,15 +51,11 @@ def create_app(
             {"portal": portal, "node": node, "site": site, "secure_cookies": secure_cookies}
         ),
     )
-    return Guarded(app, clock)
+    return HeadAsGet(Guarded(app, clock))
 
 
 class Guarded:
-    """
-    Puts the security headers on every answer that lacks them, errors too, and counts it.
-
-    A HEAD is served as the GET it asks about, without the body (RFC 9110, section 9.3.2): monitors ask so.
-    """
+    """Puts the security headers on every answer that lacks them, errors too, and counts it."""
 
     def __init__(self, app: Litestar, clock: Clock) -> None:
         self._app = app
@@ -76,26 +73,21 @@ class Guarded:
             await self._app(scope, receive, send)
             return
         started = self._clock.boot_seconds()
-        bodiless = scope["method"] == "HEAD"
-        if bodiless:
-            scope["method"] = HttpMethod.GET
 
         async def guarded_send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self._start(scope, message)
-            elif bodiless and message["type"] == "http.response.body":
-                message["body"] = b""
             await send(message)
 
         await self._app(scope, receive, guarded_send)
         SECONDS.observe(self._clock.boot_seconds() - started)
 
     def _allow(self, scope: Scope, named: bytes) -> bytes:
-        # The framework names the methods of the first handler at an address, and knows nothing of our HEAD.
+        # The framework names the methods of the first handler at an address, and knows nothing of `HeadAsGet`.
         methods = {method.strip() for method in named.decode().split(",")}
         methods |= self._allowed.get(str(scope.get("path_template", "")), set())
         if HttpMethod.GET in methods:
-            methods.add("HEAD")
+            methods.add(HttpMethod.HEAD)
         return ", ".join(sorted(methods)).encode()
 
     def _start(self, scope: Scope, message: HTTPResponseStartEvent) -> None:
