@@ -34,6 +34,7 @@ class PeerJournals:
         transport: Another way to them than the network.
         clock: What waits and deadlines are measured on.
         rng: Jitter.
+        answer_seconds: The longest an answer may take as a whole, however steadily it drips.
     """
 
     def __init__(
@@ -43,14 +44,16 @@ class PeerJournals:
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Clock | None = None,
         rng: Random | None = None,
+        answer_seconds: float = _SECONDS,
     ) -> None:
         self._headers = {
             "Authorization": authorization_header(CORE_NODE_ID, node_secret),
             "Accept": MSGPACK,
         }
         self._transport = transport
-        self._clock = clock or SystemClock()
-        self._rng = rng or SystemRandom()
+        self.clock = clock or SystemClock()
+        self.rng = rng or SystemRandom()
+        self.answer_seconds = answer_seconds
 
     def read(self, node_id: str, peer_url: str) -> Journal:
         """
@@ -63,9 +66,12 @@ class PeerJournals:
 
     async def _read(self, node_id: str, peer_url: str) -> Journal:
         async with httpx.AsyncClient(
-            transport=self._transport, timeout=_SECONDS, trust_env=False, headers=self._headers
+            transport=self._transport,
+            timeout=self.answer_seconds,
+            trust_env=False,
+            headers=self._headers,
         ) as client:
-            edge = _Edge(client, node_id, peer_url.rstrip("/"), self._clock, self._rng)
+            edge = _Edge(client, node_id, peer_url.rstrip("/"), self)
             own, incarnation, last_ordinal, holes = await edge.read_all("own")
             copies, again, _, _ = await edge.read_all("copies")
         if incarnation != again:
@@ -86,13 +92,14 @@ class _Edge:
     """One edge that is asked page by page."""
 
     def __init__(
-        self, client: httpx.AsyncClient, node_id: str, peer_url: str, clock: Clock, rng: Random
+        self, client: httpx.AsyncClient, node_id: str, peer_url: str, asking: PeerJournals
     ) -> None:
         self._client = client
         self._node_id = node_id
         self._url = f"{peer_url}/peer/v1/intents"
-        self._clock = clock
-        self._rng = rng
+        self._clock = asking.clock
+        self._rng = asking.rng
+        self._answer_seconds = asking.answer_seconds
 
     async def read_all(self, source: Source) -> tuple[list[RecordedIntent], str, int, list[int]]:
         """Read a list to its end: items, incarnation, last ordinal, holes."""
@@ -144,12 +151,13 @@ class _Edge:
 
     async def _ask(self, source: Source, after: int) -> httpx.Response:
         try:
-            answer = await self._client.get(
-                self._url, params={"source": source, "after": after, "limit": PAGE_ROWS}
-            )
+            async with asyncio.timeout(self._answer_seconds):
+                answer = await self._client.get(
+                    self._url, params={"source": source, "after": after, "limit": PAGE_ROWS}
+                )
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL) as error:
             raise NotSent(type(error).__name__) from error
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, TimeoutError) as error:
             raise Ambiguous(type(error).__name__) from error
         if answer.status_code in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE):
             raise Overloaded

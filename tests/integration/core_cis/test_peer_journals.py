@@ -1,5 +1,7 @@
 """Reading edges' journals: patient with an edge that is coming back, strict with what makes no sense."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -43,6 +45,20 @@ def test_json_is_read_as_well() -> None:
     )
     journals = PeerJournals("secret", transport=httpx.MockTransport(lambda _: answer))
     assert journals.read("east", "http://east.test").missing == [1, 2, 7]
+
+
+def test_an_answer_that_drips_on_for_ever_ends() -> None:
+    """Every byte comes in time and the whole never does: the edge counts as unreachable, and the run goes on."""
+
+    async def drip() -> AsyncIterator[bytes]:
+        while True:
+            yield b"."
+            await asyncio.sleep(0.01)
+
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=drip()))
+    journals = PeerJournals("secret", transport=transport, answer_seconds=0.1)
+    with pytest.raises(EdgeUnreachable):
+        journals.read("east", "http://east.test")
 
 
 def test_an_edge_that_is_replacing_its_agent_is_asked_again() -> None:
