@@ -197,6 +197,23 @@ def forget_one(journal: Path) -> str:
     return str(intent)
 
 
+def wait_accepted(data: Path) -> None:
+    """Wait until the first edge knows that the core is away and holds a payment with a second copy."""
+    edge = read_fleet_file(data / "fleet.json").edges[0]
+    until = time.monotonic() + STEP_SECONDS
+    while True:
+        status = httpx.get(f"{edge.url}/status", trust_env=False).json()
+        connection = connect(Path(edge.data) / "journal" / "journal.db", synchronous="FULL")
+        held = connection.execute(
+            "SELECT 1 FROM intents JOIN offers USING (ordinal) WHERE state = 'offered' AND confirmed > 0"
+        ).fetchone()
+        connection.close()
+        if status["mode"] == "degraded" and held:
+            return
+        assert time.monotonic() < until, status
+        time.sleep(0.1)
+
+
 def plant_lost_payment(data: Path) -> None:
     """Delete an accepted payment from its edge's journal and from the copy, as if both disks had forgotten it."""
     fleet: FleetFile = read_fleet_file(data / "fleet.json")
@@ -227,7 +244,7 @@ def test_a_violation_of_the_books_is_found(
     """Planted while the core is dead; the drill ends with another status than 0 and names it."""
     drill = start({})
     drill.wait_step("Killing the core")
-    time.sleep(8)
+    wait_accepted(drill.data)
     plant(drill.data)
     status, broken = drill.finish()
     assert status == 1
