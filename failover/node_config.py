@@ -17,12 +17,42 @@ CORE_NODE_ID = "core"
 
 
 class PeerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A sibling edge: where its peer API is, what it signs with (base64 Ed25519), the SHA-256 of its node secret."""
+    """
+    A sibling edge: where its peer API is, what it signs with (base64 Ed25519), the SHA-256 of its node secret.
+
+    ``feed_url`` is where it passes documents on; empty when it does not.
+    """
 
     node_id: str
     url: str
     public_key: str
     secret_sha256: str
+    feed_url: str = ""
+
+
+class NodeTls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """
+    What a node shows to others and checks others with, as PEM text: its certificate and key, the fleet's authority.
+
+    With it every call between nodes is TLS with certificates on both sides.
+    """
+
+    certificate: str
+    private_key: str
+    authority: str
+
+
+class RedisReplica(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """
+    A Redis that shares this edge's snapshot between many workers; the local snapshot stays and answers without it.
+
+    ``url`` is ``redis://`` or ``rediss://``; ``cluster`` says that it is one of a Redis Cluster's nodes.
+    ``read_seconds`` is how long a read may wait for it.
+    """
+
+    url: str
+    cluster: bool = False
+    read_seconds: float = 0.05
 
 
 class Utility(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,6 +76,12 @@ class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     issued works at every edge. ``signing_key`` is this node's own raw Ed25519 private key in base64.
     ``core_secret_sha256`` is the hash of the secret that the core shows when it calls this edge's peer API.
     ``retention_months`` serves wording only: what is held is decided by what the core publishes.
+
+    ``shards`` is how many the core has, ``held_shards`` which of them this node holds (none named: all).
+    ``upstreams`` names the nodes that documents are asked from, the preferred first; none named: the core, then the
+    siblings. ``feed_port`` is where this node passes documents on to siblings; 0 where it does not.
+    ``core_public_key`` (base64 Ed25519) is what the core signs snapshot files with. ``redis_feed`` is a Redis whose
+    streams carry the core's feed.
     """
 
     version: int = 1
@@ -61,6 +97,7 @@ class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     host: str = "127.0.0.1"
     port: int
     peer_port: int
+    feed_port: int = 0
     workers: int = 2
     retention_months: int = 24
     utility: Utility
@@ -68,6 +105,13 @@ class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     standin: Limits = Limits()
     normal_min_seconds: float = 60.0
     insecure_cookies: bool = False
+    core_public_key: str = ""
+    shards: int = 1
+    held_shards: list[str] = []
+    upstreams: list[str] = []
+    tls: NodeTls | None = None
+    redis: RedisReplica | None = None
+    redis_feed: str = ""
 
 
 def read_config(path: Path) -> EdgeConfig:
