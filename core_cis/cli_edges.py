@@ -6,7 +6,14 @@ import click
 import msgspec
 
 from core_cis.options import data_option, json_option, open_known_store
-from core_cis.registry import Serving, add_edge, read_edges, revoke_edge, write_edge_config
+from core_cis.registry import (
+    Serving,
+    add_edge,
+    move_edge,
+    read_edges,
+    revoke_edge,
+    write_edge_config,
+)
 
 
 @click.group("edges")
@@ -23,11 +30,26 @@ def edges_group() -> None:
     metavar="URL",
     help="Where its siblings and the core reach its peer API.",
 )
-def add_command(data_dir: Path, name: str, peer_url: str) -> None:
+@click.option(
+    "--feed-url", default="", metavar="URL", help="Where its siblings can ask it for documents."
+)
+def add_command(data_dir: Path, name: str, peer_url: str, feed_url: str) -> None:
     """Register an edge."""
     with open_known_store(data_dir) as store, store.transaction() as tx:
-        add_edge(tx, name, peer_url)
+        add_edge(tx, name, peer_url, feed_url)
     click.echo(f"edge {name} is registered; write its configuration with: core edges config {name}")
+
+
+@edges_group.command("move")
+@data_option
+@click.argument("name")
+@click.option("--peer-url", metavar="URL", help="Its peer API's address from now on.")
+@click.option("--feed-url", metavar="URL", help="Its feed's address from now on; '' for none.")
+def move_command(data_dir: Path, name: str, peer_url: str | None, feed_url: str | None) -> None:
+    """Change where an edge is reached; write its siblings' configuration again afterwards."""
+    with open_known_store(data_dir) as store, store.transaction() as tx:
+        move_edge(tx, name, peer_url=peer_url, feed_url=feed_url)
+    click.echo(f"edge {name} has moved; write its siblings' configuration again, with --force")
 
 
 @edges_group.command("config")
@@ -37,10 +59,26 @@ def add_command(data_dir: Path, name: str, peer_url: str) -> None:
 @click.option(
     "--peer", "peers", multiple=True, metavar="NAME=URL", help="Another address for a sibling."
 )
+@click.option(
+    "--feed", "feeds", multiple=True, metavar="NAME=URL", help="Another address for its feed."
+)
+@click.option(
+    "--upstream",
+    "upstreams",
+    multiple=True,
+    metavar="NAME",
+    help="Whom it asks for documents, the preferred first; by default the core, then its siblings.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address it listens on.")
 @click.option("--port", required=True, type=click.IntRange(0, 65535), help="Its customers' port.")
 @click.option(
     "--peer-port", required=True, type=click.IntRange(0, 65535), help="Its siblings' port."
+)
+@click.option(
+    "--feed-port",
+    default=0,
+    type=click.IntRange(0, 65535),
+    help="Where it passes documents on to siblings; 0, the default, where it does not.",
 )
 @click.option(
     "--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="Web workers."
@@ -68,9 +106,12 @@ def config_command(  # noqa: PLR0913, PLR0917 - one parameter an option
     name: str,
     core_url: str,
     peers: tuple[str, ...],
+    feeds: tuple[str, ...],
+    upstreams: tuple[str, ...],
     host: str,
     port: int,
     peer_port: int,
+    feed_port: int,
     workers: int,
     normal_min_seconds: float,
     out: Path,
@@ -78,15 +119,17 @@ def config_command(  # noqa: PLR0913, PLR0917 - one parameter an option
     force: bool,  # noqa: FBT001 - click's flag
 ) -> None:
     """Write the file that an edge is started with; it holds its keys, so only its owner may read it."""
-    peer_urls = dict(_name_and_url(peer) for peer in peers)
     loopback = host in {"127.0.0.1", "::1", "localhost"}
     serving = Serving(
         core_url=core_url,
         host=host,
         port=port,
         peer_port=peer_port,
+        feed_port=feed_port,
         workers=workers,
-        peer_urls=peer_urls,
+        peer_urls=dict(_name_and_url(peer, "--peer") for peer in peers),
+        feed_urls=dict(_name_and_url(feed, "--feed") for feed in feeds),
+        upstreams=upstreams,
         normal_min_seconds=normal_min_seconds,
         insecure_cookies=loopback if secure_cookies is None else not secure_cookies,
     )
@@ -119,8 +162,8 @@ def revoke_command(data_dir: Path, name: str) -> None:
     click.echo(f"edge {name} is revoked")
 
 
-def _name_and_url(text: str) -> tuple[str, str]:
+def _name_and_url(text: str, option: str) -> tuple[str, str]:
     name, separator, url = text.partition("=")
     if not separator or not url:
-        raise click.BadParameter(f"{text!r} is not NAME=URL", param_hint="--peer")
+        raise click.BadParameter(f"{text!r} is not NAME=URL", param_hint=option)
     return name, url

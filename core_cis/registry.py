@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -31,6 +31,7 @@ class Edge(msgspec.Struct, frozen=True, kw_only=True):
     public_key: str
     secret_sha256: str
     peer_url: str
+    feed_url: str = ""
     status: Literal["active", "revoked"]
     registered_at: datetime
     revoked_at: datetime | None = None
@@ -46,22 +47,29 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     """
     Where an edge serves, and where it finds the others.
 
-    ``peer_urls`` overrides registered peer addresses by node id, such as a proxy's on the way to them.
+    ``peer_urls`` and ``feed_urls`` override registered addresses by node id, such as a proxy's on the way to them.
+    ``feed_port`` 0 means that it passes no documents on; ``upstreams`` is whom it asks for them, the preferred first,
+    none named: the core, then the siblings that pass them on.
     """
 
     core_url: str
     host: str = "127.0.0.1"
     port: int
     peer_port: int
+    feed_port: int = 0
     workers: int = 2
     peer_urls: Mapping[str, str] = {}
+    feed_urls: Mapping[str, str] = {}
+    upstreams: Sequence[str] = ()
     normal_min_seconds: float = 60.0
     insecure_cookies: bool = True
 
 
-def add_edge(tx: Transaction, node_id: str, peer_url: str) -> None:
+def add_edge(tx: Transaction, node_id: str, peer_url: str, feed_url: str = "") -> None:
     """
     Register an edge: its keys are made here, and their private part is kept only until its configuration is written.
+
+    ``feed_url`` is where it passes documents on to its siblings; empty when it does not.
 
     Raises:
         EdgeConflict: The name is taken or is no name.
@@ -74,17 +82,36 @@ def add_edge(tx: Transaction, node_id: str, peer_url: str) -> None:
         raise EdgeConflict(f"edge {node_id} is registered already")
     private = _Private(node_secret=new_secret(), signing_key=generate_signing_key())
     tx.connection.execute(
-        "INSERT INTO edges (node_id, public_key, secret_sha256, peer_url, registered_at, unissued)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO edges (node_id, public_key, secret_sha256, peer_url, feed_url, registered_at, unissued)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
             node_id,
             public_key(private.signing_key),
             secret_hash(private.node_secret),
             peer_url,
+            feed_url,
             to_text(tx.stamp),
             msgspec.json.encode(private).decode(),
         ),
     )
+
+
+def move_edge(
+    tx: Transaction, node_id: str, *, peer_url: str | None = None, feed_url: str | None = None
+) -> None:
+    """
+    Change where an edge is reached; None leaves an address as it is. Its siblings' files have to be written again.
+
+    Raises:
+        UnknownEdge: There is none of this name.
+    """
+    changed = tx.connection.execute(
+        "UPDATE edges SET peer_url = coalesce(?, peer_url), feed_url = coalesce(?, feed_url)"
+        " WHERE node_id = ?",
+        (peer_url, feed_url, node_id),
+    ).rowcount
+    if not changed:
+        raise UnknownEdge(node_id)
 
 
 def revoke_edge(tx: Transaction, node_id: str) -> None:
@@ -111,13 +138,24 @@ def read_edges(connection: Connection) -> list[Edge]:
             public_key=key,
             secret_sha256=secret_sha256,
             peer_url=peer_url,
+            feed_url=feed_url,
             status=status,
             registered_at=from_text(registered_at),
             revoked_at=from_text(revoked_at) if revoked_at else None,
             configured=bool(configured),
         )
-        for node_id, key, secret_sha256, peer_url, status, registered_at, revoked_at, configured in connection.execute(
-            "SELECT node_id, public_key, secret_sha256, peer_url, status, registered_at, revoked_at,"
+        for (
+            node_id,
+            key,
+            secret_sha256,
+            peer_url,
+            feed_url,
+            status,
+            registered_at,
+            revoked_at,
+            configured,
+        ) in connection.execute(
+            "SELECT node_id, public_key, secret_sha256, peer_url, feed_url, status, registered_at, revoked_at,"
             " unissued IS NULL FROM edges ORDER BY node_id"
         )
     ]
@@ -163,7 +201,8 @@ def write_edge_config(
 
     Raises:
         UnknownEdge: It is not registered, or was revoked.
-        EdgeConflict: Its file was written before, or ``out`` exists, and ``force`` was not given.
+        EdgeConflict: Its file was written before, or ``out`` exists, and ``force`` was not given; or an upstream is
+            neither the core nor a sibling that passes documents on.
     """
     row = tx.connection.execute(
         "SELECT unissued FROM edges WHERE node_id = ? AND status = 'active'", (node_id,)
@@ -224,6 +263,10 @@ def _config(
         for edge in read_edges(tx.connection)
         if edge.status == "active" and edge.node_id != node_id
     ]
+    feeds = {edge.node_id: serving.feed_urls.get(edge.node_id, edge.feed_url) for edge in siblings}
+    for name in serving.upstreams:
+        if name != CORE_NODE_ID and not feeds.get(name):
+            raise EdgeConflict(f"{name!r} is no sibling of {node_id} that passes documents on")
     return EdgeConfig(
         node_id=node_id,
         node_secret=private.node_secret,
@@ -237,6 +280,7 @@ def _config(
         host=serving.host,
         port=serving.port,
         peer_port=serving.peer_port,
+        feed_port=serving.feed_port,
         workers=serving.workers,
         retention_months=utility.edge_retention_months,
         utility=EdgeUtility(
@@ -251,9 +295,11 @@ def _config(
                 url=serving.peer_urls.get(edge.node_id, edge.peer_url),
                 public_key=edge.public_key,
                 secret_sha256=edge.secret_sha256,
+                feed_url=feeds[edge.node_id],
             )
             for edge in siblings
         ],
+        upstreams=list(serving.upstreams),
         normal_min_seconds=serving.normal_min_seconds,
         insecure_cookies=serving.insecure_cookies,
     )

@@ -13,7 +13,7 @@ intent, a second winner of an intent's id.
 from cache_sync.sqlite import Connection, database
 from core_cis.errors import UnknownSchema
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _PARTIES = (
     """
@@ -311,6 +311,9 @@ _FORMER_KEYS = """
     ) STRICT, WITHOUT ROWID
 """
 
+# Where an edge passes documents on to its siblings; empty where it does not.
+_FEED_URL = "ALTER TABLE edges ADD COLUMN feed_url TEXT NOT NULL DEFAULT ''"
+
 
 def create_tables(connection: Connection) -> None:
     """
@@ -322,9 +325,10 @@ def create_tables(connection: Connection) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version == SCHEMA_VERSION:
         return
-    statements: tuple[str, ...] = (*_PARTIES, *_METERING, *_LEDGER, *_PAYMENTS, _FORMER_KEYS)
-    if version == 1:
-        statements = (_FORMER_KEYS,)
+    added = (_FORMER_KEYS, _FEED_URL)
+    statements: tuple[str, ...] = (*_PARTIES, *_METERING, *_LEDGER, *_PAYMENTS, *added)
+    if 1 <= version < SCHEMA_VERSION:
+        statements = added[version - 1 :]
     elif version != 0 or "ledger_entries" in database(connection).table_names():
         raise UnknownSchema(f"schema version {version}, expected {SCHEMA_VERSION}")
     for statement in statements:

@@ -13,6 +13,7 @@ from core_cis.registry import (
     Serving,
     add_edge,
     edge_keys,
+    move_edge,
     node_secret_hash,
     read_edges,
     revoke_edge,
@@ -126,3 +127,44 @@ def test_unknown_edges(store: CoreStore) -> None:
     with store.transaction() as tx, pytest.raises(UnknownEdge):
         revoke_edge(tx, "north")
     assert node_secret_hash(store.connection, "north") is None
+
+
+def test_where_documents_are_passed_on(store: CoreStore, tmp_path: Path) -> None:
+    """An edge's file names its own feed's port, its siblings' feeds and whom it prefers to ask."""
+    with store.transaction() as tx:
+        add_edge(tx, "north", "http://north:9003", "http://north:7003")
+        move_edge(tx, "west", feed_url="http://west:7002")
+        through_proxy = msgspec.structs.replace(
+            SERVING,
+            feed_port=7001,
+            feed_urls={"west": "http://proxy:1"},
+            upstreams=["west", "core"],
+        )
+        out = tmp_path / "east.json"
+        write_edge_config(tx, "east", through_proxy, out, keys=store.keys)
+    config = read_config(out)
+    assert (config.feed_port, config.upstreams) == (7001, ["west", "core"])
+    assert {peer.node_id: (peer.url, peer.feed_url) for peer in config.peers} == {
+        "north": ("http://north:9003", "http://north:7003"),
+        "west": ("http://proxy", "http://proxy:1"),
+    }
+
+
+@pytest.mark.parametrize("name", ["west", "east", "nobody"])
+def test_only_who_passes_documents_on_is_asked(store: CoreStore, tmp_path: Path, name: str) -> None:
+    """A sibling without a feed, the edge itself and an unknown name are refused when the file is written."""
+    with store.transaction() as tx:
+        serving = msgspec.structs.replace(SERVING, upstreams=["core", name])
+        with pytest.raises(EdgeConflict, match=name):
+            write_edge_config(tx, "east", serving, tmp_path / "east.json", keys=store.keys)
+
+
+def test_moving_an_unknown_edge(store: CoreStore) -> None:
+    """Nobody can be moved who is not there; an address that is not named stays."""
+    with store.transaction() as tx, pytest.raises(UnknownEdge):
+        move_edge(tx, "north", peer_url="http://x")
+    with store.transaction() as tx:
+        move_edge(tx, "east", peer_url="http://new:9001")
+    east, west = read_edges(store.connection)
+    assert (east.peer_url, east.feed_url) == ("http://new:9001", "")
+    assert west.peer_url == "http://west:9002"

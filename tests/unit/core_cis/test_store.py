@@ -164,6 +164,7 @@ def test_database_of_the_version_before_is_brought_up_to_date(
 ) -> None:
     """A core made before edges could be given new keys goes on, with what it holds."""
     store.connection.execute("DROP TABLE former_edge_keys")
+    store.connection.execute("ALTER TABLE edges DROP COLUMN feed_url")
     store.connection.execute("PRAGMA user_version = 1")
     utility = store.utility()
     with CoreStore.open(tmp_path, clock) as reopened:
