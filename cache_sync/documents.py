@@ -19,6 +19,8 @@ PAYMENT = "payment"
 USAGE = "usage"
 CREDENTIAL = "credential"
 ARCHIVE = "archive"
+# What compresses the bodies, itself a document: key is the dictionary's id, account_id is "", the body is its bytes.
+DICTIONARY = "dictionary"
 
 DEFAULT_SHARD = "0"
 
@@ -30,7 +32,8 @@ class Document(msgspec.Struct, frozen=True, array_like=True):
     One row of the documents table, as stored and as sent.
 
     ``body`` is the JSON of the kind's struct; None marks a tombstone. ``seq`` is the shard's sequence number of the
-    newest change of this (account_id, kind, key).
+    newest change of this (account_id, kind, key). ``version`` is the body's: a node that does not know a version must
+    not apply it, because it would show something else than the core means (`KNOWN_VERSIONS`).
     """
 
     account_id: str
@@ -38,6 +41,7 @@ class Document(msgspec.Struct, frozen=True, array_like=True):
     key: str
     seq: int
     body: bytes | None
+    version: int = 1
 
 
 class PaymentMethod(msgspec.Struct, frozen=True, kw_only=True):
@@ -264,6 +268,9 @@ BODY_TYPES: dict[str, type[Body]] = {
     CREDENTIAL: CredentialBody,
     ARCHIVE: ArchiveBody,
 }
+
+# The newest version of each kind's body that this release reads. A field that may be ignored needs no new version.
+KNOWN_VERSIONS: dict[str, int] = dict.fromkeys(BODY_TYPES, 1)
 
 
 def encode_body(body: Body) -> bytes:

@@ -14,8 +14,9 @@ from typing import NamedTuple
 from cache_sync.clock import Clock
 from cache_sync.document_table import PAGE_BYTES_MAX, Page, read_head, read_page
 from cache_sync.errors import BelowFloor, EpochChanged, FeedUnavailable, Forked
-from cache_sync.frames import Frame, sealed
+from cache_sync.frames import FRAME_FORMAT, Frame, sealed
 from cache_sync.offload import Offload, in_thread
+from cache_sync.row_hash import seal_position
 from cache_sync.sqlite import Connection, Error, connect, data_version
 
 PAGE_ROWS_MAX = 5000
@@ -104,6 +105,7 @@ class FeedSource:
         shard: The shard it holds.
         time_source: Where T comes from.
         clock: Time.
+        seal_key: What the core seals positions with; None at a node that passes on the seals it was given.
         offload: Where a page is read; it may take some 10 ms.
     """
 
@@ -114,9 +116,11 @@ class FeedSource:
         *,
         time_source: CoreTimeSource,
         clock: Clock,
+        seal_key: bytes | None = None,
         offload: Offload = in_thread,
     ) -> None:
         self._shard = shard
+        self._seal_key = seal_key
         self._time_source = time_source
         self._clock = clock
         self._offload = offload
@@ -182,21 +186,31 @@ class FeedSource:
             return await self._offload(build)
 
     def _frame(self, page: Page, after: int, closed: ClosedTime) -> Frame:
+        head = page.shard
+        seal = head.seal
+        if self._seal_key is not None:
+            seal = seal_position(self._seal_key, head.epoch, self._shard, head.head, head.chain)
+        barrier = page.reached_head
         return sealed(
             Frame(
-                epoch=page.epoch,
+                format=FRAME_FORMAT,
+                epoch=head.epoch,
                 shard=self._shard,
                 after=after,
                 upto=page.upto,
                 count=len(page.rows),
                 rows=page.rows,
                 digest="",
-                barrier=page.reached_head,
-                head=page.head,
+                barrier=barrier,
+                head=head.head,
                 as_of=closed.as_of,
                 age_seconds=max(0.0, self._clock.boot_seconds() - closed.closed_boot_seconds),
                 age_at_least=False,
-                floor=page.floor,
+                floor=head.floor,
+                live_hash=head.live_hash if barrier else 0,
+                live_rows=head.live_rows if barrier else 0,
+                chain=head.chain if barrier else b"",
+                seal=seal if barrier else b"",
             )
         )
 
@@ -273,11 +287,12 @@ def _close_all(*connections: Connection) -> None:
 
 
 def _refuse_what_cannot_follow(page: Page, *, after: int, epoch: int) -> None:
-    if epoch not in (0, page.epoch):
-        raise EpochChanged(page.epoch)
-    if after > page.head:
-        raise Forked(page.head)
+    head = page.shard
+    if epoch not in (0, head.epoch):
+        raise EpochChanged(head.epoch)
+    if after > head.head:
+        raise Forked(head.head)
     # A build from the beginning has seen no deleted document that it would have to forget: its first page is newer
     # than every forgotten tombstone, and the builder checks that the floor does not pass it meanwhile.
-    if epoch != 0 and 0 < after < page.floor:
-        raise BelowFloor(page.floor)
+    if epoch != 0 and 0 < after < head.floor:
+        raise BelowFloor(head.floor)

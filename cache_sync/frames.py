@@ -8,6 +8,7 @@ import msgspec
 from cache_sync.documents import Document
 from cache_sync.errors import InvalidFrame
 
+FRAME_FORMAT = 2
 FRAME_CONTENT_TYPE = "application/vnd.ridethrough.frame+msgpack"
 POSITION_CHARACTERS_MAX = 64
 
@@ -21,8 +22,14 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     the core committed before T is at or below the barrier. ``age_seconds`` is how old T was when this frame was
     answered (0 at the core, relayed and grown from node to node); ``age_at_least`` marks it as a lower bound.
     ``floor`` is the oldest cursor that still sees every tombstone. ``digest`` is `digest_frame`.
+
+    At a barrier ``live_hash`` and ``live_rows`` are the sum and the number of all live rows of the shard, ``chain`` is
+    the chain hash of the newest commit and ``seal`` the core's mark on (epoch, shard, upto, chain), see
+    `cache_sync.row_hash`; elsewhere they say nothing. ``format`` is this struct's: a follower refuses one that it does
+    not know. No field has a default: one whose name was damaged on the way must be missed.
     """
 
+    format: int
     epoch: int
     shard: str
     after: int
@@ -36,6 +43,10 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     age_seconds: float
     age_at_least: bool
     floor: int
+    live_hash: int
+    live_rows: int
+    chain: bytes
+    seal: bytes
 
 
 class Position(msgspec.Struct, frozen=True):

@@ -13,10 +13,18 @@ from pathlib import Path
 from msgspec.structs import astuple
 
 from cache_sync.clock import Clock
-from cache_sync.document_table import create_documents, forget_tombstones, read_head
+from cache_sync.document_table import (
+    ShardHead,
+    add_shard,
+    create_documents,
+    forget_tombstones,
+    read_head,
+)
+from cache_sync.documents import Document
 from cache_sync.errors import DamagedSnapshot, InvalidFrame, StorageFailed
 from cache_sync.frame_guards import Held, check_follows, check_frame
 from cache_sync.frames import Frame
+from cache_sync.row_hash import add_hashes, row_hash
 from cache_sync.snapshot_folder import SnapshotFolder
 from cache_sync.sqlite import (
     DatabaseError,
@@ -31,11 +39,15 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 _UPSERT = """
-INSERT INTO documents (account_id, kind, key, seq, body) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT (account_id, kind, key) DO UPDATE SET seq = excluded.seq, body = excluded.body
+INSERT INTO documents (account_id, kind, key, seq, body, version, row_hash) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (account_id, kind, key) DO UPDATE SET
+    seq = excluded.seq, body = excluded.body, version = excluded.version, row_hash = excluded.row_hash
 WHERE excluded.seq > documents.seq
 """
-_MOVE_HEAD = "UPDATE shard_head SET epoch = ?, head = ? WHERE shard = ?"
+_FIND = "SELECT seq, row_hash FROM documents WHERE account_id = ? AND kind = ? AND key = ?"
+_MOVE_HEAD = """
+UPDATE shard_head SET epoch = ?, head = ?, live_hash = ?, live_rows = ?, chain = ?, seal = ? WHERE shard = ?
+"""
 # The same T again is an old answer that came twice, or a T that two questions shared: it never makes T look younger.
 _MOVE_AS_OF = """
 INSERT INTO as_of (id, as_of_us, asked_boot_seconds, age_seconds, at_least, boot_id)
@@ -115,10 +127,9 @@ class ReplicaWriter:
                 )
             shards = connection.execute("SELECT shard FROM shard_head").fetchall()
             if not shards:
-                connection.execute(
-                    "INSERT INTO shard_head (shard, epoch, head, floor) VALUES (?, 0, 0, 0)",
-                    (self._shard,),
-                )
+                # Epoch 0 and cursor 0: empty, and it takes the epoch of its first frame.
+                add_shard(connection, self._shard, 0)
+                connection.execute("UPDATE shard_head SET head = 0, floor = 0")
             elif shards != [(self._shard,)]:
                 raise DamagedSnapshot(f"{self.path.name} does not hold shard {self._shard!r}")
 
@@ -128,10 +139,10 @@ class ReplicaWriter:
             return self._held()
 
     def _held(self) -> Held:
-        epoch, cursor, floor = read_head(self._connection, self._shard)
+        head = read_head(self._connection, self._shard)
         row = self._connection.execute("SELECT as_of_us FROM as_of WHERE id = 1").fetchone()
         as_of = from_microseconds(row[0]) if row is not None else None
-        return Held(self._shard, epoch, cursor, floor, as_of)
+        return Held(self._shard, head.epoch, head.head, head.floor, as_of)
 
     def apply(self, frames: Sequence[Frame], asked_boot_seconds: float) -> int:
         """
@@ -177,12 +188,41 @@ class ReplicaWriter:
         check_frame(frame)
         held = self._held()
         check_follows(frame, held)
-        if frame.rows:
-            self._connection.executemany(_UPSERT, map(astuple, frame.rows))
-        if (frame.epoch, frame.upto) != (held.epoch, held.cursor):
-            self._connection.execute(_MOVE_HEAD, (frame.epoch, frame.upto, self._shard))
+        head = read_head(self._connection, self._shard)
+        live_hash, live_rows = self._upsert(frame.rows, head)
+        chain, seal = (frame.chain, frame.seal) if frame.barrier else (b"", b"")
+        moved = head._replace(
+            epoch=frame.epoch,
+            head=frame.upto,
+            live_hash=live_hash,
+            live_rows=live_rows,
+            chain=chain,
+            seal=seal,
+        )
+        if moved != head:
+            self._connection.execute(
+                _MOVE_HEAD,
+                (frame.epoch, frame.upto, live_hash, live_rows, chain, seal, self._shard),
+            )
         if frame.floor > held.floor:
             forget_tombstones(self._connection, self._shard, frame.floor)
+
+    def _upsert(self, rows: Sequence[Document], head: ShardHead) -> tuple[int, int]:
+        came: list[int] = []
+        went: list[int] = []
+        for row in rows:
+            name = (row.account_id, row.kind, row.key)
+            old_seq, old_hash = self._connection.execute(_FIND, name).fetchone() or (0, None)
+            if row.seq <= old_seq:
+                continue
+            hashed = None
+            if row.body is not None:
+                hashed = row_hash(*name, row.seq, row.version, row.body)
+                came.append(hashed)
+            if old_hash is not None:
+                went.append(old_hash)
+            self._connection.execute(_UPSERT, (*astuple(row), hashed))
+        return add_hashes(head.live_hash, came, went), head.live_rows + len(came) - len(went)
 
     def _move_as_of(self, frame: Frame, asked_boot_seconds: float) -> None:
         self._connection.execute(

@@ -36,14 +36,14 @@ _STATE = """
 SELECT epoch, shard, head, floor, as_of_us, asked_boot_seconds, age_seconds, at_least, boot_id
 FROM shard_head, as_of
 """
-_DOCUMENT = "SELECT seq, body FROM documents WHERE account_id = ? AND kind = ? AND key = ?"
+_DOCUMENT = "SELECT seq, body, version FROM documents WHERE account_id = ? AND kind = ? AND key = ?"
 _DOCUMENTS = """
-SELECT key, seq, body FROM documents
+SELECT key, seq, body, version FROM documents
 WHERE account_id = ? AND kind = ? AND body IS NOT NULL ORDER BY key
 """
 # The kind stands here as a literal because the partial index on it is only found that way.
 _CREDENTIAL = """
-SELECT account_id, seq, body FROM documents WHERE kind = 'credential' AND key = ? AND body IS NOT NULL
+SELECT account_id, seq, body, version FROM documents WHERE kind = 'credential' AND key = ? AND body IS NOT NULL
 ORDER BY seq DESC LIMIT 1
 """
 
@@ -119,13 +119,13 @@ class SnapshotView:
             row = self._connection.execute(_DOCUMENT, (account_id, kind, key)).fetchone()
         if row is None or row[1] is None:
             return None
-        return Document(account_id, kind, key, row[0], row[1])
+        return Document(account_id, kind, key, *row)
 
     def documents(self, account_id: str, kind: str) -> list[Document]:
         """Return an account's documents of one kind as they are stored, in the order of their keys."""
         with mapped_errors(self._path):
             rows = self._connection.execute(_DOCUMENTS, (account_id, kind)).fetchall()
-        return [Document(account_id, kind, key, seq, body) for key, seq, body in rows]
+        return [Document(account_id, kind, *row) for row in rows]
 
     def body(self, body_type: type[_BodyT], account_id: str, key: str = "") -> _BodyT | None:
         """Return one document's body, decoded."""
@@ -143,7 +143,7 @@ class SnapshotView:
         """Return the credential under a `sign_in_key`, whatever account it is filed under, as it is stored."""
         with mapped_errors(self._path):
             row = self._connection.execute(_CREDENTIAL, (key,)).fetchone()
-        return Document(row[0], CREDENTIAL, key, row[1], row[2]) if row is not None else None
+        return Document(row[0], CREDENTIAL, key, *row[1:]) if row is not None else None
 
 
 def decode_body(body_type: type[_BodyT], document: Document) -> _BodyT:

@@ -2,6 +2,7 @@
 
 import base64
 import fcntl
+import hmac
 import os
 import secrets
 from pathlib import Path
@@ -32,6 +33,11 @@ class CoreKeys(msgspec.Struct, frozen=True, kw_only=True):
     def lookup_key_bytes(self) -> bytes:
         """The key under which e-mail addresses are hashed into document keys."""
         return base64.b64decode(self.lookup_key)
+
+    @property
+    def seal_key_bytes(self) -> bytes:
+        """The key under which the core seals positions: derived from the one secret that no edge ever gets."""
+        return hmac.digest(self.operator_token.encode(), b"ridethrough seal", "sha256")
 
 
 def _new_key() -> str:

@@ -67,7 +67,13 @@ class CoreServices:
         path = self._data_dir / DATABASE_NAME
         self._keys = load_keys(self._data_dir)
         self._reader = connect(path, synchronous="FULL", read_only=True)
-        self._feed = FeedSource(path, DEFAULT_SHARD, time_source=self.time_source, clock=self.clock)
+        self._feed = FeedSource(
+            path,
+            DEFAULT_SHARD,
+            time_source=self.time_source,
+            clock=self.clock,
+            seal_key=self._keys.seal_key_bytes,
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -18,9 +18,10 @@ from cache_sync.document_table import (
 from cache_sync.documents import DEFAULT_SHARD, Document
 from cache_sync.feed import CoreTimeSource, FeedSource
 from cache_sync.follower import Follower, FollowerSettings
-from cache_sync.frames import Frame, sealed
+from cache_sync.frames import FRAME_FORMAT, Frame, sealed
 from cache_sync.offload import inline
 from cache_sync.replica_reader import ReplicaReader, ReplicaState
+from cache_sync.row_hash import FIRST_CHAIN, SEAL_BYTES, add_hashes, row_hash
 from cache_sync.sqlite import Connection, connect, write
 
 Name = tuple[str, str, str]
@@ -29,6 +30,7 @@ Change = tuple[Name, bytes | None]
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 TICK_SECONDS = 0.001
+SEAL_KEY = b"the core's own"
 SETTINGS = FollowerSettings(tail_pages_max=3)
 
 
@@ -96,7 +98,12 @@ class Core:
     def _new_feed(self) -> FeedSource:
         source = CoreTimeSource(self._close_time, self.clock)
         return FeedSource(
-            self.path, DEFAULT_SHARD, time_source=source, clock=self.clock, offload=inline
+            self.path,
+            DEFAULT_SHARD,
+            time_source=source,
+            clock=self.clock,
+            seal_key=SEAL_KEY,
+            offload=inline,
         )
 
     async def _close_time(self) -> datetime:
@@ -150,12 +157,18 @@ class Core:
         """Begin an epoch, as after a restore; `head` cuts the counter back, as a careless restore does."""
         state, before = self.state, self.head
         with write(self.connection):
-            self.connection.execute("UPDATE shard_head SET epoch = ?", (epoch,))
+            self.connection.execute(
+                "UPDATE shard_head SET epoch = ?, chain = ?", (epoch, FIRST_CHAIN)
+            )
             if head is not None:
                 self.connection.execute("DELETE FROM documents WHERE seq > ?", (head,))
                 self.connection.execute("UPDATE shard_head SET head = ?", (head,))
                 rows = self.connection.execute(
-                    "SELECT account_id, kind, key, body FROM documents WHERE body IS NOT NULL"
+                    "SELECT account_id, kind, key, body, row_hash FROM documents WHERE body IS NOT NULL"
+                ).fetchall()
+                self.connection.execute(
+                    "UPDATE shard_head SET live_hash = ?, live_rows = ?",
+                    (add_hashes(0, (row[4] for row in rows)), len(rows)),
                 )
                 state = {(row[0], row[1], row[2]): row[3] for row in rows}
             stamped = stamp(self.connection, self.clock.now())
@@ -206,9 +219,15 @@ def read_all(reader: ReplicaReader) -> tuple[ReplicaState, State]:
 
 
 def make_frame(rows: list[Document], **changes: object) -> Frame:
-    """Make a sealed frame; by default a barrier in epoch 1 that brings the rows after seq 0."""
+    """Make a frame with its digest; by default a barrier in epoch 1 that brings the rows after seq 0, all there are."""
     upto = rows[-1].seq if rows else 0
+    live = [
+        row_hash(row.account_id, row.kind, row.key, row.seq, row.version, row.body)
+        for row in rows
+        if row.body is not None
+    ]
     fields: dict[str, object] = {
+        "format": FRAME_FORMAT,
         "epoch": 1,
         "shard": DEFAULT_SHARD,
         "after": 0,
@@ -222,6 +241,10 @@ def make_frame(rows: list[Document], **changes: object) -> Frame:
         "age_seconds": 0.0,
         "age_at_least": False,
         "floor": 0,
+        "live_hash": add_hashes(0, live),
+        "live_rows": len(live),
+        "chain": FIRST_CHAIN,
+        "seal": bytes(SEAL_BYTES),
         **changes,
     }
     return sealed(Frame(**fields))  # type: ignore[arg-type]

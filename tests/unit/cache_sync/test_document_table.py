@@ -6,15 +6,21 @@ from pathlib import Path
 import pytest
 
 from cache_sync.document_table import (
+    Change,
+    Name,
     add_shard,
     create_documents,
     forget_tombstones,
     publish,
+    publish_all,
+    raise_epoch,
     read_head,
     read_page,
 )
 from cache_sync.documents import Document
 from cache_sync.errors import UnknownShard
+from cache_sync.row_hash import FIRST_CHAIN, next_chain, row_hash
+from cache_sync.shards import first_seq
 from cache_sync.sqlite import Connection, OperationalError, connect, write
 
 
@@ -46,7 +52,7 @@ def test_an_update_moves_the_row_and_a_delete_leaves_a_tombstone(connection: Con
         Document("a", "payment", "p", 4, b"2"),
         Document("b", "payment", "p", 5, None),
     ]
-    assert (page.reached_head, page.upto, page.head) == (True, 5, 5)
+    assert (page.reached_head, page.upto, page.shard.head) == (True, 5, 5)
     assert put(connection, "b", b"3") == 6
     assert [row.seq for row in read_page(connection, "0", 0, 100).rows] == [3, 4, 6]
 
@@ -105,18 +111,83 @@ def test_forgotten_tombstones_raise_the_floor(connection: Connection) -> None:
         assert forget_tombstones(connection, "0", 2) == 0
     page = read_page(connection, "0", 0, 100)
     assert [row.seq for row in page.rows] == [1]
-    assert (page.floor, page.head, page.upto) == (3, 3, 3)
+    assert (page.shard.floor, page.shard.head, page.upto) == (3, 3, 3)
 
 
-def test_a_file_holds_one_shard(connection: Connection) -> None:
+def test_an_unknown_shard_is_named_so(connection: Connection) -> None:
     """Another shard's head would promise rows that are not there."""
-    with pytest.raises(UnknownShard), write(connection):
-        add_shard(connection, "1", 1)
     with pytest.raises(UnknownShard):
         read_page(connection, "1", 0, 10)
     with pytest.raises(UnknownShard), write(connection):
         publish(connection, "1", "a", "payment", "p", b"1")
     assert not connection.in_transaction
+
+
+def test_shards_share_the_table_and_nothing_else(connection: Connection) -> None:
+    """Each has its own seqs, head, tombstones and floor; 0 asks each of them from its beginning."""
+    with write(connection):
+        add_shard(connection, "1", 1)
+        assert publish(connection, "1", "z", "payment", "p", b"1") == first_seq("1") + 1
+        publish(connection, "1", "z", "payment", "p", None)
+    put(connection, "a", b"1")
+    put(connection, "a", None)
+    assert [row.account_id for row in read_page(connection, "0", 0, 10).rows] == ["a"]
+    page = read_page(connection, "1", 0, 10)
+    assert [row.account_id for row in page.rows] == ["z"]
+    assert (page.upto, page.shard.head) == (first_seq("1") + 2, first_seq("1") + 2)
+    with write(connection):
+        assert forget_tombstones(connection, "1", first_seq("1") + 2) == 1
+    assert [row.body for row in read_page(connection, "0", 0, 10).rows] == [None]
+
+
+def test_the_head_keeps_hash_and_number_of_the_live_rows(connection: Connection) -> None:
+    """They are what one finds by counting, after inserts, updates, deletes and forgetting alike."""
+    empty = read_head(connection, "0")
+    put(connection, "a", b"1")
+    put(connection, "b", b"1")
+    put(connection, "a", b"2")
+    put(connection, "b", None)
+    head = read_head(connection, "0")
+    expected = row_hash("a", "payment", "p", 3, 1, b"2")
+    assert (head.live_hash, head.live_rows) == (expected, 1)
+    stored = connection.execute("SELECT seq, version, row_hash FROM documents ORDER BY seq")
+    assert stored.fetchall() == [(3, 1, expected), (4, 1, None)]
+    with write(connection):
+        forget_tombstones(connection, "0", 4)
+    assert read_head(connection, "0")[3:5] == (expected, 1)
+    put(connection, "a", None)
+    assert read_head(connection, "0")[3:5] == (empty.live_hash, 0) == (0, 0)
+
+
+def test_the_chain_covers_what_was_published_and_all_before(connection: Connection) -> None:
+    """A commit that publishes nothing does not move it; a new epoch begins a new one."""
+    put(connection, "a", b"1")
+    one = next_chain(FIRST_CHAIN, [(1, row_hash("a", "payment", "p", 1, 1, b"1"))])
+    assert read_head(connection, "0").chain == one
+    put(connection, "a", b"1")
+    assert read_head(connection, "0").chain == one
+    put(connection, "a", None)
+    assert read_head(connection, "0").chain == next_chain(one, [(2, 0)])
+    with write(connection):
+        raise_epoch(connection, "0")
+    assert read_head(connection, "0").chain == FIRST_CHAIN
+
+
+def test_another_version_of_the_same_bytes_is_another_document(connection: Connection) -> None:
+    """What the bytes mean has changed, so followers must get them again."""
+    name = Name("a", "payment", "p")
+    with write(connection):
+        publish_all(connection, "0", [Change(name, b"1")])
+        assert publish_all(connection, "0", [Change(name, b"1", 2)]) == {name: 2}
+    assert read_page(connection, "0", 0, 10).rows == [Document(*name, 2, b"1", 2)]
+
+
+def test_of_two_changes_in_one_commit_the_later_counts(connection: Connection) -> None:
+    """A document that was changed and changed back takes no seq."""
+    name = Name("a", "payment", "p")
+    put(connection, "a", b"1")
+    with write(connection):
+        assert publish_all(connection, "0", [Change(name, b"2"), Change(name, b"1")]) == {name: 1}
 
 
 def test_tables_are_made_once(connection: Connection) -> None:
@@ -125,4 +196,4 @@ def test_tables_are_made_once(connection: Connection) -> None:
     with write(connection):
         create_documents(connection)
         add_shard(connection, "0", 7)
-    assert read_head(connection, "0") == (1, 1, 0)
+    assert read_head(connection, "0")[:3] == (1, 1, 0)
