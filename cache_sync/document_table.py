@@ -259,17 +259,29 @@ def read_page(
         UnknownShard: There is no such shard here.
     """
     with read(connection):
-        head = read_head(connection, shard)
-        rows: list[Document] = []
-        spooled_bytes = 0
-        reached_head = True
-        begin = max(after, first_seq(shard))
-        for row in connection.execute(_PAGE, (begin, head.head)):
-            if len(rows) >= limit or spooled_bytes >= bytes_max:
-                reached_head = False
-                break
-            rows.append(Document(*row))
-            spooled_bytes += len(row[4]) if row[4] is not None else 0
+        return read_page_within(connection, shard, after, limit, bytes_max=bytes_max)
+
+
+def read_page_within(
+    connection: Connection,
+    shard: str,
+    after: int,
+    limit: int,
+    *,
+    bytes_max: int = PAGE_BYTES_MAX,
+) -> Page:
+    """Read a page as `read_page` does, within the caller's read transaction."""
+    head = read_head(connection, shard)
+    rows: list[Document] = []
+    spooled_bytes = 0
+    reached_head = True
+    begin = max(after, first_seq(shard))
+    for row in connection.execute(_PAGE, (begin, head.head)):
+        if len(rows) >= limit or spooled_bytes >= bytes_max:
+            reached_head = False
+            break
+        rows.append(Document(*row))
+        spooled_bytes += len(row[4]) if row[4] is not None else 0
     upto = head.head if reached_head else rows[-1].seq
     return Page(rows, reached_head, upto, head)
 

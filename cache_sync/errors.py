@@ -6,9 +6,11 @@ SyncError
 ├── UnknownShard           a file does not hold the shard that was asked for
 ├── FeedError              what a feed answers instead of a page
 │   ├── FeedUnavailable    no answer, or none in time: ask again
+│   │   └── Behind         the node that answers has not got as far as the cursor: ask it later, or another one
 │   ├── EpochChanged       the core was restored: start again from zero
 │   ├── Forked             the cursor is ahead of the feed: one of the two histories is not true
 │   └── BelowFloor         the cursor is older than the deletes that the feed still knows
+├── NotComparable          two nodes stand too far apart for their digests to be compared
 ├── InvalidFrame           a frame that cannot follow what a replica holds, or that was damaged on its way
 ├── DamagedSnapshot        a snapshot file that cannot be trusted or read
 ├── StorageFailed          the disk refused: full, read-only, broken, or busy for too long
@@ -37,6 +39,15 @@ class FeedUnavailable(FeedError):
     """No answer from the feed, or none within the deadline. Nothing is wrong with the data: ask again."""
 
 
+class Behind(FeedUnavailable):
+    """The node that answers stands below the cursor: it is late, and nothing is wrong with either history."""
+
+    def __init__(self, epoch: int, head: int) -> None:
+        super().__init__(f"it is behind, at {head} in epoch {epoch}")
+        self.epoch = epoch
+        self.head = head
+
+
 class EpochChanged(FeedError):
     """The feed is in another epoch than the cursor: seqs of two epochs cannot be compared."""
 
@@ -59,6 +70,19 @@ class BelowFloor(FeedError):
     def __init__(self, floor: int) -> None:
         super().__init__(f"deletes up to seq {floor} are forgotten")
         self.floor = floor
+
+
+class NotComparable(SyncError):
+    """
+    Two nodes stand too far apart for their digests to be compared now; nothing is known to be wrong.
+
+    ``reason`` is `behind` (the answering node has not reached the asker's barrier) or `moved` (it has changed too much
+    since).
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{detail} ({reason})")
+        self.reason = reason
 
 
 class InvalidFrame(SyncError):

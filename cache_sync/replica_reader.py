@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from cache_sync.clock import Clock
+from cache_sync.document_table import Page, read_page_within
 from cache_sync.documents import (
     BODY_TYPES,
     CREDENTIAL,
@@ -19,7 +20,7 @@ from cache_sync.errors import DamagedSnapshot, NoSnapshot, StorageFailed
 from cache_sync.frames import Position
 from cache_sync.replica import from_microseconds, mapped_errors
 from cache_sync.snapshot_folder import PointerMark, SnapshotFolder
-from cache_sync.sqlite import Connection, connect, read
+from cache_sync.sqlite import Connection, connect, data_version, read
 
 MMAP_BYTES = 1 << 30
 BUSY_TIMEOUT_SECONDS = 0.2
@@ -113,6 +114,16 @@ class SnapshotView:
             at_least=bool(at_least),
         )
 
+    def page(self, shard: str, after: int, limit: int, *, bytes_max: int) -> Page:
+        """
+        Return the rows after a cursor, tombstones among them, for others to follow.
+
+        Raises:
+            UnknownShard: This snapshot holds another shard.
+        """
+        with mapped_errors(self._path):
+            return read_page_within(self._connection, shard, after, limit, bytes_max=bytes_max)
+
     def document(self, account_id: str, kind: str, key: str = "") -> Document | None:
         """Return one document as it is stored; its seq names this version of it."""
         with mapped_errors(self._path):
@@ -172,12 +183,21 @@ class ReplicaReader:
         directory: The snapshot folder.
         clock: What ages are measured on.
         mmap_bytes: How much of the file is read through a memory map.
+        same_thread: False where another thread takes the reader over; never two at once.
     """
 
-    def __init__(self, directory: Path, *, clock: Clock, mmap_bytes: int = MMAP_BYTES) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        clock: Clock,
+        mmap_bytes: int = MMAP_BYTES,
+        same_thread: bool = True,
+    ) -> None:
         self._folder = SnapshotFolder(directory)
         self._clock = clock
         self._mmap_bytes = mmap_bytes
+        self._same_thread = same_thread
         self._mark: PointerMark | None = None
         self._path: Path | None = None
         self._connection: Connection | None = None
@@ -210,6 +230,17 @@ class ReplicaReader:
             yield SnapshotView(connection, path, self._clock)
         finally:
             connection.execute("ROLLBACK")
+
+    def version(self) -> tuple[PointerMark | None, int]:
+        """
+        Return what changes whenever another state is read; cheap enough to look 20 times a second.
+
+        Raises:
+            NoSnapshot: As `read`, and whatever else it raises.
+        """
+        connection, path = self._follow_pointer()
+        with mapped_errors(path):
+            return self._mark, data_version(connection)
 
     def close(self) -> None:
         """Let the file go. The next read opens it again."""
@@ -248,6 +279,7 @@ class ReplicaReader:
                 read_only=True,
                 mmap_bytes=self._mmap_bytes,
                 busy_timeout_seconds=BUSY_TIMEOUT_SECONDS,
+                same_thread=self._same_thread,
             )
             try:
                 with read(connection):
