@@ -9,6 +9,15 @@ from typing import TypeVar
 import msgspec
 
 from cache_sync.clock import Clock
+from cache_sync.digests import (
+    DigestAnswer,
+    DigestQuestion,
+    Range,
+    StoredRow,
+    answer_question,
+    list_accounts,
+    read_range,
+)
 from cache_sync.document_table import Page, read_page_within
 from cache_sync.documents import (
     BODY_TYPES,
@@ -19,6 +28,7 @@ from cache_sync.documents import (
 from cache_sync.errors import DamagedSnapshot, NoSnapshot, StorageFailed
 from cache_sync.frames import Position
 from cache_sync.replica import from_microseconds, mapped_errors
+from cache_sync.shards import first_seq, last_seq
 from cache_sync.snapshot_folder import PointerMark, SnapshotFolder
 from cache_sync.sqlite import Connection, connect, data_version, read
 
@@ -123,6 +133,34 @@ class SnapshotView:
         """
         with mapped_errors(self._path):
             return read_page_within(self._connection, shard, after, limit, bytes_max=bytes_max)
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Epoch and cursor of this state."""
+        with mapped_errors(self._path):
+            row = self._connection.execute("SELECT epoch, head FROM shard_head").fetchone()
+        return row[0], row[1]
+
+    def accounts(self, lower: str, limit: int) -> list[str]:
+        """Name the accounts that have rows, from one on, in ascending order."""
+        with mapped_errors(self._path):
+            return list_accounts(self._connection, lower, limit)
+
+    def stored_rows(self, part: Range) -> list[StoredRow]:
+        """Return a range's live rows with the hashes of their bytes, for comparing with another node."""
+        with mapped_errors(self._path):
+            (shard,) = self._connection.execute("SELECT shard FROM shard_head").fetchone()
+            return list(read_range(self._connection, part, first_seq(shard), last_seq(shard)))
+
+    def answer_digests(self, shard: str, question: DigestQuestion) -> DigestAnswer:
+        """
+        Answer a node that compares itself with this one; see `cache_sync.digests.answer_question`.
+
+        Raises:
+            UnknownShard: This snapshot holds another shard.
+        """
+        with mapped_errors(self._path):
+            return answer_question(self._connection, shard, question)
 
     def document(self, account_id: str, kind: str, key: str = "") -> Document | None:
         """Return one document as it is stored; its seq names this version of it."""
