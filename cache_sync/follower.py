@@ -8,6 +8,7 @@ a fork, a bad hash) is not applied: the old snapshot keeps serving, the status s
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -75,9 +76,10 @@ class Follower:
         settings: Bounds.
         offload: Where copying and verifying a whole snapshot runs.
         folder: The folder's disk, where it is not the ordinary one.
+        path: Tells the nodes that the documents come through now, for the status.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - everything that a simulator replaces
         self,
         source: FeedClient,
         directory: Path,
@@ -88,6 +90,7 @@ class Follower:
         settings: FollowerSettings | None = None,
         offload: Offload = in_thread,
         folder: SnapshotFolder | None = None,
+        path: Callable[[], list[str]] = list,
     ) -> None:
         self._folder = folder or SnapshotFolder(directory)
         self._shard = shard
@@ -95,6 +98,7 @@ class Follower:
         self._rng = rng
         self._settings = settings or FollowerSettings()
         self._offload = offload
+        self._path = path
         self._asker = Asker(
             source, clock=clock, answer_seconds_max=self._settings.answer_seconds_max
         )
@@ -397,7 +401,9 @@ class Follower:
         held, build = self._held, self._build
         if held is not None:
             self._keeper.note(epoch=held.epoch, cursor=held.cursor)
-        self._keeper.note(building_cursor=build.cursor if build is not None else None)
+        self._keeper.note(
+            building_cursor=build.cursor if build is not None else None, path=self._path()
+        )
         self._keeper.write()
 
     def close(self) -> None:

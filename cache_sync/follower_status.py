@@ -26,6 +26,7 @@ class FollowerStatus(msgspec.Struct, frozen=True, kw_only=True):
     one serves meanwhile); `disconnected` without an answer; `stopped` when what came must not be applied, for
     ``reason``. ``cursor`` and ``epoch`` are the current snapshot's, ``head`` is the feed's as last heard.
     ``rebuild_snapshot`` names a snapshot that is not to be followed further, only replaced: it survives a restart.
+    ``path`` names the nodes that the documents come through: whom this node asks first, the core last.
     """
 
     phase: Phase
@@ -43,6 +44,12 @@ class FollowerStatus(msgspec.Struct, frozen=True, kw_only=True):
     written_boot_seconds: float = 0.0
     boot_id: str = ""
     rebuild_snapshot: str = ""
+    path: list[str] = []
+
+    @property
+    def upstream(self) -> str:
+        """Whom this node asks for documents; empty when it is not known."""
+        return self.path[0] if self.path else ""
 
     def answer_age_seconds(self, clock: Clock) -> float | None:
         """Tell how long ago the question was sent that the feed last answered; None when not in this boot."""
@@ -103,7 +110,7 @@ class StatusKeeper:
         )
         self._changed = True
 
-    def note(self, **changes: float | str | None) -> None:
+    def note(self, **changes: float | str | list[str] | None) -> None:
         """Replace fields of the status; they are written with the next change of phase or when it is time."""
         self.status = msgspec.structs.replace(self.status, **changes)
 

@@ -8,7 +8,7 @@ import httpx
 import msgspec
 
 from cache_sync.documents import StatementBody
-from cache_sync.errors import BelowFloor, EpochChanged, FeedUnavailable, Forked
+from cache_sync.errors import Behind, BelowFloor, EpochChanged, FeedUnavailable, Forked
 from cache_sync.frames import Frame, Position, decode_frame
 from edge_portal.node_client import Answer, NodeClient, checked, read_problem, slug_of
 from failover.errors import Ambiguous, NodeError, NodeRefused
@@ -45,11 +45,14 @@ def core_client(
 
 
 class CoreFeed:
-    """Implements `cache_sync.feed_client.FeedClient`."""
+    """Implements `cache_sync.feed_client.FeedClient`, for the core and for siblings that pass documents on."""
 
-    def __init__(self, client: NodeClient, shard: str) -> None:
+    def __init__(
+        self, client: NodeClient, shard: str, *, answer_seconds: float = FEED_ANSWER_SECONDS
+    ) -> None:
         self._client = client
         self._shard = shard
+        self._answer_seconds = answer_seconds
 
     async def fetch(self, after: int, epoch: int, limit: int, wait: float) -> Frame:
         """Ask for the documents after a cursor. Raises `FeedError`, `InvalidFrame`."""
@@ -58,7 +61,7 @@ class CoreFeed:
                 "GET",
                 f"/feed/{quote(self._shard, safe='')}",
                 params={"after": after, "epoch": epoch, "limit": limit, "wait": wait},
-                deadline_seconds=wait + FEED_ANSWER_SECONDS,
+                deadline_seconds=wait + self._answer_seconds,
                 bytes_max=FRAME_BYTES_MAX,
             )
         except NodeError as error:
@@ -73,6 +76,8 @@ def _refuse_feed(answer: Answer) -> None:
     match slug_of(problem):
         case "epoch_changed":
             raise EpochChanged(problem.epoch)
+        case "behind":
+            raise Behind(problem.epoch, problem.head)
         case "fork":
             raise Forked(problem.head)
         case "below_floor":

@@ -66,7 +66,16 @@ class _StatusCollector(Collector):
         for name in ("closed", "open", "half_open"):
             breaker.add_metric([name], float(status.breaker == name))
         yield breaker
+        upstream = GaugeMetricFamily(
+            "ridethrough_edge_upstream",
+            "1 for the node that documents are asked from.",
+            labels=["node"],
+        )
+        if status.upstream:
+            upstream.add_metric([status.upstream], 1.0)
+        yield upstream
         gauges: tuple[tuple[str, str, float | None], ...] = (
+            ("feed_hops", "Nodes that documents come through.", float(len(status.feed_path))),
             ("snapshot_age_seconds", "Age of the as-of time.", status.lag_seconds),
             ("queue_pending", "Payments that wait for the core.", status.queue.pending),
             ("queue_oldest_seconds", "How long the oldest waits.", status.queue.oldest_seconds),

@@ -54,7 +54,8 @@ class EdgeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """
     How an edge is.
 
-    ``as_of`` and ``lag_seconds`` are the snapshot's, None before the first. ``feed`` is what the applier does.
+    ``as_of`` and ``lag_seconds`` are the snapshot's, None before the first. ``feed`` is what the applier does,
+    ``upstream`` whom it asks for documents, ``feed_path`` all the nodes that they come through, the core last.
     """
 
     node_id: str
@@ -76,6 +77,8 @@ class EdgeStatus(msgspec.Struct, frozen=True, kw_only=True):
     witnesses: dict[str, bool]
     feed: str
     feed_reason: str
+    upstream: str
+    feed_path: list[str]
     processes: list[ProcessStatus]
     supervisor: int | None
 
@@ -143,6 +146,8 @@ class NodeStatus:
             witnesses=lease.witnesses,
             feed=follower.phase if follower else "starting",
             feed_reason=follower.reason if follower else "",
+            upstream=follower.upstream if follower else "",
+            feed_path=follower.path if follower else [],
             processes=processes.processes if processes else [],
             supervisor=processes.supervisor if processes else None,
         )

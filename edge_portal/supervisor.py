@@ -114,19 +114,26 @@ class Supervisor:
             paths.data.chmod(0o700)
         except OSError as error:
             raise ConfigError(f"cannot use {paths.data}: {error.strerror}") from error
-        with self._locked(), self._sockets() as (public, peer), self._signals():
+        with self._locked(), self._sockets() as (public, peer, *feed), self._signals():
             shutil.rmtree(paths.metrics, ignore_errors=True)
             paths.metrics.mkdir()
             self._children = [
                 Child("agent", "edge_portal.agent", sockets=[peer.fileno()]),
                 Child("applier", "edge_portal.applier", sockets=[]),
+                *(Child("feeder", "edge_portal.feeder", sockets=[one.fileno()]) for one in feed),
                 *(
                     Child(f"worker-{number}", "edge_portal.worker", sockets=[public.fileno()])
                     for number in range(1, self._settings.config.workers + 1)
                 ),
             ]
             host, port = public.getsockname()[:2]
-            log.info("serving", host=host, port=port, peer_port=peer.getsockname()[1])
+            log.info(
+                "serving",
+                host=host,
+                port=port,
+                peer_port=peer.getsockname()[1],
+                feed_port=feed[0].getsockname()[1] if feed else None,
+            )
             try:
                 self._watch()
             finally:
@@ -293,18 +300,21 @@ class Supervisor:
                 return
 
     @contextlib.contextmanager
-    def _sockets(self) -> Iterator[tuple[socket.socket, socket.socket]]:
+    def _sockets(self) -> Iterator[list[socket.socket]]:
+        """Open the customers' socket, the siblings' one and, where documents are passed on, the feed's."""
         config = self._settings.config
+        ports = [config.port, config.peer_port]
+        ports += [config.feed_port] if config.feed_port else []
         with contextlib.ExitStack() as stack:
             opened = []
-            for port in (config.port, config.peer_port):
+            for port in ports:
                 try:
                     opened.append(stack.enter_context(open_socket(config.host, port)))
                 except OSError as error:
                     raise ConfigError(
                         f"cannot listen on {config.host}:{port}: {error.strerror}"
                     ) from error
-            yield opened[0], opened[1]
+            yield opened
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

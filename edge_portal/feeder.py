@@ -1,0 +1,252 @@
+"""
+The feeder: passes on what this node's snapshot holds, to siblings and to a tree of nodes, on a socket of its own.
+
+It only reads. When it is down the node serves and follows all the same; when it is flooded, payments and pages do not
+notice. Who may ask: the siblings in this node's file, unless the core has said meanwhile that one of them is expelled.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import msgspec
+import structlog
+from litestar import Litestar, Request, Response, get
+from litestar.connection import ASGIConnection
+from litestar.datastructures import State
+from litestar.handlers import BaseRouteHandler
+from litestar.params import FromPath, Parameter
+
+from cache_sync.clock import Clock, SystemClock
+from cache_sync.errors import (
+    Behind,
+    BelowFloor,
+    EpochChanged,
+    FeedUnavailable,
+    SyncError,
+    UnknownShard,
+)
+from cache_sync.feed import PAGE_ROWS_MAX, WAIT_SECONDS_MAX
+from cache_sync.follower_status import read_status
+from cache_sync.frames import FRAME_CONTENT_TYPE
+from cache_sync.replica_feed import ReplicaFeed
+from cache_sync.replica_reader import ReplicaReader
+from cache_sync.standing import encode_standing
+from edge_portal.child import child_command
+from edge_portal.held_shards import held_shards, snapshot_folder
+from edge_portal.settings import EdgeSettings
+from failover.http_server import serve
+from failover.web import NodeKeys, Problem, exception_handlers, node_guard, remaining_seconds
+
+READERS_MAX: Final = 64
+FEED_SECONDS: Final = 10.0
+NODE_KIND: Final = "node"
+_SEQ_MAX: Final = 2**62
+
+AnyRequest = Request[Any, Any, Any]
+
+log = structlog.get_logger(__name__)
+
+
+class _Registered(msgspec.Struct):
+    """What the feeder needs of a document of kind `node`, whatever else is in it."""
+
+    status: str
+
+
+class Feeds:
+    """
+    The feeds of all shards that this node holds, for a bounded number of readers at once.
+
+    Call `close` at the end.
+
+    Args:
+        settings: Of this edge.
+        clock: Time.
+        readers_max: How many may be answered at the same time; those who wait for news are among them.
+    """
+
+    def __init__(
+        self, settings: EdgeSettings, *, clock: Clock, readers_max: int = READERS_MAX
+    ) -> None:
+        folders = {
+            shard: snapshot_folder(settings, shard) for shard in held_shards(settings.config)
+        }
+        self._feeds = {
+            shard: ReplicaFeed(folder, shard, clock=clock, path=partial(_path_of, folder))
+            for shard, folder in folders.items()
+        }
+        self._registry = [ReplicaReader(folder, clock=clock) for folder in folders.values()]
+        self._readers_max = readers_max
+        self._readers = 0
+
+    def of(self, shard: str) -> ReplicaFeed:
+        """Return a shard's feed. Raises `UnknownShard`."""
+        try:
+            return self._feeds[shard]
+        except KeyError:
+            raise UnknownShard(shard) from None
+
+    @contextlib.contextmanager
+    def reader(self) -> Iterator[None]:
+        """
+        Be one of the readers.
+
+        Raises:
+            Problem: 503 `too_many_readers`.
+        """
+        if self._readers >= self._readers_max:
+            raise Problem(
+                "too_many_readers",
+                status=503,
+                title="Too many nodes follow this one",
+                retry="same",
+                headers={"Retry-After": "1"},
+            )
+        self._readers += 1
+        try:
+            yield
+        finally:
+            self._readers -= 1
+
+    def is_expelled(self, node_id: str) -> bool:
+        """Tell whether the documents say that a node was expelled; what cannot be read expels nobody."""
+        for reader in self._registry:
+            try:
+                with reader.read() as view:
+                    document = view.document("", NODE_KIND, node_id)
+                if document is not None and document.body is not None:
+                    registered = msgspec.json.decode(document.body, type=_Registered)
+                    if registered.status == "revoked":
+                        return True
+            except (SyncError, msgspec.DecodeError, UnicodeDecodeError):
+                continue
+        return False
+
+    async def close(self) -> None:
+        """Let the snapshots go."""
+        for feed in self._feeds.values():
+            await feed.close()
+        for reader in self._registry:
+            reader.close()
+
+
+def _path_of(folder: Path) -> list[str]:
+    status = read_status(folder)
+    return list(status.path) if status is not None else []
+
+
+async def sibling_guard(
+    connection: ASGIConnection[Any, Any, Any, Any], route_handler: BaseRouteHandler
+) -> None:
+    """Let only siblings in that were not expelled. A coroutine: plain functions would be run in threads."""
+    node_guard(connection, route_handler)
+    feeds: Feeds = connection.app.state.feeds
+    if feeds.is_expelled(connection.state.node_id):
+        raise Problem(
+            "not_a_known_node",
+            status=401,
+            title="This is for nodes of the fleet",
+            headers={"WWW-Authenticate": "Node"},
+        )
+
+
+@get("/feed/{shard:str}", media_type=FRAME_CONTENT_TYPE)
+async def read_feed(
+    request: AnyRequest,
+    shard: FromPath[str],
+    after: Annotated[int, Parameter(ge=0, le=_SEQ_MAX)] = 0,
+    epoch: Annotated[int, Parameter(ge=0, le=_SEQ_MAX)] = 0,
+    limit: Annotated[int, Parameter(ge=1, le=_SEQ_MAX)] = 1000,
+    wait: Annotated[float, Parameter(ge=0, le=60)] = 0.0,
+) -> Response[bytes]:
+    """
+    Answer as the core's feed does; 409 `behind` (with `epoch` and `head`) where this node has not got as far yet.
+
+    Other problems: 404 `unknown_shard`, 409 `epoch_changed`, 410 `below_floor`, 503 `feed_unavailable`, 503
+    `too_many_readers`.
+    """
+    feeds: Feeds = request.app.state.feeds
+    seconds = remaining_seconds(request.headers, default=FEED_SECONDS, maximum=FEED_SECONDS)
+    with feeds.reader(), _told_as_problems():
+        async with asyncio.timeout(seconds):
+            answer = await feeds.of(shard).page(
+                after=after,
+                epoch=epoch,
+                limit=min(limit, PAGE_ROWS_MAX),
+                wait_seconds=min(wait, seconds, WAIT_SECONDS_MAX),
+            )
+    return Response(answer.content, media_type=FRAME_CONTENT_TYPE)
+
+
+@get("/feed/{shard:str}/standing", media_type="application/json", sync_to_thread=False)
+def read_standing(request: AnyRequest, shard: FromPath[str]) -> Response[bytes]:
+    """Answer where this node stands, as JSON. Problems: 404 `unknown_shard`, 503 `feed_unavailable`."""
+    feeds: Feeds = request.app.state.feeds
+    with feeds.reader(), _told_as_problems():
+        standing = feeds.of(shard).standing()
+    return Response(encode_standing(standing), media_type="application/json")
+
+
+@contextlib.contextmanager
+def _told_as_problems() -> Iterator[None]:
+    try:
+        yield
+    except UnknownShard as error:
+        raise Problem("unknown_shard", status=404, title="This node has no such shard") from error
+    except EpochChanged as error:
+        raise Problem(
+            "epoch_changed", status=409, title="This node is in another epoch", epoch=error.epoch
+        ) from error
+    except Behind as error:
+        raise Problem(
+            "behind",
+            status=409,
+            title="This node has not got as far",
+            epoch=error.epoch,
+            head=error.head,
+        ) from error
+    except BelowFloor as error:
+        raise Problem(
+            "below_floor",
+            status=410,
+            title="Deletes after this cursor are forgotten",
+            floor=error.floor,
+        ) from error
+    except (FeedUnavailable, TimeoutError) as error:
+        raise Problem(
+            "feed_unavailable", status=503, title="The feed cannot answer now", retry="same"
+        ) from error
+
+
+def feeder_app(feeds: Feeds, keys: NodeKeys) -> Litestar:
+    """Make the application that the feeder serves."""
+    return Litestar(
+        [read_feed, read_standing],
+        guards=[sibling_guard],
+        exception_handlers=exception_handlers,
+        logging_config=None,
+        openapi_config=None,
+        state=State({"feeds": feeds, "node_keys": keys}),
+    )
+
+
+async def run_feeder(settings: EdgeSettings, sockets: list[int], stop: asyncio.Event) -> None:
+    """Pass documents on, on the socket that the supervisor opened, until told to stop."""
+    keys = NodeKeys({peer.node_id: peer.secret_sha256 for peer in settings.config.peers})
+    feeds = Feeds(settings, clock=SystemClock())
+    with socket.socket(fileno=sockets[0]) as feed_socket:
+        try:
+            await serve(feeder_app(feeds, keys), feed_socket, stop=stop)
+        finally:
+            await feeds.close()
+
+
+main = child_command("feeder", run_feeder)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""HTTP to the nodes that documents are asked from: implements `edge_portal.upstreams.Upstream`."""
+
+from typing import Final
+from urllib.parse import quote
+
+import httpx
+
+from cache_sync.errors import FeedUnavailable
+from cache_sync.frames import Frame
+from cache_sync.standing import Standing, decode_standing
+from edge_portal.core_client import CoreFeed, core_client
+from edge_portal.errors import ConfigError
+from edge_portal.node_client import NodeClient
+from edge_portal.upstreams import Upstream
+from failover.errors import NodeError
+from failover.node_config import CORE_NODE_ID, EdgeConfig, PeerConfig
+
+LOOK_SECONDS: Final = 1.0
+STANDING_BYTES_MAX: Final = 16 * 1024
+_OK: Final = 200
+
+
+class CoreUpstream:
+    """The core itself. Looking at it costs a heartbeat, through a client of its own."""
+
+    def __init__(
+        self, config: EdgeConfig, shard: str, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        self._shard = shard
+        self._feed_client = core_client(config, "feed", 1, transport)
+        self._look_client = core_client(config, "look", 1, transport)
+        self._feed = CoreFeed(self._feed_client, shard)
+        self._look = CoreFeed(self._look_client, shard, answer_seconds=LOOK_SECONDS)
+
+    @property
+    def name(self) -> str:
+        """Return the core's node id."""
+        return CORE_NODE_ID
+
+    async def fetch(self, after: int, epoch: int, limit: int, wait: float) -> Frame:
+        """Ask for the documents after a cursor. Raises `FeedError`, `InvalidFrame`."""
+        return await self._feed.fetch(after, epoch, limit, wait)
+
+    async def look(self, after: int, epoch: int) -> Standing:
+        """Ask for one document after the cursor: the answer says how far the core is."""
+        frame = await self._look.fetch(after, epoch, 1, 0.0)
+        return Standing(
+            epoch=frame.epoch,
+            shard=frame.shard,
+            cursor=frame.head,
+            as_of=frame.as_of,
+            age_seconds=frame.age_seconds,
+            age_at_least=frame.age_at_least,
+            path=[],
+        )
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._feed_client.close()
+        await self._look_client.close()
+
+
+class SiblingUpstream:
+    """A sibling that passes documents on."""
+
+    def __init__(
+        self,
+        config: EdgeConfig,
+        peer: PeerConfig,
+        shard: str,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        def client(purpose: str) -> NodeClient:
+            return NodeClient(
+                peer.feed_url,
+                node_id=config.node_id,
+                secret=config.node_secret,
+                purpose=f"{purpose} {peer.node_id}",
+                calls_max=1,
+                transport=transport,
+            )
+
+        self._name = peer.node_id
+        self._path = f"/feed/{quote(shard, safe='')}/standing"
+        self._feed_client = client("feed")
+        self._look_client = client("look")
+        self._feed = CoreFeed(self._feed_client, shard)
+
+    @property
+    def name(self) -> str:
+        """Return the sibling's node id."""
+        return self._name
+
+    async def fetch(self, after: int, epoch: int, limit: int, wait: float) -> Frame:
+        """Ask for the documents after a cursor. Raises `FeedError`, `InvalidFrame`."""
+        return await self._feed.fetch(after, epoch, limit, wait)
+
+    async def look(self, after: int, epoch: int) -> Standing:
+        """Ask where it stands; the cursor does not matter to it. Raises `FeedUnavailable`, `InvalidFrame`."""
+        del after, epoch
+        try:
+            answer = await self._look_client.call(
+                "GET", self._path, deadline_seconds=LOOK_SECONDS, bytes_max=STANDING_BYTES_MAX
+            )
+        except NodeError as error:
+            raise FeedUnavailable(str(error)) from error
+        if answer.status != _OK:
+            raise FeedUnavailable(f"answered with {answer.status}")
+        return decode_standing(answer.body)
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._feed_client.close()
+        await self._look_client.close()
+
+
+def upstreams_of(
+    config: EdgeConfig, shard: str, transport: httpx.AsyncBaseTransport | None = None
+) -> list[Upstream]:
+    """
+    Make the clients of whom this edge asks for a shard's documents, the preferred first.
+
+    Raises:
+        ConfigError: One that is named is neither the core nor a sibling that passes documents on.
+    """
+    feeding = {peer.node_id: peer for peer in config.peers if peer.feed_url}
+    named = config.upstreams or [CORE_NODE_ID, *feeding]
+    unknown = [name for name in named if name != CORE_NODE_ID and name not in feeding]
+    if unknown:
+        raise ConfigError(f"there is no sibling {unknown[0]!r} that passes documents on")
+    return [
+        CoreUpstream(config, shard, transport)
+        if name == CORE_NODE_ID
+        else SiblingUpstream(config, feeding[name], shard, transport)
+        for name in dict.fromkeys(named)
+    ]
