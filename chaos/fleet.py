@@ -318,14 +318,20 @@ class Fleet:
             "core_cis",
             *("edges", "add", edge.name, "--data", str(self.core_data)),
             *("--peer-url", f"http://{HOST}:{edge.peer_port}"),
+            *("--feed-url", f"http://{HOST}:{edge.feed_port}"),
         )
 
     def _configure(self, edge: EdgePlan) -> None:
         minimum = self.options.normal_min_seconds
+        # What runs between siblings, copies of payments as well as documents, runs through their proxies.
         peers = [
-            ("--peer", f"{peer.target}=http://{HOST}:{peer.port}")
+            words
             for peer in self.plan.peers
             if peer.source == edge.name
+            for words in (
+                ("--peer", f"{peer.target}=http://{HOST}:{peer.port}"),
+                ("--feed", f"{peer.target}=http://{HOST}:{peer.feed_port}"),
+            )
         ]
         self._run(
             "core_cis",
@@ -333,6 +339,7 @@ class Fleet:
             *("--core-url", f"http://{HOST}:{edge.core_port}"),
             *("--out", str(self.edge_config(edge.name))),
             *("--port", str(edge.port), "--peer-port", str(edge.peer_port)),
+            *("--feed-port", str(edge.feed_port)),
             *(word for peer in peers for word in peer),
             *(() if minimum is None else ("--normal-min-seconds", str(minimum))),
         )

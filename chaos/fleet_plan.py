@@ -18,20 +18,26 @@ EDGES_MAX = 8
 
 
 class EdgePlan(msgspec.Struct, frozen=True, kw_only=True):
-    """One edge's ports; ``core_port`` is the proxy through which it reaches the core."""
+    """
+    One edge's ports; ``core_port`` is the proxy through which it reaches the core.
+
+    ``feed_port`` is where it passes documents on; a plan of before edges did has 0 until it is used again.
+    """
 
     name: str
     port: int
     peer_port: int
     core_port: int
+    feed_port: int = 0
 
 
 class PeerPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """The proxy through which one edge reaches another one's peer API."""
+    """The proxies through which one edge reaches another one's peer API, and its feed."""
 
     source: str
     target: str
     port: int
+    feed_port: int = 0
 
 
 class FleetPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,26 +53,30 @@ class FleetPlan(msgspec.Struct, frozen=True, kw_only=True):
         """List every port that something must be able to listen on."""
         ports = [self.core_port, self.control_port, self.play_port]
         for edge in self.edges:
-            ports += [edge.port, edge.peer_port, edge.core_port]
-        return ports + [peer.port for peer in self.peers]
+            ports += [edge.port, edge.peer_port, edge.core_port, edge.feed_port]
+        return ports + [port for peer in self.peers for port in (peer.port, peer.feed_port)]
 
     def edge(self, name: str) -> EdgePlan:
         """Return one edge's plan."""
         return next(edge for edge in self.edges if edge.name == name)
 
     def proxies(self, seed: int) -> ProxiesPlan:
-        """Plan the fault proxies: one to the core for each edge, one for each direction between two edges."""
+        """Plan the fault proxies: one to the core for each edge, two for each direction between two edges."""
         to_core = [
             ProxyPlan(port=edge.core_port, target_port=self.core_port, links=[core_link(edge.name)])
             for edge in self.edges
         ]
         between = [
             ProxyPlan(
-                port=peer.port,
-                target_port=self.edge(peer.target).peer_port,
+                port=port,
+                target_port=target_port,
                 links=[peer_link(peer.source), peer_link(peer.target)],
             )
             for peer in self.peers
+            for port, target_port in (
+                (peer.port, self.edge(peer.target).peer_port),
+                (peer.feed_port, self.edge(peer.target).feed_port),
+            )
         ]
         # An edge without siblings has a peer link too: a fault on it just breaks nothing.
         lonely = [] if self.peers else [peer_link(edge.name) for edge in self.edges]
@@ -126,11 +136,12 @@ def choose_plan(edges: int, first_port: int | None, rng: Random) -> FleetPlan:
                 port=first_port if number == 0 and first_port is not None else next(ports),
                 peer_port=next(ports),
                 core_port=next(ports),
+                feed_port=next(ports),
             )
             for number, name in enumerate(names)
         ],
         peers=[
-            PeerPlan(source=source, target=target, port=next(ports))
+            PeerPlan(source=source, target=target, port=next(ports), feed_port=next(ports))
             for source in names
             for target in names
             if source != target
@@ -154,7 +165,7 @@ def refresh_plan(kept: FleetPlan, first_port: int | None, rng: Random) -> FleetP
     names = zip(kept.edges, fresh.edges, strict=True)
 
     def usable(old: int, new: int) -> int:
-        return old if port_is_free(old) else new
+        return old if old and port_is_free(old) else new
 
     return FleetPlan(
         core_port=usable(kept.core_port, fresh.core_port),
@@ -166,11 +177,17 @@ def refresh_plan(kept: FleetPlan, first_port: int | None, rng: Random) -> FleetP
                 port=new.port if new.port == first_port else usable(old.port, new.port),
                 peer_port=old.peer_port,
                 core_port=usable(old.core_port, new.core_port),
+                feed_port=usable(old.feed_port, new.feed_port),
             )
             for old, new in names
         ],
         peers=[
-            PeerPlan(source=old.source, target=old.target, port=usable(old.port, new.port))
+            PeerPlan(
+                source=old.source,
+                target=old.target,
+                port=usable(old.port, new.port),
+                feed_port=usable(old.feed_port, new.feed_port),
+            )
             for old, new in zip(kept.peers, fresh.peers, strict=True)
         ],
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from chaos import fleet_plan
 from chaos.errors import FleetError
@@ -46,15 +47,17 @@ def test_a_local_fleet_is_small(edges: int) -> None:
 
 
 def test_each_link_has_its_proxies() -> None:
-    """One to the core for each edge; an edge's peer link is every direction between it and its siblings."""
+    """One to the core for each edge; an edge's peer link is every way between it and its siblings, feeds too."""
     plan = choose_plan(3, None, Random(1)).proxies(seed=1)
     links: dict[str, int] = {}
     for proxy in plan.proxies:
         for link in proxy.links:
             links[link] = links.get(link, 0) + 1
     assert links == {f"edge-{n}-core": 1 for n in (1, 2, 3)} | {
-        f"edge-{n}-peers": 4 for n in (1, 2, 3)
+        f"edge-{n}-peers": 8 for n in (1, 2, 3)
     }
+    leads_to = {proxy.target_port for proxy in plan.proxies}
+    assert {edge.feed_port for edge in choose_plan(3, None, Random(1)).edges} <= leads_to
 
 
 def test_a_lonely_edge_still_has_a_peer_link() -> None:
@@ -89,8 +92,10 @@ def test_a_plan_that_cannot_be_used_is_none(tmp_path: Path, content: str | None)
         lambda plan: plan.play_port,
         lambda plan: plan.edges[1].port,
         lambda plan: plan.peers[0].port,
+        lambda plan: plan.edges[0].feed_port,
+        lambda plan: plan.peers[1].feed_port,
     ],
-    ids=["core", "control", "play", "edge", "peer proxy"],
+    ids=["core", "control", "play", "edge", "peer proxy", "feed", "feed proxy"],
 )
 def test_a_port_taken_meanwhile_is_replaced(
     taken: set[int], lost: Callable[[fleet_plan.FleetPlan], int]
@@ -101,6 +106,21 @@ def test_a_port_taken_meanwhile_is_replaced(
     fresh = refresh_plan(plan, None, Random(2))
     assert lost(fresh) != lost(plan)
     assert len(set(fresh.ports()) & set(plan.ports())) == len(plan.ports()) - 1
+
+
+def test_a_plan_of_before_edges_fed_edges_gets_ports_for_it() -> None:
+    """A demo's folder of an earlier release goes on, with its peer ports and now with feeds."""
+    plan = choose_plan(2, None, Random(1))
+    old = replace(
+        plan,
+        edges=[replace(edge, feed_port=0) for edge in plan.edges],
+        peers=[replace(peer, feed_port=0) for peer in plan.peers],
+    )
+    fresh = refresh_plan(old, None, Random(2))
+    ports = fresh.ports()
+    assert 0 not in ports
+    assert len(ports) == len(set(ports))
+    assert [edge.peer_port for edge in fresh.edges] == [edge.peer_port for edge in plan.edges]
 
 
 def test_a_peer_port_cannot_be_replaced(taken: set[int]) -> None:
