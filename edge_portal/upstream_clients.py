@@ -37,6 +37,11 @@ class CoreUpstream:
         """Return the core's node id."""
         return CORE_NODE_ID
 
+    @property
+    def relays(self) -> bool:
+        """Return that it does not: what it says is its own."""
+        return False
+
     async def fetch(self, after: int, epoch: int, limit: int, wait: float) -> Frame:
         """Ask for the documents after a cursor. Raises `FeedError`, `InvalidFrame`."""
         return await self._feed.fetch(after, epoch, limit, wait)
@@ -90,6 +95,11 @@ class SiblingUpstream:
     def name(self) -> str:
         """Return the sibling's node id."""
         return self._name
+
+    @property
+    def relays(self) -> bool:
+        """Return that it does."""
+        return True
 
     async def fetch(self, after: int, epoch: int, limit: int, wait: float) -> Frame:
         """Ask for the documents after a cursor. Raises `FeedError`, `InvalidFrame`."""

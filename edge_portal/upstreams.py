@@ -43,6 +43,11 @@ class Upstream(Protocol):
         """Its node id."""
         ...
 
+    @property
+    def relays(self) -> bool:
+        """Whether it passes on what it was told itself, so that it has to be asked through whom."""
+        ...
+
     async def fetch(self, after: int, epoch: int, limit: int, wait: float) -> Frame:
         """Ask for the documents after a cursor."""
         ...
@@ -231,28 +236,30 @@ class Upstreams:
 
     def _look_around_when_due(self, after: int, epoch: int) -> None:
         now = self._clock.boot_seconds()
-        if len(self._upstreams) < 2 or self._looking is not None or now < self._look_at:  # noqa: PLR2004
+        if self._looking is not None or now < self._look_at:
             return
-        if self._current == 0 and not self._is_silent(now) and not self._is_held_off(0, now):
+        troubled = self._is_silent(now) or self._is_held_off(0, now) or self._is_looping()
+        well = self._current == 0 and not troubled
+        if well and not self._upstreams[0].relays:
             return
-        self._begin_looking(after, epoch)
+        self._begin_looking(after, epoch, only_current=well)
 
     async def _finish_looking(self, after: int, epoch: int) -> None:
         """Nothing came: there is time to hear what others say."""
         silent = self._is_silent(self._clock.boot_seconds())
-        if silent and self._looking is None and len(self._upstreams) > 1:
+        if silent and self._looking is None:
             self._begin_looking(after, epoch)
         if self._looking is not None:
             await asyncio.wait({self._looking})
 
-    def _begin_looking(self, after: int, epoch: int) -> None:
+    def _begin_looking(self, after: int, epoch: int, *, only_current: bool = False) -> None:
         every = self._settings.look_every_seconds
         self._look_at = self._clock.boot_seconds() + every * self._rng.uniform(0.8, 1.2)
-        self._looking = asyncio.create_task(self._look_around(after, epoch))
+        numbers = [self._current] if only_current else list(range(len(self._upstreams)))
+        self._looking = asyncio.create_task(self._look_around(numbers, after, epoch))
 
-    async def _look_around(self, after: int, epoch: int) -> None:
+    async def _look_around(self, numbers: list[int], after: int, epoch: int) -> None:
         try:
-            numbers = range(len(self._upstreams))
             found = await asyncio.gather(*(self._look(one, after, epoch) for one in numbers))
             self._choose([prospect for prospect in found if prospect is not None])
         finally:
@@ -284,19 +291,18 @@ class Upstreams:
             for one in found
             if self._node_id not in one.path and not self._is_held_off(one.number, now)
         ]
-        looping = self._node_id in self.path
-        if looping or self._is_held_off(self._current, now):
-            self._leave([one for one in usable if one.newness >= self._newest], looping=looping)
+        if self._is_looping() or self._is_held_off(self._current, now):
+            self._leave([one for one in usable if one.newness >= self._newest])
         elif self._is_silent(now):
-            self._leave([one for one in usable if self._is_worth_leaving_for(one)], looping=False)
+            self._leave([one for one in usable if self._is_worth_leaving_for(one)])
         else:
             self._return(usable, now)
 
-    def _leave(self, better: list[_Prospect], *, looping: bool) -> None:
+    def _leave(self, better: list[_Prospect]) -> None:
         best = _freshest(better, self._settings.fresh_seconds)
         if best is not None:
             self._follow(best)
-        elif looping or not self._answered:
+        elif self._current != 0 and (self._is_looping() or not self._answered):
             self._follow(_Prospect(0, NEVER, [self._upstreams[0].name]))
 
     def _is_worth_leaving_for(self, prospect: _Prospect) -> bool:
@@ -333,6 +339,9 @@ class Upstreams:
         self._since = self._news_at = now
         self._answered = True
         self._better_since = {}
+
+    def _is_looping(self) -> bool:
+        return self._node_id in self.path
 
     def _is_silent(self, now: float) -> bool:
         # Without a snapshot there is nothing to be patient for.

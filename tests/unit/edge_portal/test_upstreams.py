@@ -38,6 +38,10 @@ class Node:
     def as_of(self) -> datetime:
         return NOON + timedelta(seconds=self.stopped_at or self._clock.seconds)
 
+    @property
+    def relays(self) -> bool:
+        return self.name != "core"
+
     async def fetch(self, after: int, epoch: int, limit: int, wait: float) -> Frame:
         self.asked += 1
         if self.trouble is not None:
@@ -138,7 +142,7 @@ async def test_the_preferred_is_asked_while_it_brings_something() -> None:
     me = Following("core", "east")
     await me.ask_for(30)
     assert me.name == "core"
-    assert me.nodes["east"].looked == 0
+    assert (me.nodes["core"].looked, me.nodes["east"].looked) == (0, 0)
     assert not me.errors
 
 
@@ -248,6 +252,19 @@ async def test_nobody_is_followed_who_follows_this_node() -> None:
     west.path = ["me", "core"]
     await me.ask_for(3)
     assert me.name == "core"
+
+
+async def test_a_preferred_one_that_follows_this_node_is_left() -> None:
+    """Though it answers, and is asked first by order."""
+    me = Following("east", "core")
+    await me.ask_for(5)
+    assert me.upstreams.path == ["east", "core"]
+    me.nodes["east"].path = ["me", "core"]
+    await me.ask_for(5)
+    assert me.upstreams.path == ["core"]
+    me.nodes["east"].path = ["core"]
+    await me.ask_for(SETTINGS.return_after_seconds + 4)
+    assert me.name == "east"
 
 
 async def test_a_sibling_behind_the_cursor_is_not_asked() -> None:
@@ -387,9 +404,9 @@ async def test_one_alone_is_asked_again_and_again() -> None:
     """There is nobody else to look at; a node of a tree says when its upstream hears nothing."""
     me = Following("east")
     await me.ask_for(5)
+    assert me.upstreams.path == ["east", "core"]
     me.nodes["east"].stop()
     await me.ask_for(5)
-    assert me.nodes["east"].looked == 0
     assert set(me.errors) == {"FeedUnavailable"}
     me.nodes["east"].stopped_at = None
     assert await me.ask() is not None
