@@ -16,9 +16,10 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from cache_sync.document_table import Name, read_head
+from cache_sync.document_table import read_head
 from cache_sync.documents import Document
 from cache_sync.errors import EpochChanged, NotComparable
+from cache_sync.publication import Name
 from cache_sync.row_hash import add_hashes, row_hash
 from cache_sync.shards import first_seq
 from cache_sync.sqlite import Connection

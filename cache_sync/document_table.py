@@ -10,53 +10,22 @@ tombstone; `shard_head` keeps the sum and number of all live rows, the chain has
 seal on it (at the core itself it is empty: the core makes it when it answers).
 """
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from cache_sync.documents import CREDENTIAL, Document
 from cache_sync.errors import UnknownShard
-from cache_sync.row_hash import FIRST_CHAIN, add_hashes, next_chain, row_hash
+from cache_sync.row_hash import FIRST_CHAIN
 from cache_sync.shards import first_seq
 from cache_sync.sqlite import Connection, database, read
 
 PAGE_BYTES_MAX = 4 * 1024 * 1024
 
-_FIND = """
-SELECT seq, version, row_hash, body FROM documents WHERE account_id = ? AND kind = ? AND key = ?
-"""
-# Changes nothing, and holds the row to the commit: seqs are given out in the order of the commits.
-_LOCK_HEAD = """
-UPDATE shard_head SET head = head WHERE shard = ? RETURNING epoch, head, floor, live_hash, live_rows, chain, seal
-"""
-_MOVE_HEAD = (
-    "UPDATE shard_head SET head = ?, live_hash = ?, live_rows = ?, chain = ? WHERE shard = ?"
-)
-_INSERT = """
-INSERT INTO documents (account_id, kind, key, version, row_hash, body, seq) VALUES (?, ?, ?, ?, ?, ?, ?)
-"""
-_MOVE = "UPDATE documents SET seq = ?, version = ?, row_hash = ?, body = ? WHERE seq = ?"
 _HEAD = """
 SELECT epoch, head, floor, live_hash, live_rows, chain, seal FROM shard_head WHERE shard = ?
 """
 _PAGE = """
 SELECT account_id, kind, key, seq, body, version FROM documents WHERE seq > ? AND seq <= ? ORDER BY seq
 """
-
-
-class Name(NamedTuple):
-    """What a document is called within its shard."""
-
-    account_id: str
-    kind: str
-    key: str
-
-
-class Change(NamedTuple):
-    """A document's new state: its body and the body's version; None deletes it."""
-
-    name: Name
-    body: bytes | None
-    version: int = 1
 
 
 class Page(NamedTuple):
@@ -146,20 +115,10 @@ def add_shard(connection: Connection, shard: str, epoch: int) -> None:
     )
 
 
-def raise_epoch(connection: Connection, shard: str) -> int:
-    """
-    Begin the shard's next epoch within the caller's write transaction, with a new chain; returns it.
-
-    Followers then build anew.
-
-    Raises:
-        UnknownShard: There is no such shard here.
-    """
-    epoch = read_head(connection, shard).epoch + 1
-    connection.execute(
-        "UPDATE shard_head SET epoch = ?, chain = ? WHERE shard = ?", (epoch, FIRST_CHAIN, shard)
-    )
-    return epoch
+def read_shards(connection: Connection) -> list[str]:
+    """Name the shards that are held here, in their order."""
+    rows = connection.execute("SELECT shard FROM shard_head").fetchall()
+    return sorted((shard for (shard,) in rows), key=int)
 
 
 def read_head(connection: Connection, shard: str) -> ShardHead:
@@ -173,72 +132,6 @@ def read_head(connection: Connection, shard: str) -> ShardHead:
     if row is None:
         raise UnknownShard(shard)
     return ShardHead(*row)
-
-
-def publish_all(connection: Connection, shard: str, changes: Iterable[Change]) -> dict[Name, int]:
-    """
-    Publish the new states of documents as one commit's, within the caller's write transaction; its last step.
-
-    Returns for each name the seq at which its state stands. A state equal to the published one publishes nothing and
-    keeps the seq it has; deleting what was never published gives 0. Seqs follow the order of commits, because the
-    shard's head is held from here to the commit. Of two changes of one document the later one counts.
-
-    Raises:
-        UnknownShard: There is no such shard here.
-    """
-    assert connection.in_transaction, "documents are published with the change that caused them"
-    # Fetched to the end: a statement left unfinished would keep the transaction from committing.
-    held = connection.execute(_LOCK_HEAD, (shard,)).fetchall()
-    if not held:
-        raise UnknownShard(shard)
-    head = ShardHead(*held[0])
-    seq = head.head
-    stands: dict[Name, int] = {}
-    inserted: list[tuple[str, str, str, int, int | None, bytes | None, int]] = []
-    moved: list[tuple[int, int, int | None, bytes | None, int]] = []
-    came: list[int] = []
-    went: list[int] = []
-    chained: list[tuple[int, int]] = []
-    for name, body, version in {change.name: change for change in changes}.values():
-        found = connection.execute(_FIND, name).fetchone()
-        old_seq, old_version, old_hash, old_body = found or (0, version, None, None)
-        if old_body == body and (body is None or old_version == version):
-            stands[name] = old_seq
-            continue
-        seq += 1
-        stands[name] = seq
-        hashed = None if body is None else row_hash(*name, seq, version, body)
-        if found is None:
-            inserted.append((*name, version, hashed, body, seq))
-        else:
-            moved.append((seq, version, hashed, body, old_seq))
-        if old_hash is not None:
-            went.append(old_hash)
-        if hashed is not None:
-            came.append(hashed)
-        chained.append((seq, hashed or 0))
-    if chained:
-        connection.executemany(_MOVE, moved)
-        connection.executemany(_INSERT, inserted)
-        connection.execute(
-            _MOVE_HEAD,
-            (
-                seq,
-                add_hashes(head.live_hash, came, went),
-                head.live_rows + len(came) - len(went),
-                next_chain(head.chain, chained),
-                shard,
-            ),
-        )
-    return stands
-
-
-def publish(
-    connection: Connection, shard: str, account_id: str, kind: str, key: str, body: bytes | None
-) -> int:
-    """Publish one document's new state; return the seq at which it stands. See `publish_all`."""
-    name = Name(account_id, kind, key)
-    return publish_all(connection, shard, [Change(name, body)])[name]
 
 
 def read_page(

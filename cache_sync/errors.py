@@ -12,6 +12,7 @@ SyncError
 │   └── BelowFloor         the cursor is older than the deletes that the feed still knows
 ├── NotComparable          two nodes stand too far apart for their digests to be compared
 ├── InvalidFrame           a frame that cannot follow what a replica holds, or that was damaged on its way
+├── UnknownVersion         a body that this release cannot read: only a newer release helps
 ├── DamagedSnapshot        a snapshot file that cannot be trusted or read
 ├── StorageFailed          the disk refused: full, read-only, broken, or busy for too long
 └── NoSnapshot             a node that has not got its first snapshot yet
@@ -91,7 +92,7 @@ class InvalidFrame(SyncError):
 
     Args:
         reason: A stable code: `malformed`, `digest`, `shard`, `epoch`, `gap`, `count`, `order`, `range`, `floor`,
-            `barrier`, `as_of`, `age` or `collision`.
+            `barrier`, `as_of`, `age`, `hash` or `collision`.
         detail: The same for a person.
     """
 
@@ -99,6 +100,15 @@ class InvalidFrame(SyncError):
         super().__init__(f"{detail} ({reason})")
         self.reason = reason
         self.detail = detail
+
+
+class UnknownVersion(SyncError):
+    """A body of a version that this release does not know: shown, it could say what the core did not mean."""
+
+    def __init__(self, kind: str, version: int) -> None:
+        super().__init__(f"{kind} documents of version {version} need a newer release")
+        self.kind = kind
+        self.version = version
 
 
 class DamagedSnapshot(SyncError):

@@ -26,6 +26,7 @@ from cache_sync.errors import (
     Forked,
     InvalidFrame,
     StorageFailed,
+    UnknownVersion,
 )
 from cache_sync.feed_client import Asker, FeedClient
 from cache_sync.follower_status import FollowerStatus, StatusKeeper, read_status
@@ -39,7 +40,7 @@ from cache_sync.snapshot_folder import SnapshotFolder
 log = logging.getLogger(__name__)
 
 # These say that the build itself cannot become true; the others may be a frame damaged on its way.
-_FATAL_TO_A_BUILD = frozenset({"floor", "epoch", "collision", "shard", "as_of", "behind"})
+_FATAL_TO_A_BUILD = frozenset({"floor", "epoch", "collision", "shard", "as_of", "behind", "hash"})
 
 
 class FollowerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -165,6 +166,8 @@ class Follower:
             delay = self._replace_snapshot("below_floor")
         except InvalidFrame as error:
             delay = self._refuse(error)
+        except UnknownVersion as error:
+            delay = self._wait_for_upgrade(error)
         except DamagedSnapshot as error:
             log.warning("the snapshot is damaged: %s", error)
             delay = self._replace_snapshot("damaged")
@@ -363,6 +366,12 @@ class Follower:
         self._pages = []
         self._keeper.say("stopped", error.reason)
         return self._retry.next_seconds()
+
+    def _wait_for_upgrade(self, error: UnknownVersion) -> float:
+        """Serve on what is held; a new snapshot would hold the same bodies, only a newer release can read them."""
+        self._drop_unfinished()
+        self._keeper.say("stopped", f"unknown_version:{error.kind}:{error.version}")
+        return self._rebuild.next_seconds()
 
     def _replace_snapshot(self, reason: str) -> float:
         """Stop applying; build a new snapshot beside after a while that grows with every attempt."""

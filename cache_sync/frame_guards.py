@@ -4,7 +4,8 @@ import math
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from cache_sync.errors import InvalidFrame
+from cache_sync.documents import KNOWN_VERSIONS
+from cache_sync.errors import InvalidFrame, UnknownVersion
 from cache_sync.frames import Frame, digest_frame
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -32,6 +33,7 @@ def check_frame(frame: Frame) -> None:
 
     Raises:
         InvalidFrame: With the rule it breaks.
+        UnknownVersion: A body of it is newer than this release.
     """
     _require(frame.digest == digest_frame(frame), "digest", "the frame was damaged on its way")
     _require(
@@ -44,6 +46,7 @@ def check_frame(frame: Frame) -> None:
         "range",
         f"after {frame.after}, up to {frame.upto}, head {frame.head} in epoch {frame.epoch}",
     )
+    check_versions(frame)
     previous = frame.after
     for row in frame.rows:
         _require(row.seq > previous, "order", f"seq {row.seq} comes after {previous}")
@@ -91,6 +94,34 @@ def check_follows(frame: Frame, held: Held) -> None:
             "as_of",
             f"core time went back from {held.as_of.isoformat()} to {frame.as_of.isoformat()}",
         )
+
+
+def check_live(frame: Frame, live_hash: int, live_rows: int) -> None:
+    """
+    Check at a barrier that what is held is all of what lives above, and nothing else.
+
+    Raises:
+        InvalidFrame: `hash`: a document was left out, changed or never deleted, here or above.
+    """
+    _require(
+        (live_hash, live_rows) == (frame.live_hash, frame.live_rows),
+        "hash",
+        f"{live_rows} live rows here do not sum up to the {frame.live_rows} above",
+    )
+
+
+def check_versions(frame: Frame) -> None:
+    """
+    Check that this release knows what every body means.
+
+    A kind that it does not know at all is nobody's business here, and is kept for those further down.
+
+    Raises:
+        UnknownVersion: A body's version is newer than what this release reads.
+    """
+    for row in frame.rows:
+        if row.version > KNOWN_VERSIONS.get(row.kind, row.version):
+            raise UnknownVersion(row.kind, row.version)
 
 
 def _require(holds: bool, reason: str, detail: str) -> None:  # noqa: FBT001 - reads as a sentence

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from cache_sync.document_table import Name, read_head
+from cache_sync.document_table import read_head
 from cache_sync.documents import Document
+from cache_sync.publication import Name
 from cache_sync.row_hash import row_hash
 from cache_sync.sqlite import Connection
 

@@ -22,7 +22,7 @@ from cache_sync.document_table import (
 )
 from cache_sync.documents import Document
 from cache_sync.errors import DamagedSnapshot, InvalidFrame, StorageFailed
-from cache_sync.frame_guards import Held, check_follows, check_frame
+from cache_sync.frame_guards import Held, check_follows, check_frame, check_live
 from cache_sync.frames import Frame
 from cache_sync.row_hash import add_hashes, row_hash
 from cache_sync.snapshot_folder import SnapshotFolder
@@ -41,10 +41,10 @@ _MICROSECOND = timedelta(microseconds=1)
 _UPSERT = """
 INSERT INTO documents (account_id, kind, key, seq, body, version, row_hash) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (account_id, kind, key) DO UPDATE SET
-    seq = excluded.seq, body = excluded.body, version = excluded.version, row_hash = excluded.row_hash
-WHERE excluded.seq > documents.seq
+    seq = excluded.seq, body = excluded.body, version = excluded.version,
+    row_hash = row_replaced(documents.row_hash, excluded.row_hash)
+WHERE row_is_newer(excluded.seq, documents.seq, excluded.row_hash)
 """
-_FIND = "SELECT seq, row_hash FROM documents WHERE account_id = ? AND kind = ? AND key = ?"
 _MOVE_HEAD = """
 UPDATE shard_head SET epoch = ?, head = ?, live_hash = ?, live_rows = ?, chain = ?, seal = ? WHERE shard = ?
 """
@@ -95,7 +95,9 @@ class ReplicaWriter:
         self._clock = clock
         with mapped_errors(path):
             self._connection = (folder or SnapshotFolder(path.parent)).open_for_writing(path)
+            self._went: list[int] = []
             try:
+                self._watch_replaced()
                 self._prepare()
             except BaseException:
                 self._connection.close()
@@ -190,6 +192,8 @@ class ReplicaWriter:
         check_follows(frame, held)
         head = read_head(self._connection, self._shard)
         live_hash, live_rows = self._upsert(frame.rows, head)
+        if frame.barrier:
+            check_live(frame, live_hash, live_rows)
         chain, seal = (frame.chain, frame.seal) if frame.barrier else (b"", b"")
         moved = head._replace(
             epoch=frame.epoch,
@@ -208,21 +212,42 @@ class ReplicaWriter:
             forget_tombstones(self._connection, self._shard, frame.floor)
 
     def _upsert(self, rows: Sequence[Document], head: ShardHead) -> tuple[int, int]:
-        came: list[int] = []
-        went: list[int] = []
+        stored = []
+        came = []
         for row in rows:
-            name = (row.account_id, row.kind, row.key)
-            old_seq, old_hash = self._connection.execute(_FIND, name).fetchone() or (0, None)
-            if row.seq <= old_seq:
-                continue
+            account_id, kind, key, seq, body, version = astuple(row)
             hashed = None
-            if row.body is not None:
-                hashed = row_hash(*name, row.seq, row.version, row.body)
+            if body is not None:
+                hashed = row_hash(account_id, kind, key, seq, version, body)
                 came.append(hashed)
-            if old_hash is not None:
-                went.append(old_hash)
-            self._connection.execute(_UPSERT, (*astuple(row), hashed))
+            stored.append((account_id, kind, key, seq, body, version, hashed))
+        self._went.clear()
+        self._connection.executemany(_UPSERT, stored)
+        went = self._went
         return add_hashes(head.live_hash, came, went), head.live_rows + len(came) - len(went)
+
+    def _watch_replaced(self) -> None:
+        """
+        Have the upsert itself say which hashes went: asking for each row before costs a third of the speed.
+
+        A row that is older than the one that stands is not written: its own hash, which was counted as come, goes.
+        """
+        went = self._went
+
+        def row_replaced(old: int | None, new: int | None) -> int | None:
+            if old is not None:
+                went.append(old)
+            return new
+
+        def row_is_newer(new_seq: int, old_seq: int, new_hash: int | None) -> bool:
+            if new_seq > old_seq:
+                return True
+            if new_hash is not None:
+                went.append(new_hash)
+            return False
+
+        self._connection.create_function("row_replaced", 2, row_replaced)
+        self._connection.create_function("row_is_newer", 3, row_is_newer)
 
     def _move_as_of(self, frame: Frame, asked_boot_seconds: float) -> None:
         self._connection.execute(

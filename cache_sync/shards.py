@@ -38,3 +38,13 @@ def first_seq(shard: str) -> int:
 def last_seq(shard: str) -> int:
     """Return the highest seq that a shard can give out."""
     return first_seq(shard) + SEQS_A_SHARD - 1
+
+
+def fleet_account(shard: str) -> str:
+    """
+    Return the account id under which a shard keeps the fleet's own documents.
+
+    Every shard has its copy, and one table holds all shards of the core: so they need names of their own. No account
+    has one of these ids.
+    """
+    return "" if shard == FIRST_SHARD else f"#{shard}"

@@ -24,9 +24,9 @@ from cache_sync.digests import (
     hash_of,
     ranges_of,
 )
-from cache_sync.document_table import Name
 from cache_sync.documents import Document
 from cache_sync.errors import EpochChanged, FeedUnavailable, NotComparable, SyncError
+from cache_sync.publication import Name
 from cache_sync.repairs import Repair
 
 log = logging.getLogger(__name__)

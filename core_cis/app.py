@@ -10,6 +10,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 
 from cache_sync.clock import Clock
 from core_cis.api.accounts import show_archived_statement, show_ledger
+from core_cis.api.digests import compare_digests
 from core_cis.api.feed import probe, read_feed
 from core_cis.api.intents import deliver_intents, show_intent
 from core_cis.api.status import healthz, readyz, show_metrics, show_status
@@ -49,6 +50,7 @@ def create_app(
         route_handlers=[
             read_feed,
             probe,
+            compare_digests,
             deliver_intents,
             show_intent,
             show_ledger,

@@ -5,8 +5,9 @@ from pathlib import Path
 import click
 import msgspec
 
-from cache_sync.document_table import raise_epoch, read_head
+from cache_sync.document_table import read_head
 from cache_sync.documents import DEFAULT_SHARD
+from cache_sync.publication import raise_epoch
 from core_cis.options import data_option, json_option, open_known_store
 
 
@@ -38,5 +39,8 @@ def raise_command(data_dir: Path) -> None:
     after the backup was made are named.
     """
     with open_known_store(data_dir) as store, store.transaction() as tx:
-        epoch = raise_epoch(tx.connection, DEFAULT_SHARD)
+        heads = [read_head(tx.connection, shard) for shard in store.shards]
+        epoch = max(head.epoch for head in heads) + 1
+        for shard in store.shards:
+            raise_epoch(tx.connection, shard, epoch)
     click.echo(f"epoch {epoch} has begun; edges build anew. Then run: core reconcile")

@@ -14,12 +14,13 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
-from cache_sync.document_table import read_head
-from cache_sync.documents import DEFAULT_SHARD
+from cache_sync.documents import PAYMENT
+from cache_sync.frames import Position
 from cache_sync.sqlite import DatabaseError, IntegrityError
 from core_cis.domain.payments import RejectReason, Wish, reason_to_reject, value_date
 from core_cis.instants import to_text
 from core_cis.payment_posting import Decision, read_account_facts, record_decision
+from core_cis.publishing import payment_key
 from core_cis.settings import ServerSettings
 from core_cis.store import CoreStore, Transaction
 from failover.intents import Intent, Outcome, receipt_number
@@ -79,14 +80,14 @@ class IntakeResult(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Tally:
     def __init__(self) -> None:
-        self.outcomes: list[Outcome] = []
+        self.decided: list[tuple[Intent, Outcome]] = []
         self.counts: dict[str, int] = {}
 
     def count(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1
 
-    def add(self, outcome: Outcome, *, repeated: bool) -> None:
-        self.outcomes.append(outcome)
+    def add(self, intent: Intent, outcome: Outcome, *, repeated: bool) -> None:
+        self.decided.append((intent, outcome))
         if repeated:
             self.count("repeated")
             return
@@ -157,31 +158,34 @@ class Intake:
         """
         tally = _Tally()
         with self._store.transaction() as tx:
-            epoch = read_head(tx.connection, DEFAULT_SHARD).epoch
             for intent in proven:
-                self._take_one(tx, intent, delivered_by, epoch, tally)
-        return IntakeResult(outcomes=tally.outcomes, **tally.counts)
+                self._take_one(tx, intent, delivered_by, tally)
+            for intent, outcome in tally.decided:
+                tx.locate(*_document(intent, outcome))
+        placed = [
+            _placed(outcome, tx.position(*_document(intent, outcome)))
+            for intent, outcome in tally.decided
+        ]
+        return IntakeResult(outcomes=placed, **tally.counts)
 
-    def _take_one(
-        self, tx: Transaction, intent: Intent, delivered_by: str, epoch: int, tally: _Tally
-    ) -> None:
+    def _take_one(self, tx: Transaction, intent: Intent, delivered_by: str, tally: _Tally) -> None:
         try:
             with tx.savepoint():
-                outcome, repeated = self._first_outcome(tx, intent, delivered_by, epoch)
+                outcome, repeated = self._first_outcome(tx, intent, delivered_by)
         except Exception as error:
             # A failing disk is nobody's poison: the whole batch is undone and asked again.
             if isinstance(error, DatabaseError) and not isinstance(error, IntegrityError):
                 raise
-            parked = self._park(tx, intent, delivered_by, epoch, error)
+            parked = self._park(tx, intent, delivered_by, error)
             if parked is None:
                 tally.count("failed")
             else:
-                tally.add(parked, repeated=False)
+                tally.add(intent, parked, repeated=False)
         else:
-            tally.add(outcome, repeated=repeated)
+            tally.add(intent, outcome, repeated=repeated)
 
     def _first_outcome(
-        self, tx: Transaction, intent: Intent, delivered_by: str, epoch: int
+        self, tx: Transaction, intent: Intent, delivered_by: str
     ) -> tuple[Outcome, bool]:
         known = dict(tx.connection.execute(_FIND, (intent.intent_id,)).fetchall())
         if intent.fingerprint in known:
@@ -191,12 +195,12 @@ class Intake:
             decision = _decision(intent, state="rejected", reason="id_conflict")
         else:
             decision = self._decide(tx, intent, self._settings)
-        outcome = _write(tx, intent, decision, delivered_by, epoch, won=not known)
+        outcome = _write(tx, intent, decision, delivered_by, won=not known)
         tx.connection.execute(_FORGET_FAILURE, (intent.intent_id, intent.fingerprint))
         return outcome, False
 
     def _park(
-        self, tx: Transaction, intent: Intent, delivered_by: str, epoch: int, error: Exception
+        self, tx: Transaction, intent: Intent, delivered_by: str, error: Exception
     ) -> Outcome | None:
         (attempts,) = tx.connection.execute(
             _COUNT_FAILURE,
@@ -221,7 +225,7 @@ class Intake:
                     reason="under_review",
                     case_number=f"C-{receipt_number(intent.intent_id + intent.fingerprint)}",
                 )
-                outcome = _write(tx, intent, decision, delivered_by, epoch, won=won)
+                outcome = _write(tx, intent, decision, delivered_by, won=won)
                 tx.connection.execute(_FORGET_FAILURE, (intent.intent_id, intent.fingerprint))
                 return outcome
         except (IntegrityError, ValueError, OverflowError):
@@ -281,10 +285,22 @@ def _decision(intent: Intent, **decided: object) -> Decision:
     )
 
 
+def _document(intent: Intent, outcome: Outcome) -> tuple[str, str, str]:
+    key = payment_key(intent.intent_id, intent.fingerprint, outcome.reason)
+    return intent.account_id, PAYMENT, key
+
+
+def _placed(outcome: Outcome, position: Position) -> Outcome:
+    return msgspec.structs.replace(
+        outcome, epoch=position.epoch, shard=position.shard, seq=position.seq
+    )
+
+
 def _write(
-    tx: Transaction, intent: Intent, decision: Decision, delivered_by: str, epoch: int, *, won: bool
+    tx: Transaction, intent: Intent, decision: Decision, delivered_by: str, *, won: bool
 ) -> Outcome:
-    seq = record_decision(tx, decision)
+    record_decision(tx, decision)
+    # Where its document stands is known when the transaction ends, and asked for anew with every repetition.
     outcome = Outcome(
         intent_id=intent.intent_id,
         fingerprint=intent.fingerprint,
@@ -294,9 +310,9 @@ def _write(
         value_date=decision.value_date,
         reason=decision.reason,
         case_number=decision.case_number,
-        epoch=epoch,
-        shard=DEFAULT_SHARD,
-        seq=seq,
+        epoch=0,
+        shard="",
+        seq=0,
     )
     tx.connection.execute(
         _INSERT,

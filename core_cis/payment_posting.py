@@ -59,9 +59,9 @@ def read_account_facts(
     return AccountFacts(account_id, row[0], currency, tuple(Method(*method) for method in rows))
 
 
-def record_decision(tx: Transaction, decision: Decision) -> int:
+def record_decision(tx: Transaction, decision: Decision) -> None:
     """
-    Write a decided payment with everything that follows from it; return the seq of its document.
+    Write a decided payment with everything that follows from it.
 
     A posted one goes into the ledger under (source, payment id), so the database itself refuses a second.
     """
@@ -104,7 +104,7 @@ def record_decision(tx: Transaction, decision: Decision) -> int:
     )
     if decision.state == "posted":
         publish_account(tx, decision.account_id)
-    return publish_payment(tx, decision.payment_id, decision.fingerprint)
+    publish_payment(tx, decision.payment_id, decision.fingerprint)
 
 
 def post_office_payment(
@@ -116,9 +116,9 @@ def post_office_payment(
     method_id: str,
     accepted_at: datetime,
     value_date: date,
-) -> int:
+) -> None:
     """
-    Post a payment that reached the utility itself, such as by mail or at the counter; return its document's seq.
+    Post a payment that reached the utility itself, such as by mail or at the counter.
 
     Repeating it with the same id changes nothing. ``method_id`` may be any label of how it came.
     """
@@ -133,10 +133,11 @@ def post_office_payment(
         "SELECT 1 FROM payments WHERE payment_id = ? AND fingerprint = ?", (payment_id, fingerprint)
     ).fetchone()
     if known is not None:
-        return publish_payment(tx, payment_id, fingerprint)
+        publish_payment(tx, payment_id, fingerprint)
+        return
     facts = read_account_facts(tx.connection, account_id, tx.utility.currency)
     method = facts.method(method_id) if facts else None
-    return record_decision(
+    record_decision(
         tx,
         Decision(
             payment_id=payment_id,

@@ -17,12 +17,10 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from cache_sync.document_table import publish
 from cache_sync.documents import (
     ACCOUNT,
     ARCHIVE,
     CREDENTIAL,
-    DEFAULT_SHARD,
     PAYMENT,
     STATEMENT,
     USAGE,
@@ -81,7 +79,7 @@ _BLOCKS = """
 """
 
 
-def publish_account(tx: Transaction, account_id: str) -> int:
+def publish_account(tx: Transaction, account_id: str) -> None:
     """
     Publish what the overview shows of an account: its balance, latest statement, methods and service points.
 
@@ -125,7 +123,7 @@ def publish_account(tx: Transaction, account_id: str) -> int:
             )
         ],
     )
-    return tx.publish(account_id, ACCOUNT, "", body)
+    tx.publish(account_id, ACCOUNT, "", body)
 
 
 def publish_statements(tx: Transaction, account_id: str) -> None:
@@ -147,21 +145,10 @@ def publish_statements(tx: Transaction, account_id: str) -> None:
     archived: list[ArchivedStatement] = []
     for statement_id, period_to, body in rows:
         held = period_to > oldest_end
-        publish(
-            tx.connection,
-            DEFAULT_SHARD,
-            account_id,
-            STATEMENT,
-            statement_id,
-            body if held else None,
-        )
+        tx.publish_encoded(account_id, STATEMENT, statement_id, body if held else None)
         if not held:
             archived.append(_archived(msgspec.json.decode(body, type=StatementBody)))
-    had_archive = tx.connection.execute(
-        "SELECT 1 FROM documents WHERE account_id = ? AND kind = ? AND key = ?",
-        (account_id, ARCHIVE, ARCHIVE_KEY),
-    ).fetchone()
-    if archived or had_archive:
+    if archived or tx.was_published(account_id, ARCHIVE, ARCHIVE_KEY):
         tx.publish(
             account_id,
             ARCHIVE,
@@ -170,13 +157,8 @@ def publish_statements(tx: Transaction, account_id: str) -> None:
         )
 
 
-def publish_payment(tx: Transaction, payment_id: str, fingerprint: str) -> int:
-    """
-    Publish what was decided of a payment; return the seq at which it stands.
-
-    The payment that won its id stands under it. One that lost it (another edge took a different payment under the
-    same key) has the same ``payment_id`` in its body and its fingerprint behind it in the document's key.
-    """
+def publish_payment(tx: Transaction, payment_id: str, fingerprint: str) -> None:
+    """Publish what was decided of a payment, under its `payment_key`; its body has the payment's id alone."""
     row = tx.connection.execute(_PAYMENT, (payment_id, fingerprint)).fetchone()
     body = PaymentBody(
         payment_id=row[0],
@@ -193,11 +175,21 @@ def publish_payment(tx: Transaction, payment_id: str, fingerprint: str) -> int:
         reason=row[11],
         case_number=row[12],
     )
-    key = f"{payment_id}/{fingerprint[:16]}" if body.reason == "id_conflict" else payment_id
-    return tx.publish(body.account_id, PAYMENT, key, body)
+    key = payment_key(payment_id, fingerprint, body.reason)
+    tx.publish(body.account_id, PAYMENT, key, body)
 
 
-def publish_usage(tx: Transaction, service_point_id: str, month: str) -> int:
+def payment_key(payment_id: str, fingerprint: str, reason: str) -> str:
+    """
+    Tell the key of a payment's document.
+
+    The payment that won its id stands under it. One that lost it (another edge took a different payment under the
+    same key) has its fingerprint behind it.
+    """
+    return f"{payment_id}/{fingerprint[:16]}" if reason == "id_conflict" else payment_id
+
+
+def publish_usage(tx: Transaction, service_point_id: str, month: str) -> None:
     """Publish a local month (``YYYY-MM``) of a service point's readings; a month without any is withdrawn."""
     connection = tx.connection
     (account_id,) = connection.execute(
@@ -224,10 +216,10 @@ def publish_usage(tx: Transaction, service_point_id: str, month: str) -> int:
         timezone=tx.utility.timezone,
         days=days,
     )
-    return tx.publish(account_id, USAGE, f"{month}/{service_point_id}", body if days else None)
+    tx.publish(account_id, USAGE, f"{month}/{service_point_id}", body if days else None)
 
 
-def publish_credential(tx: Transaction, customer_id: str) -> int:
+def publish_credential(tx: Transaction, customer_id: str) -> None:
     """
     Publish what an edge needs to check a customer's sign-in; withdrawn for a customer without accounts.
 
@@ -239,7 +231,7 @@ def publish_credential(tx: Transaction, customer_id: str) -> int:
     email, verifier, version, status = row
     key = sign_in_key(tx.lookup_key, email)
     if not account_ids:
-        return 0
+        return
     body = CredentialBody(
         customer_id=customer_id,
         account_ids=account_ids,
@@ -247,7 +239,7 @@ def publish_credential(tx: Transaction, customer_id: str) -> int:
         credential_version=version,
         status=status,
     )
-    return tx.publish(account_ids[0], CREDENTIAL, key, body)
+    tx.publish(account_ids[0], CREDENTIAL, key, body)
 
 
 def withdraw_credential(tx: Transaction, customer_id: str) -> None:

@@ -10,12 +10,15 @@ import structlog
 
 from cache_sync.clock import Clock
 from cache_sync.core_time import close
+from cache_sync.digest_desk import DigestDesk
+from cache_sync.digests import DigestAnswer, DigestQuestion, answer_question
 from cache_sync.document_table import ShardHead, read_head
 from cache_sync.documents import DEFAULT_SHARD
+from cache_sync.errors import FeedUnavailable
 from cache_sync.feed import CLOSE_SECONDS_MAX, CoreTimeSource, FeedSource
 from cache_sync.frames import Position
 from cache_sync.offload import in_thread, inline
-from cache_sync.sqlite import Connection, connect, write
+from cache_sync.sqlite import Connection, connect, read, write
 from core_cis.errors import NotBegun, WriterFull
 from core_cis.intake import Intake, IntakeResult, check_signatures
 from core_cis.keys import CoreKeys, load_keys
@@ -60,6 +63,8 @@ class CoreServices:
         self._keys: CoreKeys | None = None
         self._reader: Connection | None = None
         self._feed: FeedSource | None = None
+        self._compared: Connection | None = None
+        self.digests = DigestDesk(self._read_digests)
         self.time_source = CoreTimeSource(self._close_time, clock)
 
     async def __aenter__(self) -> Self:
@@ -67,6 +72,8 @@ class CoreServices:
         path = self._data_dir / DATABASE_NAME
         self._keys = load_keys(self._data_dir)
         self._reader = connect(path, synchronous="FULL", read_only=True)
+        # Read from in a thread, one question at a time.
+        self._compared = connect(path, synchronous="FULL", read_only=True, same_thread=False)
         self._feed = FeedSource(
             path,
             DEFAULT_SHARD,
@@ -80,9 +87,10 @@ class CoreServices:
         if self._feed is not None:
             await self._feed.close()
             self._feed = None
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
+        for connection in (self._reader, self._compared):
+            if connection is not None:
+                connection.close()
+        self._reader = self._compared = None
         await self.writer.stop()
 
     @property
@@ -171,6 +179,13 @@ class CoreServices:
         result = msgspec.structs.replace(result, refused=len(refused))
         self.metrics.count_intake(result)
         return result
+
+    def _read_digests(self, shard: str, question: DigestQuestion) -> DigestAnswer:
+        connection = self._compared
+        if connection is None:
+            raise FeedUnavailable("the core is not serving")
+        with read(connection):
+            return answer_question(connection, shard, question)
 
     async def _close_time(self) -> datetime:
         def work(store: CoreStore) -> datetime:

@@ -3,7 +3,7 @@ The core's database: who writes, in which transactions, under which stamp.
 
 Every write is one `transaction()`: it holds the file's only write lock from its start and takes the next stamp of core
 time, so commits of the server, of `core import` and of `core bill` beside it are ordered as one history. A domain
-change and the documents that it publishes belong into the same transaction.
+change and the documents that it publishes belong into the same transaction; the documents go out as its last step.
 """
 
 import secrets
@@ -17,12 +17,16 @@ import msgspec
 
 from cache_sync.clock import Clock
 from cache_sync.core_time import create_core_clock, stamp
-from cache_sync.document_table import add_shard, create_documents, publish
-from cache_sync.documents import DEFAULT_SHARD, Body, encode_body
+from cache_sync.document_table import create_documents, read_shards
+from cache_sync.documents import KNOWN_VERSIONS, Body, encode_body
+from cache_sync.frames import Position
+from cache_sync.publication import Change, Name, begin_shard, create_commits
+from cache_sync.shards import SHARDS_MAX, shard_names
 from cache_sync.sqlite import Connection, connect, read, write
 from core_cis.errors import SettingsConflict
 from core_cis.instants import local_date
 from core_cis.keys import CoreKeys, load_keys
+from core_cis.outgoing import Outgoing
 from core_cis.schema import create_tables
 from core_cis.settings import Utility
 
@@ -39,29 +43,53 @@ class Transaction:
     """
 
     def __init__(
-        self, connection: Connection, stamp: datetime, utility: Utility, lookup_key: bytes
+        self,
+        connection: Connection,
+        stamp: datetime,
+        utility: Utility,
+        lookup_key: bytes,
+        outgoing: Outgoing,
     ) -> None:
         self.connection = connection
         self.stamp = stamp
         self.utility = utility
         self.lookup_key = lookup_key
+        self._outgoing = outgoing
 
     @property
     def today(self) -> date:
         """The date of this transaction in the utility's time zone."""
         return local_date(self.stamp, self.utility.timezone)
 
-    def publish(self, account_id: str, kind: str, key: str, body: Body | None) -> int:
-        """Publish a document's new state, None to withdraw it; return the seq at which it stands."""
+    def publish(self, account_id: str, kind: str, key: str, body: Body | None) -> None:
+        """Publish a document's new state when the transaction ends, None to withdraw it."""
         encoded = None if body is None else encode_body(body)
-        return publish(self.connection, DEFAULT_SHARD, account_id, kind, key, encoded)
+        self.publish_encoded(account_id, kind, key, encoded)
+
+    def publish_encoded(self, account_id: str, kind: str, key: str, body: bytes | None) -> None:
+        """Publish a document whose body is encoded already, as `publish` does."""
+        version = KNOWN_VERSIONS.get(kind, 1)
+        self._outgoing.put(Change(Name(account_id, kind, key), body, version))
+
+    def was_published(self, account_id: str, kind: str, key: str) -> bool:
+        """Tell whether a document has ever been published, or will be when the transaction ends."""
+        return self._outgoing.is_known(Name(account_id, kind, key))
+
+    def locate(self, account_id: str, kind: str, key: str) -> None:
+        """Have `position` tell where a document stands when the transaction has ended, changed or not."""
+        self._outgoing.locate(Name(account_id, kind, key))
+
+    def position(self, account_id: str, kind: str, key: str) -> Position:
+        """Tell where a document that was published or located stands; after the transaction has ended."""
+        return self._outgoing.position(Name(account_id, kind, key))
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """Run a block whose changes are undone alone when it raises; the exception goes on."""
         self.connection.execute("SAVEPOINT part")
         try:
-            yield
+            with self._outgoing.part():
+                yield
         except BaseException:
             # An error of the disk may have ended the whole transaction.
             if self.connection.in_transaction:
@@ -84,10 +112,18 @@ class CoreStore:
         self.data_dir = data_dir
         self.connection = connection
         self.keys = keys
+        self.shards = read_shards(connection)
         self._clock = clock
 
     @classmethod
-    def open(cls, data_dir: Path, clock: Clock, *, utility: Utility | None = None) -> Self:
+    def open(
+        cls,
+        data_dir: Path,
+        clock: Clock,
+        *,
+        utility: Utility | None = None,
+        shards: int | None = None,
+    ) -> Self:
         """
         Open the core of a folder, making folder, keys and tables at first use.
 
@@ -95,9 +131,12 @@ class CoreStore:
             data_dir: The core's folder.
             clock: Where commits take their time from.
             utility: Whose books these are, for a new core; an existing one keeps what it was made with.
+            shards: How many shards a new core's accounts are parted into, 1 when it is not said; an existing core
+                has as many as it was made with.
 
         Raises:
             UnknownSchema: The database is of another version.
+            SettingsConflict: The core has another number of shards.
         """
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         keys = load_keys(data_dir)
@@ -106,8 +145,9 @@ class CoreStore:
             with write(connection):
                 create_tables(connection)
                 create_documents(connection)
+                create_commits(connection)
                 create_core_clock(connection)
-                add_shard(connection, DEFAULT_SHARD, _FIRST_EPOCH)
+                _keep_shards(connection, shards)
                 _keep_utility(connection, utility or Utility())
         except BaseException:
             connection.close()
@@ -130,7 +170,9 @@ class CoreStore:
         with write(self.connection) as connection:
             taken = stamp(connection, self._clock.now())
             utility = read_utility(connection)
-            yield Transaction(connection, taken, utility, self.keys.lookup_key_bytes)
+            outgoing = Outgoing(connection, len(self.shards))
+            yield Transaction(connection, taken, utility, self.keys.lookup_key_bytes, outgoing)
+            outgoing.flush()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -171,6 +213,21 @@ def change_utility(tx: Transaction, utility: Utility) -> None:
     columns = ", ".join(f"{name} = :{name}" for name in _UTILITY_COLUMNS)
     tx.connection.execute(f"UPDATE utility SET {columns}", values)  # noqa: S608 - our own names
     tx.utility = utility
+
+
+def _keep_shards(connection: Connection, wanted: int | None) -> None:
+    if wanted is not None and not 1 <= wanted <= SHARDS_MAX:
+        raise SettingsConflict("shards", f"1 to {SHARDS_MAX} are possible")
+    known = read_shards(connection)
+    if known:
+        if wanted not in (None, len(known)):
+            raise SettingsConflict(
+                "shards",
+                f"this core was made with {len(known)}, and accounts cannot move between them",
+            )
+        return
+    for shard in shard_names(wanted or 1):
+        begin_shard(connection, shard, _FIRST_EPOCH)
 
 
 def _keep_utility(connection: Connection, utility: Utility) -> None:

@@ -49,6 +49,16 @@ class EdgePaths(msgspec.Struct, frozen=True):
         return self.data / "mode-order.json"
 
     @property
+    def verifications(self) -> Path:
+        """What comparing with the node above has found; the applier writes it."""
+        return self.data / "verifications.json"
+
+    @property
+    def verification_order(self) -> Path:
+        """An operator's order to compare and repair now."""
+        return self.data / "verification-order"
+
+    @property
     def processes(self) -> Path:
         """Which processes run, as the supervisor says."""
         return self.data / "processes.json"

@@ -15,11 +15,12 @@ import pytest
 
 from cache_sync.clock import SystemClock
 from cache_sync.core_time import close, create_core_clock, stamp
-from cache_sync.document_table import add_shard, create_documents, publish, read_head
+from cache_sync.document_table import create_documents, read_head
 from cache_sync.errors import NoSnapshot
 from cache_sync.feed import CoreTimeSource, FeedSource
 from cache_sync.follower import Follower, FollowerSettings
 from cache_sync.frames import Frame
+from cache_sync.publication import begin_shard, create_commits, publish
 from cache_sync.replica_reader import ReplicaReader
 from cache_sync.sqlite import Connection, connect, write
 
@@ -31,7 +32,7 @@ COMMITTER = """
     import sys, time
     from cache_sync.clock import SystemClock
     from cache_sync.core_time import stamp
-    from cache_sync.document_table import publish
+    from cache_sync.publication import publish
     from cache_sync.sqlite import connect, write
     connection, clock = connect(sys.argv[1], synchronous="FULL"), SystemClock()
     first, last = int(sys.argv[2]), int(sys.argv[3])
@@ -67,8 +68,9 @@ def open_core(path: Path) -> Connection:
     connection = connect(path, synchronous="FULL")
     with write(connection):
         create_documents(connection)
+        create_commits(connection)
         create_core_clock(connection)
-        add_shard(connection, "0", 1)
+        begin_shard(connection, "0", 1)
     return connection
 
 

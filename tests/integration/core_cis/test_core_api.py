@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from cache_sync.document_table import raise_epoch
 from cache_sync.documents import DEFAULT_SHARD
 from cache_sync.frames import FRAME_CONTENT_TYPE, Frame, sealed
+from cache_sync.publication import raise_epoch
 from core_cis.publishing import publish_account
 from core_cis.settings import ServerSettings
 

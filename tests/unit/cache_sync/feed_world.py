@@ -9,10 +9,8 @@ from typing import NamedTuple
 
 from cache_sync.core_time import close, create_core_clock, stamp
 from cache_sync.document_table import (
-    add_shard,
     create_documents,
     forget_tombstones,
-    publish,
     read_head,
 )
 from cache_sync.documents import DEFAULT_SHARD, Document
@@ -20,6 +18,7 @@ from cache_sync.feed import CoreTimeSource, FeedSource
 from cache_sync.follower import Follower, FollowerSettings
 from cache_sync.frames import FRAME_FORMAT, Frame, sealed
 from cache_sync.offload import inline
+from cache_sync.publication import begin_shard, create_commits, publish
 from cache_sync.replica_reader import ReplicaReader, ReplicaState
 from cache_sync.row_hash import FIRST_CHAIN, SEAL_BYTES, add_hashes, row_hash
 from cache_sync.sqlite import Connection, connect, write
@@ -89,8 +88,9 @@ class Core:
         connection = connect(self.path, synchronous="FULL")
         with write(connection):
             create_documents(connection)
+            create_commits(connection)
             create_core_clock(connection)
-            add_shard(connection, DEFAULT_SHARD, self._epoch)
+            begin_shard(connection, DEFAULT_SHARD, self._epoch)
             if not self.history:
                 self.history[self._epoch, 0] = Committed(stamp(connection, self.clock.now()), {})
         return connection
@@ -218,12 +218,16 @@ def read_all(reader: ReplicaReader) -> tuple[ReplicaState, State]:
     return state, {(row[0], row[1], row[2]): row[3] for row in rows}
 
 
-def make_frame(rows: list[Document], **changes: object) -> Frame:
-    """Make a frame with its digest; by default a barrier in epoch 1 that brings the rows after seq 0, all there are."""
+def make_frame(rows: list[Document], *, onto: Iterable[Document] = (), **changes: object) -> Frame:
+    """Make a frame with its digest; by default a barrier in epoch 1 that brings the rows after seq 0, `onto` others."""
     upto = rows[-1].seq if rows else 0
+    named = {
+        (row.account_id, row.kind, row.key): row
+        for row in sorted([*onto, *rows], key=lambda row: row.seq)
+    }
     live = [
         row_hash(row.account_id, row.kind, row.key, row.seq, row.version, row.body)
-        for row in rows
+        for row in named.values()
         if row.body is not None
     ]
     fields: dict[str, object] = {

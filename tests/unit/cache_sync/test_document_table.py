@@ -5,20 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from cache_sync.document_table import (
+from cache_sync.document_table import create_documents, forget_tombstones, read_head, read_page
+from cache_sync.documents import Document
+from cache_sync.errors import UnknownShard
+from cache_sync.publication import (
     Change,
     Name,
-    add_shard,
-    create_documents,
-    forget_tombstones,
+    begin_shard,
+    create_commits,
     publish,
     publish_all,
     raise_epoch,
-    read_head,
-    read_page,
+    read_chain,
 )
-from cache_sync.documents import Document
-from cache_sync.errors import UnknownShard
 from cache_sync.row_hash import FIRST_CHAIN, next_chain, row_hash
 from cache_sync.shards import first_seq
 from cache_sync.sqlite import Connection, OperationalError, connect, write
@@ -30,7 +29,8 @@ def connection(tmp_path: Path) -> Iterator[Connection]:
     made = connect(tmp_path / "core.db", synchronous="NORMAL")
     with write(made):
         create_documents(made)
-        add_shard(made, "0", 1)
+        create_commits(made)
+        begin_shard(made, "0", 1)
     yield made
     made.close()
 
@@ -126,7 +126,7 @@ def test_an_unknown_shard_is_named_so(connection: Connection) -> None:
 def test_shards_share_the_table_and_nothing_else(connection: Connection) -> None:
     """Each has its own seqs, head, tombstones and floor; 0 asks each of them from its beginning."""
     with write(connection):
-        add_shard(connection, "1", 1)
+        begin_shard(connection, "1", 1)
         assert publish(connection, "1", "z", "payment", "p", b"1") == first_seq("1") + 1
         publish(connection, "1", "z", "payment", "p", None)
     put(connection, "a", b"1")
@@ -170,7 +170,9 @@ def test_the_chain_covers_what_was_published_and_all_before(connection: Connecti
     assert read_head(connection, "0").chain == next_chain(one, [(2, 0)])
     with write(connection):
         raise_epoch(connection, "0")
-    assert read_head(connection, "0").chain == FIRST_CHAIN
+    two = next_chain(one, [(2, 0)])
+    assert read_head(connection, "0").chain == next_chain(two, [(2, 0)])
+    assert [read_chain(connection, "0", seq) for seq in (0, 1)] == [None, None]
 
 
 def test_another_version_of_the_same_bytes_is_another_document(connection: Connection) -> None:
@@ -178,7 +180,7 @@ def test_another_version_of_the_same_bytes_is_another_document(connection: Conne
     name = Name("a", "payment", "p")
     with write(connection):
         publish_all(connection, "0", [Change(name, b"1")])
-        assert publish_all(connection, "0", [Change(name, b"1", 2)]) == {name: 2}
+        assert publish_all(connection, "0", [Change(name, b"1", 2)]) == (1, {name: 2})
     assert read_page(connection, "0", 0, 10).rows == [Document(*name, 2, b"1", 2)]
 
 
@@ -187,7 +189,10 @@ def test_of_two_changes_in_one_commit_the_later_counts(connection: Connection) -
     name = Name("a", "payment", "p")
     put(connection, "a", b"1")
     with write(connection):
-        assert publish_all(connection, "0", [Change(name, b"2"), Change(name, b"1")]) == {name: 1}
+        assert publish_all(connection, "0", [Change(name, b"2"), Change(name, b"1")]) == (
+            1,
+            {name: 1},
+        )
 
 
 def test_tables_are_made_once(connection: Connection) -> None:
@@ -195,5 +200,5 @@ def test_tables_are_made_once(connection: Connection) -> None:
     put(connection, "a", b"1")
     with write(connection):
         create_documents(connection)
-        add_shard(connection, "0", 7)
+        begin_shard(connection, "0", 7)
     assert read_head(connection, "0")[:3] == (1, 1, 0)

@@ -14,7 +14,13 @@ from cache_sync.documents import (
     PaymentBody,
     encode_body,
 )
-from cache_sync.errors import DamagedSnapshot, InvalidFrame, NoSnapshot, StorageFailed
+from cache_sync.errors import (
+    DamagedSnapshot,
+    InvalidFrame,
+    NoSnapshot,
+    StorageFailed,
+    UnknownVersion,
+)
 from cache_sync.frames import Frame, Position
 from cache_sync.replica import ReplicaWriter
 from cache_sync.replica_reader import ReplicaReader, decode_body
@@ -46,10 +52,13 @@ def build(folder: SnapshotFolder, clock: FakeClock, frames: list[Frame], seed: i
     return folder.adopt(path, cursor)
 
 
+BASE = [make_document(1), make_document(2)]
+
+
 @pytest.fixture
 def writer(folder: SnapshotFolder, clock: FakeClock) -> Iterator[ReplicaWriter]:
     """Return the writer of a current snapshot at seq 2."""
-    path = build(folder, clock, [make_frame([make_document(1), make_document(2)])])
+    path = build(folder, clock, [make_frame(BASE)])
     made = ReplicaWriter(path, "0", clock=clock)
     yield made
     made.close()
@@ -65,9 +74,9 @@ def reader(folder: SnapshotFolder, clock: FakeClock) -> Iterator[ReplicaReader]:
 
 def test_rows_cursor_and_label_move_together(writer: ReplicaWriter, reader: ReplicaReader) -> None:
     """A refused frame moves none of them."""
-    before = read_all(reader)
-    good = make_frame([make_document(3)], after=2, as_of=NOON.replace(hour=13))
-    bad = make_frame([make_document(5)], after=4, as_of=NOON.replace(hour=14))
+    before = read_all(reader)[1]
+    good = make_frame([make_document(3)], onto=BASE, after=2, as_of=NOON.replace(hour=13))
+    bad = make_frame([make_document(5)], onto=BASE, after=4, as_of=NOON.replace(hour=14))
     with pytest.raises(InvalidFrame, match="gap"):
         writer.apply([good, bad], 0.0)
     assert read_all(reader)[1] == before[1]
@@ -80,7 +89,7 @@ def test_rows_cursor_and_label_move_together(writer: ReplicaWriter, reader: Repl
 
 def test_readers_get_barriers_only(writer: ReplicaWriter) -> None:
     """A page that did not reach the head is a mixture of versions."""
-    page = make_frame([make_document(3)], after=2, barrier=False, head=9)
+    page = make_frame([make_document(3)], onto=BASE, after=2, barrier=False, head=9)
     with pytest.raises(InvalidFrame, match="barrier"):
         writer.apply([page], 0.0)
 
@@ -89,7 +98,7 @@ def test_two_documents_at_one_seq_are_a_fork(writer: ReplicaWriter, reader: Repl
     """The database's own key refuses what the frame's guards cannot see."""
     writer._connection.execute("UPDATE shard_head SET head = 1")
     with pytest.raises(InvalidFrame, match="collision"):
-        writer.apply([make_frame([make_document(2, account_id="b")], after=1)], 0.0)
+        writer.apply([make_frame([make_document(2, account_id="b")], onto=BASE, after=1)], 0.0)
     assert len(read_all(reader)[1]) == 2
 
 
@@ -97,7 +106,7 @@ def test_an_older_version_never_replaces_a_newer_one(
     writer: ReplicaWriter, reader: ReplicaReader
 ) -> None:
     """The newest seq of a document wins in any order of arrival."""
-    writer.apply([make_frame([Document("a", "payment", "1", 3, b"new")], after=2)], 0.0)
+    writer.apply([make_frame([Document("a", "payment", "1", 3, b"new")], onto=BASE, after=2)], 0.0)
     _, state = read_all(reader)
     assert state["a", "payment", "1"] == b"new"
     assert len(state) == 2
@@ -107,9 +116,10 @@ def test_a_version_below_what_is_held_is_left_out(
     writer: ReplicaWriter, reader: ReplicaReader
 ) -> None:
     """Even a cursor that was set back does not bring an old balance back."""
-    writer.apply([make_frame([Document("a", "payment", "1", 5, b"new")], after=2)], 0.0)
+    writer.apply([make_frame([Document("a", "payment", "1", 5, b"new")], onto=BASE, after=2)], 0.0)
     writer._connection.execute("UPDATE shard_head SET head = 2")
-    writer.apply([make_frame([Document("a", "payment", "1", 4, b"old")], after=2)], 0.0)
+    newer = [*BASE, Document("a", "payment", "1", 5, b"new")]
+    writer.apply([make_frame([Document("a", "payment", "1", 4, b"old")], onto=newer, after=2)], 0.0)
     assert read_all(reader)[1]["a", "payment", "1"] == b"new"
 
 
@@ -117,7 +127,7 @@ def test_the_same_t_never_looks_younger(
     writer: ReplicaWriter, folder: SnapshotFolder, reader: ReplicaReader, clock: FakeClock
 ) -> None:
     """An answer that is applied again after a restart keeps the age that it had."""
-    heartbeat = make_frame([], after=2, upto=2, head=2, as_of=NOON.replace(minute=1))
+    heartbeat = make_frame([], onto=BASE, after=2, upto=2, head=2, as_of=NOON.replace(minute=1))
     writer.apply([heartbeat], clock.boot_seconds())
     clock.advance(60)
     writer.apply([heartbeat], clock.boot_seconds())
@@ -128,10 +138,11 @@ def test_tombstones_go_when_the_source_forgets_them(
     writer: ReplicaWriter, reader: ReplicaReader
 ) -> None:
     """The replica's floor follows its source's, so that it can be a source itself."""
-    writer.apply([make_frame([Document("a", "payment", "1", 3, None)], after=2)], 0.0)
+    writer.apply([make_frame([Document("a", "payment", "1", 3, None)], onto=BASE, after=2)], 0.0)
     count = "SELECT count(*) FROM documents"
     assert writer._connection.execute(count).fetchone() == (2,)
-    writer.apply([make_frame([], after=3, upto=3, head=3, floor=3)], 0.0)
+    left = [make_document(2)]
+    writer.apply([make_frame([], onto=left, after=3, upto=3, head=3, floor=3)], 0.0)
     assert writer._connection.execute(count).fetchone() == (1,)
     assert writer.held().floor == 3
     assert read_all(reader)[0].floor == 3
@@ -181,7 +192,9 @@ def test_age_counts_from_the_question_and_what_it_was_then(
     """An answer that took long is as old as the question, and a relayed age is added."""
     asked = clock.boot_seconds()
     clock.advance(3)
-    frame = make_frame([], after=2, upto=2, head=2, age_seconds=10.0, as_of=NOON.replace(minute=1))
+    frame = make_frame(
+        [], onto=BASE, after=2, upto=2, head=2, age_seconds=10.0, as_of=NOON.replace(minute=1)
+    )
     writer.apply([frame], asked)
     clock.advance(4)
     seen, _ = read_all(reader)
@@ -193,7 +206,9 @@ def test_age_survives_a_restart_and_says_at_least_after_a_boot(
     writer: ReplicaWriter, folder: SnapshotFolder, clock: FakeClock
 ) -> None:
     """In another boot the age is what it was when T was learnt, and the time since this boot."""
-    frame = make_frame([], after=2, upto=2, head=2, age_seconds=10.0, as_of=NOON.replace(minute=1))
+    frame = make_frame(
+        [], onto=BASE, after=2, upto=2, head=2, age_seconds=10.0, as_of=NOON.replace(minute=1)
+    )
     writer.apply([frame], clock.boot_seconds())
     clock.advance(5)
     again = ReplicaReader(folder.directory, clock=clock)
@@ -272,7 +287,7 @@ def test_view_finds_live_documents(writer: ReplicaWriter, reader: ReplicaReader)
         Document("a", CREDENTIAL, "k", 4, encode_body(credential)),
         Document("b", "payment", "9", 5, b"{}"),
     ]
-    writer.apply([make_frame(rows, after=2)], 0.0)
+    writer.apply([make_frame(rows, onto=BASE, after=2)], 0.0)
     with reader.read() as view:
         assert view.document("a", "payment", "1") is None
         assert view.document("a", "payment", "9") is None
@@ -290,7 +305,7 @@ def test_a_body_that_does_not_decode_is_damage_that_tells_nothing_of_it(
 ) -> None:
     """No personal data gets into a log through an error."""
     row = Document("a", "payment", "1", 3, b'{"secret": "4711"')
-    writer.apply([make_frame([row], after=2)], 0.0)
+    writer.apply([make_frame([row], onto=BASE, after=2)], 0.0)
     with reader.read() as view, pytest.raises(DamagedSnapshot) as caught:
         view.body(PaymentBody, "a", "1")
     assert "4711" not in str(caught.value)
@@ -303,3 +318,27 @@ def test_credential_look_up_uses_its_index(writer: ReplicaWriter) -> None:
         ("k",),
     ).fetchall()
     assert any("credentials_by_key" in str(row) for row in plan)
+
+
+@pytest.mark.parametrize("live", [{"live_hash": 7}, {"live_rows": 4}])
+def test_a_barrier_that_does_not_sum_up_changes_nothing(
+    writer: ReplicaWriter, reader: ReplicaReader, live: dict[str, int]
+) -> None:
+    """A row that was left out above, or never deleted here, shows at the next barrier."""
+    before = read_all(reader)[1]
+    with pytest.raises(InvalidFrame, match="hash"):
+        writer.apply([make_frame([make_document(3)], onto=BASE, after=2, **live)], 0.0)
+    assert read_all(reader)[1] == before
+
+
+def test_a_version_that_nobody_here_knows_is_not_applied(
+    writer: ReplicaWriter, reader: ReplicaReader
+) -> None:
+    """Kinds that are new to this release are kept as they are; a newer body of a known kind is not."""
+    stranger = Document("a", "tree_trimming", "k", 3, b"{}", 9)
+    writer.apply([make_frame([stranger], onto=BASE, after=2)], 0.0)
+    assert len(read_all(reader)[1]) == 3
+    newer = Document("a", "payment", "1", 4, b"{}", 2)
+    with pytest.raises(UnknownVersion, match="payment documents of version 2"):
+        writer.apply([make_frame([newer], onto=[*BASE, stranger], after=3)], 0.0)
+    assert len(read_all(reader)[1]) == 3

@@ -7,15 +7,9 @@ from pathlib import Path
 import pytest
 
 from cache_sync.digests import DigestAnswer, DigestQuestion, answer_question, check_question
-from cache_sync.document_table import (
-    Change,
-    Name,
-    add_shard,
-    create_documents,
-    publish_all,
-    read_head,
-)
+from cache_sync.document_table import create_documents, read_head
 from cache_sync.errors import FeedUnavailable, NotComparable
+from cache_sync.publication import Change, Name, begin_shard, create_commits, publish_all
 from cache_sync.repairs import Repair, put_right
 from cache_sync.replica_reader import SnapshotView
 from cache_sync.row_hash import row_hash
@@ -56,7 +50,8 @@ class World:
         self.edge_path = folder / "edge.db"
         with write(self.core):
             create_documents(self.core)
-            add_shard(self.core, SHARD, 1)
+            create_commits(self.core)
+            begin_shard(self.core, SHARD, 1)
             publish_all(self.core, SHARD, [Change(Name("", "dictionary", "7"), b"bytes")])
             for number in range(ACCOUNTS):
                 names = [Name(f"acc-{number:03}", "statement", str(month)) for month in range(3)]

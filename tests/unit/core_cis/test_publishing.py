@@ -141,11 +141,11 @@ def test_unchanged_things_publish_nothing(store: CoreStore) -> None:
     """Publishing again what is the same moves no document and no follower."""
     with store.transaction() as tx:
         issue(tx, 1)
-        first = publish_account(tx, "A")
+        publish_account(tx, "A")
         publish_credential(tx, "C")
     before = head(store)
     with store.transaction() as tx:
-        assert publish_account(tx, "A") == first
+        publish_account(tx, "A")
         publish_statements(tx, "A")
         publish_credential(tx, "C")
         publish_everything_shown(tx)
