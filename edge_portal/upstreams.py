@@ -89,9 +89,12 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Prospect(NamedTuple):
+    """Where an upstream stands against the cursor, and how new its T is."""
+
     number: int
     newness: Newness
     path: list[str]
+    behind: bool = False
     further: bool = False
 
 
@@ -279,10 +282,14 @@ class Upstreams:
         path = [upstream.name, *standing.path][:PATH_NODES_MAX]
         if number == self._current:
             self._paths[number] = path
-        if epoch and (standing.epoch, standing.cursor) < (epoch, after):
-            return None
-        further = (standing.epoch, standing.cursor) > (epoch, after)
-        return _Prospect(number, (standing.epoch, standing.as_of), path, further)
+        place = (standing.epoch, standing.cursor)
+        return _Prospect(
+            number,
+            (standing.epoch, standing.as_of),
+            path,
+            behind=epoch != 0 and place < (epoch, after),
+            further=place > (epoch, after),
+        )
 
     def _choose(self, found: list[_Prospect]) -> None:
         now = self._clock.boot_seconds()
@@ -292,7 +299,7 @@ class Upstreams:
             if self._node_id not in one.path and not self._is_held_off(one.number, now)
         ]
         if self._is_looping() or self._is_held_off(self._current, now):
-            self._leave([one for one in usable if one.newness >= self._newest])
+            self._leave([one for one in usable if self._can_follow(one)])
         elif self._is_silent(now):
             self._leave([one for one in usable if self._is_worth_leaving_for(one)])
         else:
@@ -305,7 +312,12 @@ class Upstreams:
         elif self._current != 0 and (self._is_looping() or not self._answered):
             self._follow(_Prospect(0, NEVER, [self._upstreams[0].name]))
 
+    def _can_follow(self, prospect: _Prospect) -> bool:
+        return not prospect.behind and prospect.newness >= self._newest
+
     def _is_worth_leaving_for(self, prospect: _Prospect) -> bool:
+        if not self._can_follow(prospect):
+            return False
         epoch, as_of = self._newest
         if prospect.newness[0] != epoch or prospect.further:
             return prospect.newness > self._newest
@@ -313,14 +325,21 @@ class Upstreams:
 
     def _return(self, usable: list[_Prospect], now: float) -> None:
         """Go back to one that is preferred once it has been well for long enough."""
-        well = {one.number: one for one in usable if one.newness >= self._newest}
-        self._better_since = {
-            number: self._better_since.get(number, now) for number in well if number < self._current
+        well = {
+            one.number: one for one in usable if one.number < self._current and self._is_well(one)
         }
-        for number in sorted(self._better_since):
-            if now - self._better_since[number] >= self._return_after:
+        self._better_since = {number: self._better_since.get(number, now) for number in well}
+        for number, since in sorted(self._better_since.items()):
+            # Two that are followed at the same time are a moment apart, now this one ahead and now that one.
+            if now - since >= self._return_after and self._can_follow(well[number]):
                 self._follow(well[number])
                 return
+
+    def _is_well(self, prospect: _Prospect) -> bool:
+        epoch, as_of = self._newest
+        if prospect.newness[0] != epoch:
+            return prospect.newness[0] > epoch
+        return (as_of - prospect.newness[1]).total_seconds() <= self._settings.silent_seconds
 
     def _follow(self, prospect: _Prospect) -> None:
         now = self._clock.boot_seconds()

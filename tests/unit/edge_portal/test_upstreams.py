@@ -25,6 +25,7 @@ class Node:
         self.path: list[str] = [] if name == "core" else ["core"]
         self.epoch, self.head, self.pages = 1, 10, 0
         self.stopped_at: float | None = None
+        self.lag_seconds = 0.0
         self.trouble: SyncError | None = None
         self.asked = 0
         self.looked = 0
@@ -36,7 +37,7 @@ class Node:
 
     @property
     def as_of(self) -> datetime:
-        return NOON + timedelta(seconds=self.stopped_at or self._clock.seconds)
+        return NOON + timedelta(seconds=self.stopped_at or self._clock.seconds - self.lag_seconds)
 
     @property
     def relays(self) -> bool:
@@ -214,6 +215,22 @@ async def test_the_preferred_is_returned_to_when_it_has_been_well_for_a_while() 
     assert waits == sorted(waits)
     assert waits[2] >= 2 * waits[0]
     assert me.newest[1] == me.nodes["core"].as_of
+
+
+async def test_a_sibling_that_is_a_moment_behind_the_core_is_returned_to() -> None:
+    """What comes through it is always a little older than what the core says itself; that is well enough."""
+    me = Following("east", "core")
+    east = me.nodes["east"]
+    await me.ask_for(5)
+    east.trouble = FeedUnavailable("no answer")
+    await me.ask_for(6)
+    assert me.name == "core"
+    east.trouble = None
+    for second in range(60):
+        east.lag_seconds = 0.7 * (second % 2)
+        east.head = 10 - second % 3 % 2
+        await me.ask_for(1)
+    assert me.name == "east"
 
 
 async def test_a_preferred_one_that_flickers_is_not_returned_to() -> None:
