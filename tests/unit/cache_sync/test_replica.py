@@ -74,7 +74,7 @@ def reader(folder: SnapshotFolder, clock: FakeClock) -> Iterator[ReplicaReader]:
 
 def test_rows_cursor_and_label_move_together(writer: ReplicaWriter, reader: ReplicaReader) -> None:
     """A refused frame moves none of them."""
-    before = read_all(reader)[1]
+    before = read_all(reader)
     good = make_frame([make_document(3)], onto=BASE, after=2, as_of=NOON.replace(hour=13))
     bad = make_frame([make_document(5)], onto=BASE, after=4, as_of=NOON.replace(hour=14))
     with pytest.raises(InvalidFrame, match="gap"):
