@@ -159,28 +159,16 @@ class Upstreams:
         """
         self._note_question(after)
         self._look_around_when_due(after, epoch)
-        number = self._current
-        upstream = self._upstreams[number]
+        asked, number = self._clock.boot_seconds(), self._current
         try:
-            frame = await upstream.fetch(after, epoch, limit, wait)
+            return await self._fetch(after, epoch, limit, wait)
         except (FeedUnavailable, InvalidFrame):
-            self._answered = False
             await self._finish_looking(after, epoch)
-            raise
-        except FeedError:
-            # An answer, of whoever may say so: it is the follower who acts on it.
-            self._last = None
-            self._news(number)
-            raise
-        self._check_continues(frame)
-        if (frame.epoch, frame.as_of) <= self._newest and not frame.rows:
-            return await self._without_news(frame, after, epoch)
-        self._news(number)
-        if frame.barrier:
-            # The pages before one bind nobody: what they are built into may never be shown.
-            self._newest = (frame.epoch, frame.as_of)
-        self._last = frame
-        return frame
+            # Its age counts from when the follower asked: late, it is better asked for anew.
+            late = self._clock.boot_seconds() - asked > self._settings.fresh_seconds
+            if number == self._current or late:
+                raise
+        return await self._fetch(after, epoch, limit, wait)
 
     async def close(self) -> None:
         """Stop looking, and close all connections."""
@@ -191,6 +179,29 @@ class Upstreams:
             await upstream.close()
 
     # What comes
+
+    async def _fetch(self, after: int, epoch: int, limit: int, wait: float) -> Frame:
+        number = self._current
+        try:
+            frame = await self._upstreams[number].fetch(after, epoch, limit, wait)
+        except (FeedUnavailable, InvalidFrame):
+            self._answered = False
+            raise
+        except FeedError:
+            # An answer, of whoever may say so: it is the follower who acts on it.
+            self._last = None
+            self._news(number)
+            raise
+        self._check_continues(frame)
+        if (frame.epoch, frame.as_of) <= self._newest and not frame.rows:
+            self._check_silence()
+            return frame
+        self._news(number)
+        if frame.barrier:
+            # The pages before one bind nobody: what they are built into may never be shown.
+            self._newest = (frame.epoch, frame.as_of)
+        self._last = frame
+        return frame
 
     def _note_question(self, after: int) -> None:
         """See from the question whether the last answer was taken, or refused."""
@@ -227,13 +238,11 @@ class Upstreams:
         if number == self._current:
             self._news_at = self._clock.boot_seconds()
 
-    async def _without_news(self, frame: Frame, after: int, epoch: int) -> Frame:
+    def _check_silence(self) -> None:
         self._answered = True
         silence = self._clock.boot_seconds() - self._news_at
-        if silence <= self._settings.silent_seconds:
-            return frame
-        await self._finish_looking(after, epoch)
-        raise FeedUnavailable(f"{self.path[0]} has heard nothing new for {silence:.0f} s")
+        if silence > self._settings.silent_seconds:
+            raise FeedUnavailable(f"{self.path[0]} has heard nothing new for {silence:.0f} s")
 
     # Whom to ask
 
