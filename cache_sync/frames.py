@@ -7,6 +7,7 @@ import msgspec
 
 from cache_sync.documents import Document
 from cache_sync.errors import InvalidFrame
+from cache_sync.row_hash import CHAIN_BYTES, SEAL_BYTES, is_sealed
 
 FRAME_FORMAT = 2
 FRAME_CONTENT_TYPE = "application/vnd.ridethrough.frame+msgpack"
@@ -70,6 +71,42 @@ class Position(msgspec.Struct, frozen=True):
         if not text.isascii() or not epoch.isdigit() or not seq.isdigit():
             return None
         return Position(int(epoch), shard, int(seq))
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """
+    A barrier that a node has reached, with what proves it: the chain hash there and the core's seal on both.
+
+    Shown to the core as ``epoch.shard.seq.chain.seal``, the last two in hex.
+    """
+
+    epoch: int
+    shard: str
+    seq: int
+    chain: bytes
+    seal: bytes
+
+    def __str__(self) -> str:
+        """Write the proof as it is shown to the core."""
+        return f"{self.epoch}.{self.shard}.{self.seq}.{self.chain.hex()}.{self.seal.hex()}"
+
+    @staticmethod
+    def parse(text: str) -> "Proof | None":
+        """Read a proof; None when it is not one."""
+        position, _, rest = text.rpartition(".")
+        position, _, chain = position.rpartition(".")
+        reached = Position.parse(position)
+        if reached is None or len(chain) != 2 * CHAIN_BYTES or len(rest) != 2 * SEAL_BYTES:
+            return None
+        try:
+            shown = bytes.fromhex(chain), bytes.fromhex(rest)
+        except ValueError:
+            return None
+        return Proof(reached.epoch, reached.shard, reached.seq, *shown)
+
+    def is_sealed(self, seal_key: bytes) -> bool:
+        """Tell whether the core with this key has sealed it."""
+        return is_sealed(self.seal, seal_key, self.epoch, self.shard, self.seq, self.chain)
 
 
 def digest_frame(frame: Frame) -> str:

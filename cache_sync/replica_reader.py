@@ -26,7 +26,7 @@ from cache_sync.documents import (
     Document,
 )
 from cache_sync.errors import DamagedSnapshot, NoSnapshot, StorageFailed
-from cache_sync.frames import Position
+from cache_sync.frames import Position, Proof
 from cache_sync.replica import from_microseconds, mapped_errors
 from cache_sync.shards import first_seq, last_seq
 from cache_sync.snapshot_folder import PointerMark, SnapshotFolder
@@ -47,6 +47,7 @@ _STATE = """
 SELECT epoch, shard, head, floor, as_of_us, asked_boot_seconds, age_seconds, at_least, boot_id
 FROM shard_head, as_of
 """
+_PROOF = "SELECT epoch, shard, head, chain, seal FROM shard_head"
 _DOCUMENT = "SELECT seq, body, version FROM documents WHERE account_id = ? AND kind = ? AND key = ?"
 _DOCUMENTS = """
 SELECT key, seq, body, version FROM documents
@@ -140,6 +141,12 @@ class SnapshotView:
         with mapped_errors(self._path):
             row = self._connection.execute("SELECT epoch, head FROM shard_head").fetchone()
         return row[0], row[1]
+
+    def proof(self) -> Proof | None:
+        """Return what proves to the core that this barrier was its own; None where no seal came with it."""
+        with mapped_errors(self._path):
+            row = self._connection.execute(_PROOF).fetchone()
+        return None if row is None or not row[4] else Proof(*row)
 
     def accounts(self, lower: str, limit: int) -> list[str]:
         """Name the accounts that have rows, from one on, in ascending order."""

@@ -2,19 +2,21 @@
 Is this core the one that its edges have followed so far?
 
 A core whose database was restored from a backup has forgotten what it published after it, and would give out the same
-positions for other documents. Edges show the position they have reached with every probe and every intent, and with
-every question to the feed; a position this core never gave out proves the restore. From then on feed, probe and intake
+positions for other documents. Edges show the barrier they have reached, its chain hash and this core's seal on it, with
+every probe, every intent and every question to the feed; a sealed barrier that is not in this core's history proves the
+restore, also when the core has published as much again since. From then on feed, probe and intake
 answer 503 until an operator raises the epoch (`core epoch raise`): edges go on serving what they hold and keep payments
 queued, instead of mixing two histories.
 """
 
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 import structlog
 
 from cache_sync.document_table import ShardHead
-from cache_sync.frames import Position
+from cache_sync.frames import Proof
 from failover.web import Problem
 
 _log = structlog.get_logger(__name__)
@@ -31,6 +33,31 @@ class ForgottenPosition(msgspec.Struct, frozen=True, kw_only=True):
     seen_at: datetime
 
 
+class Known(NamedTuple):
+    """
+    What a core knows about a place in a shard's history.
+
+    ``chain`` is the chain hash of the commit that ended there, None where none did; ``oldest`` is the seq of the oldest
+    commit whose chain hash is still kept.
+    """
+
+    head: ShardHead
+    chain: bytes | None
+    oldest: int
+
+    def contradicts(self, shown: Proof) -> bool:
+        """
+        Tell whether this core can never have given out a barrier, although it has sealed it.
+
+        A restored core that has outgrown the node again has a commit of another chain there, or none.
+        """
+        if (shown.epoch, shown.seq) > (self.head.epoch, self.head.head):
+            return True
+        if shown.epoch < self.head.epoch or shown.seq < self.oldest:
+            return False
+        return self.chain != shown.chain
+
+
 class Lineage:
     """Remembers the first position that this core cannot match; one per running core."""
 
@@ -44,17 +71,21 @@ class Lineage:
             self._forgotten = None
         return self._forgotten
 
-    def check(
-        self, shown: Position | None, head: ShardHead, *, node_id: str, now: datetime
-    ) -> None:
+    def check(self, shown: Proof | None, known: Known, *, node_id: str, now: datetime) -> None:
         """
-        Compare a position that a registered node has reached with this core's own.
+        Compare a barrier that a registered node has proven to have reached with this core's own history.
+
+        Args:
+            shown: With this core's own seal; nobody stops a core with a position that he made up.
+            known: What this core knows about that place.
+            node_id: Who shows it.
+            now: For the record.
 
         Raises:
             Problem: 503 `restored`: this core has forgotten something, now or before.
         """
-        ahead = shown is not None and (shown.epoch, shown.seq) > (head.epoch, head.head)
-        if shown is not None and ahead and self._forgotten is None:
+        head = known.head
+        if shown is not None and self._forgotten is None and known.contradicts(shown):
             self._forgotten = ForgottenPosition(
                 node_id=node_id,
                 epoch=shown.epoch,

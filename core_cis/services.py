@@ -14,15 +14,16 @@ from cache_sync.digest_desk import DigestDesk
 from cache_sync.digests import DigestAnswer, DigestQuestion, answer_question
 from cache_sync.document_table import ShardHead, read_head
 from cache_sync.documents import DEFAULT_SHARD
-from cache_sync.errors import FeedUnavailable
+from cache_sync.errors import FeedUnavailable, UnknownShard
 from cache_sync.feed import CLOSE_SECONDS_MAX, CoreTimeSource, FeedSource
-from cache_sync.frames import Position
+from cache_sync.frames import Proof
 from cache_sync.offload import in_thread, inline
+from cache_sync.publication import oldest_commit, read_chain
 from cache_sync.sqlite import Connection, connect, read, write
 from core_cis.errors import NotBegun, WriterFull
 from core_cis.intake import Intake, IntakeResult, check_signatures
 from core_cis.keys import CoreKeys, load_keys
-from core_cis.lineage import Lineage
+from core_cis.lineage import Known, Lineage
 from core_cis.metrics import CoreMetrics
 from core_cis.pacing import DrainPacing
 from core_cis.registry import edge_keys, node_secret_hash
@@ -128,9 +129,33 @@ class CoreServices:
         """Read how far the documents are: a real read of the database."""
         return read_head(self.reader, DEFAULT_SHARD)
 
-    def check_lineage(self, shown: Position | None, node_id: str) -> None:
-        """Compare a position that a node has reached with this core's. Raises `Problem` 503 `restored`."""
-        self.lineage.check(shown, self.head(), node_id=node_id, now=self.clock.now())
+    def check_lineage(self, shown: str, node_id: str) -> None:
+        """
+        Compare a proof of a barrier that a node has reached with this core's history.
+
+        What is no proof, or not sealed by this core, says nothing.
+
+        Raises:
+            Problem: 503 `restored`.
+        """
+        assert self._keys is not None, "the services were entered"
+        proof = Proof.parse(shown)
+        if proof is not None and not proof.is_sealed(self._keys.seal_key_bytes):
+            _log.warning("a position that this core has not sealed", edge=node_id)
+            proof = None
+        try:
+            known = self._known(proof)
+        except UnknownShard:
+            return
+        self.lineage.check(proof, known, node_id=node_id, now=self.clock.now())
+
+    def _known(self, proof: Proof | None) -> Known:
+        shard = DEFAULT_SHARD if proof is None else proof.shard
+        head = read_head(self.reader, shard)
+        if proof is None:
+            return Known(head, None, 0)
+        chain = read_chain(self.reader, shard, proof.seq)
+        return Known(head, chain, oldest_commit(self.reader, shard))
 
     async def take_intents(
         self, intents: list[Intent], *, delivered_by: str, drain: bool, within_seconds: float

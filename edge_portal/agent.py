@@ -80,7 +80,7 @@ class Agent:
         self._siblings = {peer.node_id: PeerClient(config, peer) for peer in config.peers}
         breaker = AsyncBreaker(clock=clock, rng=rng, listeners=[self._breaker_moved])
         self._probe = CoreProbe(
-            CoreProbeClient(self._clients["probe"], self._snapshot.position),
+            CoreProbeClient(self._clients["probe"], self._snapshot.proof),
             breaker=breaker,
             clock=clock,
             rng=rng,
@@ -89,7 +89,7 @@ class Agent:
         self._peers = PeerWatch(self._siblings, clock=clock, rng=rng)
         self._submission = Submission(
             journal=self._journal,
-            core=CoreIntakeClient(self._clients["intake"], self._snapshot.position),
+            core=CoreIntakeClient(self._clients["intake"], self._snapshot.proof),
             breaker=breaker,
             probe=self._probe,
             siblings=self._siblings,
@@ -99,7 +99,7 @@ class Agent:
         )
         self._drain = Drain(
             journal=self._journal,
-            core=CoreIntakeClient(self._clients["drain"], self._snapshot.position),
+            core=CoreIntakeClient(self._clients["drain"], self._snapshot.proof),
             breaker=breaker,
             probe=self._probe,
             siblings=self._siblings,

@@ -9,7 +9,7 @@ import msgspec
 
 from cache_sync.documents import StatementBody
 from cache_sync.errors import Behind, BelowFloor, EpochChanged, FeedUnavailable, Forked
-from cache_sync.frames import Frame, Position, decode_frame
+from cache_sync.frames import Frame, Proof, decode_frame
 from edge_portal.node_client import Answer, NodeClient, checked, read_problem, slug_of
 from failover.errors import Ambiguous, NodeError, NodeRefused
 from failover.intents import IntentBatch, OutcomeBatch
@@ -44,13 +44,33 @@ def core_client(
     )
 
 
+ReachedProof = Callable[[], Proof | None]
+"""The barrier that this node's snapshot has reached, shown to the core so that it notices a restore."""
+
+
+def nothing_reached() -> Proof | None:
+    """Show nothing: of a node without a snapshot, or one that is not asked for it."""
+    return None
+
+
+def _shown(reached: ReachedProof) -> str:
+    proof = reached()
+    return "" if proof is None else str(proof)
+
+
 class CoreFeed:
     """Implements `cache_sync.feed_client.FeedClient`, for the core and for siblings that pass documents on."""
 
     def __init__(
-        self, client: NodeClient, shard: str, *, answer_seconds: float = FEED_ANSWER_SECONDS
+        self,
+        client: NodeClient,
+        shard: str,
+        *,
+        answer_seconds: float = FEED_ANSWER_SECONDS,
+        reached: ReachedProof = nothing_reached,
     ) -> None:
         self._client = client
+        self._reached = reached
         self._shard = shard
         self._answer_seconds = answer_seconds
 
@@ -60,7 +80,13 @@ class CoreFeed:
             answer = await self._client.call(
                 "GET",
                 f"/feed/{quote(self._shard, safe='')}",
-                params={"after": after, "epoch": epoch, "limit": limit, "wait": wait},
+                params={
+                    "after": after,
+                    "epoch": epoch,
+                    "limit": limit,
+                    "wait": wait,
+                    "proof": _shown(self._reached),
+                },
                 deadline_seconds=wait + self._answer_seconds,
                 bytes_max=FRAME_BYTES_MAX,
             )
@@ -86,19 +112,10 @@ def _refuse_feed(answer: Answer) -> None:
             raise FeedUnavailable(f"answered with {answer.status}")
 
 
-ReachedPosition = Callable[[], Position | None]
-"""The position that this node's snapshot has reached, shown to the core so that it notices a restore."""
-
-
-def _shown(reached: ReachedPosition) -> str:
-    position = reached()
-    return "" if position is None else str(position)
-
-
 class CoreProbeClient:
     """Implements `failover.probe.CoreProber`."""
 
-    def __init__(self, client: NodeClient, reached: ReachedPosition = lambda: None) -> None:
+    def __init__(self, client: NodeClient, reached: ReachedProof = nothing_reached) -> None:
         self._client = client
         self._reached = reached
 
@@ -120,7 +137,7 @@ class CoreProbeClient:
 class CoreIntakeClient:
     """Implements `failover.submission.CoreIntake`."""
 
-    def __init__(self, client: NodeClient, reached: ReachedPosition = lambda: None) -> None:
+    def __init__(self, client: NodeClient, reached: ReachedProof = nothing_reached) -> None:
         self._client = client
         self._reached = reached
 

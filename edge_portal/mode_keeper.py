@@ -13,7 +13,7 @@ import structlog
 from cache_sync.clock import Clock
 from cache_sync.errors import SyncError
 from cache_sync.follower_status import read_status
-from cache_sync.frames import Position
+from cache_sync.frames import Proof
 from cache_sync.replica_reader import ReplicaReader, ReplicaState
 from edge_portal.core_clock import CoreClock
 from edge_portal.mode_order import read_order
@@ -56,10 +56,13 @@ class SnapshotAge:
         except SyncError:
             return None
 
-    def position(self) -> Position | None:
-        """Return the position the snapshot has reached; None when there is none that can be read."""
-        state = self.state()
-        return None if state is None else state.position
+    def proof(self) -> Proof | None:
+        """Return the barrier the snapshot has reached with the core's seal on it; None when there is none to show."""
+        try:
+            with self._reader.read() as reading:
+                return reading.proof()
+        except SyncError:
+            return None
 
     def following(self) -> bool:
         """

@@ -8,7 +8,7 @@ import httpx
 from cache_sync.errors import FeedUnavailable
 from cache_sync.frames import Frame
 from cache_sync.standing import Standing, decode_standing
-from edge_portal.core_client import CoreFeed, core_client
+from edge_portal.core_client import CoreFeed, ReachedProof, core_client, nothing_reached
 from edge_portal.errors import ConfigError
 from edge_portal.node_client import NodeClient
 from edge_portal.upstreams import Upstream
@@ -24,12 +24,17 @@ class CoreUpstream:
     """The core itself. Looking at it costs a heartbeat, through a client of its own."""
 
     def __init__(
-        self, config: EdgeConfig, shard: str, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        config: EdgeConfig,
+        shard: str,
+        transport: httpx.AsyncBaseTransport | None = None,
+        *,
+        reached: ReachedProof = nothing_reached,
     ) -> None:
         self._shard = shard
         self._feed_client = core_client(config, "feed", 1, transport)
         self._look_client = core_client(config, "look", 1, transport)
-        self._feed = CoreFeed(self._feed_client, shard)
+        self._feed = CoreFeed(self._feed_client, shard, reached=reached)
         self._look = CoreFeed(self._look_client, shard, answer_seconds=LOOK_SECONDS)
 
     @property
@@ -125,10 +130,16 @@ class SiblingUpstream:
 
 
 def upstreams_of(
-    config: EdgeConfig, shard: str, transport: httpx.AsyncBaseTransport | None = None
+    config: EdgeConfig,
+    shard: str,
+    transport: httpx.AsyncBaseTransport | None = None,
+    *,
+    reached: ReachedProof = nothing_reached,
 ) -> list[Upstream]:
     """
     Make the clients of whom this edge asks for a shard's documents, the preferred first.
+
+    `reached` tells the barrier that is held, which the core is shown.
 
     Raises:
         ConfigError: One that is named is neither the core nor a sibling that passes documents on.
@@ -139,7 +150,7 @@ def upstreams_of(
     if unknown:
         raise ConfigError(f"there is no sibling {unknown[0]!r} that passes documents on")
     return [
-        CoreUpstream(config, shard, transport)
+        CoreUpstream(config, shard, transport, reached=reached)
         if name == CORE_NODE_ID
         else SiblingUpstream(config, feeding[name], shard, transport)
         for name in dict.fromkeys(named)

@@ -11,7 +11,7 @@ from litestar.params import FromPath, FromQuery, Parameter
 from cache_sync.documents import DEFAULT_SHARD
 from cache_sync.errors import BelowFloor, EpochChanged, FeedUnavailable, Forked
 from cache_sync.feed import WAIT_SECONDS_MAX
-from cache_sync.frames import FRAME_CONTENT_TYPE, Position, encode_frame
+from cache_sync.frames import FRAME_CONTENT_TYPE, encode_frame
 from core_cis.api.guards import fleet_guard, services
 from core_cis.api.problems import problems
 from failover.web import Problem, caller, remaining_seconds
@@ -47,18 +47,19 @@ async def read_feed(
     epoch: Annotated[int, Parameter(ge=0, le=_SEQ_MAX)] = 0,
     limit: Annotated[int, Parameter(ge=1, le=_SEQ_MAX)] = 1000,
     wait: Annotated[float, Parameter(ge=0, le=60)] = 0.0,
+    proof: FromQuery[str] = "",
 ) -> Response[bytes]:
     """
     Answer the documents after a cursor as a msgpack `Frame`; at the head, wait for news for at most half a second.
 
     For nodes of the fleet (`Authorization: Node`). Epoch 0 asks from the beginning, whatever the epoch. Problems: 404
     `unknown_shard`, 409 `epoch_changed` (with `epoch`) and `fork` (with `head`), 410 `below_floor` (with `floor`), 503
-    `feed_unavailable`, 503 `restored` when the cursor is one that this core never gave out.
+    `feed_unavailable`, 503 `restored` when ``proof`` shows that this core has forgotten a barrier.
     """
     running = services(request)
     if shard != DEFAULT_SHARD:
         raise Problem("unknown_shard", status=404, title="There is no such shard")
-    running.check_lineage(Position(epoch, shard, after) if epoch else None, caller(request))
+    running.check_lineage(proof, caller(request))
     seconds = remaining_seconds(request.headers, default=_FEED_SECONDS, maximum=_FEED_SECONDS)
     try:
         async with asyncio.timeout(seconds):
@@ -103,10 +104,10 @@ async def probe(request: Request[Any, Any, Any], position: FromQuery[str] = "") 
     Close a core time (a real, durable write) and read the head.
 
     For nodes of the fleet (`Authorization: Node`), which show the position they have reached. 503 `core_unavailable`
-    when it takes longer than the caller waits, 503 `restored` when this core never gave out that position.
+    when it takes longer than the caller waits, 503 `restored` when that proves a barrier which this core has forgotten.
     """
     running = services(request)
-    running.check_lineage(Position.parse(position), caller(request))
+    running.check_lineage(position, caller(request))
     seconds = remaining_seconds(request.headers, default=_PROBE_SECONDS, maximum=_PROBE_SECONDS)
     try:
         async with asyncio.timeout(seconds):

@@ -6,7 +6,6 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.params import FromPath, FromQuery
 
-from cache_sync.frames import Position
 from cache_sync.sqlite import DatabaseError
 from core_cis.api.guards import fleet_guard, operator_guard, services
 from core_cis.api.problems import problems
@@ -47,7 +46,7 @@ async def deliver_intents(
     intents, 503 (`retry: same`) when nothing was done.
     """
     running = services(request)
-    running.check_lineage(Position.parse(position), caller(request))
+    running.check_lineage(position, caller(request))
     body = await request.body()
     batch = decode_msgpack(body, IntentBatch, max_bytes=running.settings.body_bytes_max)
     if len(batch.intents) > running.settings.intent_batch_max:

@@ -1,6 +1,7 @@
 """The core's other routes: feed, probe, archive, status; who may call them and what strangers are told."""
 
 import asyncio
+import shutil
 from datetime import date
 from typing import Any
 
@@ -8,7 +9,7 @@ import msgspec
 import pytest
 
 from cache_sync.documents import DEFAULT_SHARD
-from cache_sync.frames import FRAME_CONTENT_TYPE, Frame, sealed
+from cache_sync.frames import FRAME_CONTENT_TYPE, Frame, Proof, sealed
 from cache_sync.publication import raise_epoch
 from core_cis.publishing import publish_account
 from core_cis.settings import ServerSettings
@@ -65,8 +66,8 @@ async def test_as_of_is_after_every_commit_that_is_shown(core: Any) -> None:
 @pytest.mark.parametrize(
     ("params", "status", "slug"),
     [
-        ({"after": 10_000, "epoch": 1}, 503, "restored"),
-        ({"after": 1, "epoch": 7}, 503, "restored"),
+        ({"after": 10_000, "epoch": 1}, 409, "fork"),
+        ({"after": 1, "epoch": 7}, 409, "epoch_changed"),
         ({"after": -1}, 400, "bad_request"),
         ({"after": "x"}, 400, "bad_request"),
         ({"limit": 0}, 400, "bad_request"),
@@ -98,22 +99,62 @@ async def test_feed_names_epoch_and_floor_where_a_follower_needs_them(core: Any)
     assert shard.status_code == 404
 
 
-@pytest.mark.parametrize("path", ["/feed/0?after=10000&epoch=1", "/probe?position=1.0.10000"])
+async def read_proof(core: Any, client: Any) -> Proof:
+    """Follow the feed to its barrier, as an edge does, and keep what proves it."""
+    frame = read_frame((await client.get("/feed/0", headers=core.node())).content)
+    return Proof(frame.epoch, frame.shard, frame.upto, frame.chain, frame.seal)
+
+
+async def outgrow(core: Any) -> Proof:
+    """Post a payment, restore the file from before it, and post others; return the barrier an edge saw between."""
+    backup = core.data_dir.with_name("backup")
+    shutil.copytree(core.data_dir, backup)
+    async with core.serving() as client:
+        await core.deliver(client, core.intent("lost"))
+        seen = await read_proof(core, client)
+    shutil.rmtree(core.data_dir)
+    backup.rename(core.data_dir)
+    async with core.serving() as client:
+        for key in ("new-1", "new-2"):
+            await core.deliver(client, core.intent(key))
+        assert (await read_proof(core, client)).seq > seen.seq
+    return seen
+
+
+@pytest.mark.parametrize("path", ["/feed/0?after={seq}&epoch=1&proof=", "/probe?position="])
 async def test_a_restored_core_serves_nobody_until_its_epoch_is_raised(
     core: Any, path: str
 ) -> None:
-    """One node that has seen more is enough; operators are told, and a higher epoch ends it without a restart."""
+    """
+    It is noticed although nobody changed the epoch and the core has published more since than was lost.
+
+    One node that has seen the other history is enough; operators are told, and a higher epoch ends it.
+    """
+    seen = await outgrow(core)
     async with core.serving() as client:
-        assert (await client.get(path, headers=core.node())).status_code == 503
+        shown = path.format(seq=seen.seq) + str(seen)
+        assert (await client.get("/probe", headers=core.node())).status_code == 200
+        assert (await client.get(shown, headers=core.node())).status_code == 503
         for other in ("/probe", "/feed/0"):
             answer = await client.get(other, headers=core.node())
             assert (answer.status_code, answer.json()["retry"]) == (503, "same")
         told = (await client.get("/status", headers=core.operator())).json()["restored"]
-        assert (told["seq"], told["core_epoch"]) == (10_000, 1)
+        assert (told["seq"], told["core_epoch"]) == (seen.seq, 1)
         with core.open() as store, store.transaction() as tx:
             assert raise_epoch(tx.connection, DEFAULT_SHARD) == 2
         assert (await client.get("/probe", headers=core.node())).json()["epoch"] == 2
         assert (await client.get("/status", headers=core.operator())).json()["restored"] is None
+
+
+async def test_a_made_up_position_stops_nobody(core: Any) -> None:
+    """What this core has not sealed proves nothing, whoever shows it; rubbish is not even read."""
+    async with core.serving() as client:
+        known = await read_proof(core, client)
+        ahead = msgspec.structs.replace(known, seq=10_000)
+        for shown in (str(ahead), "1.0.10000", "rubbish", "1.0.1.zz.zz", str(known)):
+            for path in ("/probe?position=", "/feed/0?proof="):
+                answer = await client.get(path + shown, headers=core.node())
+                assert answer.status_code == 200
 
 
 async def test_probe_reads_and_writes(core: Any) -> None:
