@@ -15,13 +15,15 @@ from typing import Annotated, Any, Final
 
 import msgspec
 import structlog
-from litestar import Litestar, Request, Response, get
+from litestar import Litestar, Request, Response, get, post
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, Parameter
 
 from cache_sync.clock import Clock, SystemClock
+from cache_sync.digest_desk import DigestDesk
+from cache_sync.digests import DigestAnswer, DigestQuestion
 from cache_sync.errors import (
     Behind,
     BelowFloor,
@@ -39,8 +41,16 @@ from cache_sync.standing import encode_standing
 from edge_portal.child import child_command
 from edge_portal.held_shards import held_shards, snapshot_folder
 from edge_portal.settings import EdgeSettings
+from failover.digest_route import QUESTION_BYTES_MAX, answer_digests
 from failover.http_server import serve
-from failover.web import NodeKeys, Problem, exception_handlers, node_guard, remaining_seconds
+from failover.web import (
+    MSGPACK,
+    NodeKeys,
+    Problem,
+    exception_handlers,
+    node_guard,
+    remaining_seconds,
+)
 
 READERS_MAX: Final = 64
 FEED_SECONDS: Final = 10.0
@@ -81,6 +91,11 @@ class Feeds:
             for shard, folder in folders.items()
         }
         self._registry = [ReplicaReader(folder, clock=clock) for folder in folders.values()]
+        self._compared = {
+            shard: ReplicaReader(folder, clock=clock, same_thread=False)
+            for shard, folder in folders.items()
+        }
+        self.digests = DigestDesk(self._read_digests)
         self._readers_max = readers_max
         self._readers = 0
 
@@ -90,6 +105,13 @@ class Feeds:
             return self._feeds[shard]
         except KeyError:
             raise UnknownShard(shard) from None
+
+    def _read_digests(self, shard: str, question: DigestQuestion) -> DigestAnswer:
+        reader = self._compared.get(shard)
+        if reader is None:
+            raise UnknownShard(shard)
+        with reader.read() as view:
+            return view.answer_digests(shard, question)
 
     @contextlib.contextmanager
     def reader(self) -> Iterator[None]:
@@ -131,7 +153,7 @@ class Feeds:
         """Let the snapshots go."""
         for feed in self._feeds.values():
             await feed.close()
-        for reader in self._registry:
+        for reader in (*self._registry, *self._compared.values()):
             reader.close()
 
 
@@ -192,6 +214,21 @@ def read_standing(request: AnyRequest, shard: FromPath[str]) -> Response[bytes]:
     return Response(encode_standing(standing), media_type="application/json")
 
 
+@post(
+    "/digests/{shard:str}",
+    media_type=MSGPACK,
+    status_code=200,
+    request_max_body_size=QUESTION_BYTES_MAX,
+)
+async def compare_digests(request: AnyRequest, shard: FromPath[str]) -> Response[bytes]:
+    """Answer a node that compares itself with this one, as the core does (`failover.digest_route`)."""
+    feeds: Feeds = request.app.state.feeds
+    body = await request.body()
+    with feeds.reader():
+        answer = await answer_digests(feeds.digests, shard, body, request.headers)
+    return Response(answer, media_type=MSGPACK)
+
+
 @contextlib.contextmanager
 def _told_as_problems() -> Iterator[None]:
     try:
@@ -226,7 +263,7 @@ def _told_as_problems() -> Iterator[None]:
 def feeder_app(feeds: Feeds, keys: NodeKeys) -> Litestar:
     """Make the application that the feeder serves."""
     return Litestar(
-        [read_feed, read_standing],
+        [read_feed, read_standing, compare_digests],
         guards=[sibling_guard],
         exception_handlers=exception_handlers,
         logging_config=None,

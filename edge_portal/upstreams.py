@@ -242,7 +242,7 @@ class Upstreams:
         self._answered = True
         silence = self._clock.boot_seconds() - self._news_at
         if silence > self._settings.silent_seconds:
-            raise FeedUnavailable(f"{self.path[0]} has heard nothing new for {silence:.0f} s")
+            raise FeedUnavailable(f"{self.path[0]} has heard nothing new")
 
     # Whom to ask
 
@@ -339,8 +339,9 @@ class Upstreams:
         }
         self._better_since = {number: self._better_since.get(number, now) for number in well}
         for number, since in sorted(self._better_since.items()):
-            # Two that are followed at the same time are a moment apart, now this one ahead and now that one.
-            if now - since >= self._return_after and self._can_follow(well[number]):
+            # Its T may be a moment older than ours, and stay so for ever: two that wait for the same commit are told
+            # of it in the same order every time. It is asked to wait for its next one.
+            if now - since >= self._return_after and not well[number].behind:
                 self._follow(well[number])
                 return
 
@@ -348,7 +349,7 @@ class Upstreams:
         epoch, as_of = self._newest
         if prospect.newness[0] != epoch:
             return prospect.newness[0] > epoch
-        return (as_of - prospect.newness[1]).total_seconds() <= self._settings.silent_seconds
+        return (as_of - prospect.newness[1]).total_seconds() <= self._settings.fresh_seconds
 
     def _follow(self, prospect: _Prospect) -> None:
         now = self._clock.boot_seconds()

@@ -9,12 +9,14 @@ import httpx
 import msgspec
 import pytest
 
+from cache_sync.digests import DigestQuestion
 from cache_sync.frames import decode_frame
 from cache_sync.standing import decode_standing
 from edge_portal.errors import ConfigError
 from edge_portal.feeder import Feeds, feeder_app
 from edge_portal.settings import EdgeKeys, EdgePaths, EdgeSettings
 from edge_portal.upstream_clients import CoreUpstream, SiblingUpstream, upstreams_of
+from failover.digest_route import decode_answer
 from failover.node_config import EdgeConfig, PeerConfig, Utility
 from failover.signing import secret_hash
 from failover.web import NodeKeys, authorization_header
@@ -205,6 +207,24 @@ async def test_a_bounded_number_of_readers(node: Node, client: httpx.AsyncClient
         assert answer.headers["retry-after"] == "1"
     assert {(await one).status_code for one in waiting} == {200}
     assert (await client.get("/feed/0/standing")).status_code == 200
+
+
+async def test_digests_are_answered(core: Core, node: Node, client: httpx.AsyncClient) -> None:
+    """As at the core: a node compares itself with the one that it follows."""
+    await node.step_until("following")
+
+    async def ask(shard: str, **changes: object) -> httpx.Response:
+        asked = DigestQuestion(epoch=1, at=9, bounds=[""], closed=False)
+        question = msgspec.structs.replace(asked, **changes)
+        return await client.post(f"/digests/{shard}", content=msgspec.msgpack.encode(question))
+
+    answer = decode_answer((await ask("0")).content)
+    (digest,) = answer.digests
+    assert (answer.epoch, answer.head, digest.rows) == (1, 9, 9)
+    refused = await ask("0", at=10)
+    assert (refused.status_code, slug(refused)) == (409, "not_comparable")
+    unknown = await ask("3")
+    assert (unknown.status_code, slug(unknown)) == (404, "unknown_shard")
 
 
 def test_whom_an_edge_asks() -> None:

@@ -101,7 +101,7 @@ async def test_a_sibling_that_is_a_moment_behind_the_core_is_returned_to() -> No
     assert me.name == "core"
     east.trouble = None
     for second in range(60):
-        east.lag_seconds = 0.7 * (second % 2)
+        east.lag_seconds = 0.7
         east.head = 10 - second % 3 % 2
         await me.ask_for(1)
     assert me.name == "east"
