@@ -14,7 +14,10 @@ SyncError
 ├── InvalidFrame           a frame that cannot follow what a replica holds, or that was damaged on its way
 ├── UnknownVersion         a body that this release cannot read: only a newer release helps
 ├── DamagedSnapshot        a snapshot file that cannot be trusted or read
+├── SnapshotRefused        a snapshot file, or the offer of one, that must not be used
+├── SnapshotUnavailable    nobody hands a snapshot file out now
 ├── StorageFailed          the disk refused: full, read-only, broken, or busy for too long
+├── KeyFileInvalid         a key file or variable that holds no key, or that others may read
 └── NoSnapshot             a node that has not got its first snapshot yet
 ```
 """
@@ -115,8 +118,43 @@ class DamagedSnapshot(SyncError):
     """A snapshot file that cannot be trusted or read."""
 
 
+class SnapshotRefused(SyncError):
+    """
+    A snapshot file that must not be used, or an offer of one; what is held keeps serving.
+
+    Args:
+        reason: A stable code: `malformed`, `format`, `signer`, `signature`, `schema`, `shard`, `unknown_version`,
+            `older_epoch`, `behind`, `unwanted`, `too_large`, `no_space`, `chunk`, `truncated`, `sha256`,
+            `not_a_replica` or `contents`.
+        detail: The same for a person.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{detail} ({reason})")
+        self.reason = reason
+        self.detail = detail
+
+
+class SnapshotUnavailable(SyncError):
+    """
+    A node does not hand a snapshot file out now.
+
+    ``reason`` is `none` (it has none and makes none), `being_made`, `busy`, `gone` (no longer the file that was begun)
+    or `silent` (no answer, or none in time).
+    """
+
+    def __init__(self, reason: str, detail: str = "", *, retry_after_seconds: float = 0.0) -> None:
+        super().__init__(detail or reason)
+        self.reason = reason
+        self.retry_after_seconds = retry_after_seconds
+
+
 class StorageFailed(SyncError):
     """The disk refused: full, read-only, broken, or busy for too long. Says nothing about the data."""
+
+
+class KeyFileInvalid(SyncError):
+    """A key file, or a variable in its place, that holds no key or may be read by others than its owner."""
 
 
 class NoSnapshot(SyncError):

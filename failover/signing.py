@@ -53,6 +53,26 @@ def public_key(signing_key: str) -> str:
     return base64.b64encode(_private(signing_key).public_key().public_bytes_raw()).decode()
 
 
+def sign_bytes(signing_key: str, content: bytes) -> bytes:
+    """
+    Sign bytes; returns the raw signature.
+
+    Raises:
+        ConfigInvalid: Not a signing key.
+    """
+    return _private(signing_key).sign(content)
+
+
+def is_signed(content: bytes, signature: bytes, key: str) -> bool:
+    """Tell whether the holder of public ``key`` (base64) signed these bytes."""
+    try:
+        public = Ed25519PublicKey.from_public_bytes(base64.b64decode(key, validate=True))
+        public.verify(signature, content)
+    except (InvalidSignature, binascii.Error, ValueError):
+        return False
+    return True
+
+
 class Signer:
     """Signs what this node records."""
 
