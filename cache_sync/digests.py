@@ -22,7 +22,7 @@ from cache_sync.errors import EpochChanged, NotComparable
 from cache_sync.publication import Name
 from cache_sync.row_hash import add_hashes, row_hash
 from cache_sync.shards import first_seq
-from cache_sync.sqlite import Connection
+from cache_sync.sql import Connection, stream
 
 BOUNDS_MAX = 65
 MOVED_MAX = 20_000
@@ -181,9 +181,9 @@ def answer_question(connection: Connection, shard: str, question: DigestQuestion
 def read_range(connection: Connection, part: Range, first: int, at: int) -> Iterator[StoredRow]:
     """Read the live rows of a range that stand at or below a seq, in the order of their names."""
     if part.upper is None:
-        found = connection.execute(_ROWS_TO_THE_END, (part.lower, first, at))
+        found = stream(connection, _ROWS_TO_THE_END, (part.lower, first, at))
     else:
-        found = connection.execute(_ROWS, (part.lower, part.upper, first, at))
+        found = stream(connection, _ROWS, (part.lower, part.upper, first, at))
     for account_id, kind, key, seq, body, version, stored_hash in found:
         document = Document(account_id, kind, key, seq, body, version)
         hashed = row_hash(account_id, kind, key, seq, version, body)

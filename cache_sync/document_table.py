@@ -16,12 +16,18 @@ from cache_sync.documents import CREDENTIAL, Document
 from cache_sync.errors import UnknownShard
 from cache_sync.row_hash import FIRST_CHAIN
 from cache_sync.shards import first_seq
-from cache_sync.sqlite import Connection, database, read
+from cache_sync.sql import Connection, read, stream
+from cache_sync.sqlite import Connection as SqliteConnection
+from cache_sync.sqlite import database
 
 PAGE_BYTES_MAX = 4 * 1024 * 1024
 
 _HEAD = """
 SELECT epoch, head, floor, live_hash, live_rows, chain, seal FROM shard_head WHERE shard = ?
+"""
+# Changes nothing, and holds the row to the commit: whoever moves a shard has it alone, and sees all that was before.
+_LOCK_HEAD = """
+UPDATE shard_head SET head = head WHERE shard = ? RETURNING epoch, head, floor, live_hash, live_rows, chain, seal
 """
 _PAGE = """
 SELECT account_id, kind, key, seq, body, version FROM documents WHERE seq > ? AND seq <= ? ORDER BY seq
@@ -59,8 +65,8 @@ class ShardHead(NamedTuple):
     seal: bytes = b""
 
 
-def create_documents(connection: Connection) -> None:
-    """Make the tables `documents` and `shard_head` where they are not there. Within a write transaction."""
+def create_documents(connection: SqliteConnection) -> None:
+    """Make the tables `documents` and `shard_head` in a file that has none. Within a write transaction."""
     tables = database(connection)
     documents = tables.table("documents")
     if not documents.exists():
@@ -134,6 +140,20 @@ def read_head(connection: Connection, shard: str) -> ShardHead:
     return ShardHead(*row)
 
 
+def lock_head(connection: Connection, shard: str) -> ShardHead:
+    """
+    Hold the shard to the end of the write transaction, and return how far it is.
+
+    Raises:
+        UnknownShard: There is no such shard here.
+    """
+    # Fetched to the end: a statement left unfinished would keep the transaction from committing.
+    held = connection.execute(_LOCK_HEAD, (shard,)).fetchall()
+    if not held:
+        raise UnknownShard(shard)
+    return ShardHead(*held[0])
+
+
 def read_page(
     connection: Connection,
     shard: str,
@@ -169,7 +189,8 @@ def read_page_within(
     spooled_bytes = 0
     reached_head = True
     begin = max(after, first_seq(shard))
-    for row in connection.execute(_PAGE, (begin, head.head)):
+    found = stream(connection, _PAGE, (begin, head.head)) if begin < head.head else iter(())
+    for row in found:
         if len(rows) >= limit or spooled_bytes >= bytes_max:
             reached_head = False
             break
@@ -186,7 +207,8 @@ def forget_tombstones(connection: Connection, shard: str, through: int) -> int:
     Within a write transaction. Only safe up to the lowest cursor of the followers that are to go on: one below the
     floor has to start again from zero. `through` is cut to the head.
     """
-    head = read_head(connection, shard)
+    # Held first: a tombstone that is being moved to a new seq must not be forgotten at its old one.
+    head = lock_head(connection, shard)
     through = min(through, head.head)
     if through <= head.floor:
         return 0

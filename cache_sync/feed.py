@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cache_sync.clock import Clock
-from cache_sync.document_table import PAGE_BYTES_MAX, Page, read_head, read_page
+from cache_sync.document_source import DocumentSource, FileSource
+from cache_sync.document_table import PAGE_BYTES_MAX, Page, read_page
 from cache_sync.errors import BelowFloor, EpochChanged, FeedUnavailable, Forked
 from cache_sync.frames import FRAME_FORMAT, Frame, sealed
 from cache_sync.offload import Offload, in_thread
 from cache_sync.row_hash import seal_position
-from cache_sync.sqlite import Connection, Error, connect, data_version
+from cache_sync.sql import Error
 
 PAGE_ROWS_MAX = 5000
 WAIT_SECONDS_MAX = 0.5
@@ -98,10 +99,10 @@ class FeedSource:
     """
     Answers followers from one shard's documents table.
 
-    It holds two read-only connections of its own. Call `close` at the end.
+    It reads through a connection of its own. Call `close` at the end.
 
     Args:
-        path: The database file with the documents table.
+        source: The documents table, or the path of the SQLite file that it is in.
         shard: The shard it holds.
         time_source: Where T comes from.
         clock: Time.
@@ -111,7 +112,7 @@ class FeedSource:
 
     def __init__(
         self,
-        path: Path,
+        source: DocumentSource | Path,
         shard: str,
         *,
         time_source: CoreTimeSource,
@@ -124,16 +125,20 @@ class FeedSource:
         self._time_source = time_source
         self._clock = clock
         self._offload = offload
-        # One connection reads pages in a thread, one at a time; the other looks for commits in the loop.
-        self._pages = connect(path, synchronous="FULL", read_only=True, same_thread=False)
-        self._watch = connect(path, synchronous="FULL", read_only=True)
         self._page_turn = asyncio.Lock()
-        self._version = 0
-        self._head = read_head(self._watch, shard)
         self._moved = asyncio.Event()
         self._waiting = 0
         self._watcher: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        documents = FileSource(source) if isinstance(source, Path) else source
+        # The connection reads pages in a thread, one at a time; the watch is looked at in the loop.
+        self._pages = documents.open_pages()
+        try:
+            self._watch = documents.open_watch(shard, self.notify)
+        except BaseException:
+            self._pages.close()
+            raise
+        self._head = self._watch.look()
 
     async def page(
         self,
@@ -228,8 +233,7 @@ class FeedSource:
             if self._watcher is None:
                 self._watcher = asyncio.create_task(self._watch_commits())
             self._look()
-            # Only who stands exactly at the head has anything to wait for; all others get their answer now.
-            while (self._head.head, self._head.epoch) == (after, epoch or self._head.epoch):
+            while self._is_at_head(after, epoch):
                 remaining = deadline - self._clock.boot_seconds()
                 if remaining <= 0:
                     return
@@ -242,6 +246,11 @@ class FeedSource:
         finally:
             self._waiting -= 1
 
+    def _is_at_head(self, after: int, epoch: int) -> bool:
+        # Only who stands exactly at the head has anything to wait for; all others get their answer now.
+        head = self._head
+        return head is not None and (head.head, head.epoch) == (after, epoch or head.epoch)
+
     async def _watch_commits(self) -> None:
         # Other processes write to the file too (a billing run, an import) and cannot notify.
         try:
@@ -252,38 +261,26 @@ class FeedSource:
             self._watcher = None
 
     def _look(self) -> None:
-        try:
-            version = data_version(self._watch)
-            if version == self._version:
-                return
-            self._version = version
-            head = read_head(self._watch, self._shard)
-        except Error:
-            # The page that the waiting reader asks for next will say what is wrong.
-            return
-        if head != self._head:
+        head = self._watch.look()
+        if head is not None and head != self._head:
             self._head = head
             self._moved.set()
             self._moved = asyncio.Event()
 
     async def close(self) -> None:
-        """Stop watching and let the file go."""
+        """Stop watching and let the documents go."""
         if self._watcher is not None:
             self._watcher.cancel()
             await asyncio.gather(self._watcher, return_exceptions=True)
         async with self._page_turn:
-            _close_all(self._pages, self._watch)
+            self._pages.close()
+            self._watch.close()
 
 
 def _look_at_result(task: asyncio.Task[ClosedTime] | asyncio.Task[Frame]) -> None:
     # Those who waited have been told; with nobody left, asyncio would report an error that nobody missed.
     if not task.cancelled():
         task.exception()
-
-
-def _close_all(*connections: Connection) -> None:
-    for connection in connections:
-        connection.close()
 
 
 def _refuse_what_cannot_follow(page: Page, *, after: int, epoch: int) -> None:

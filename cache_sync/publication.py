@@ -9,20 +9,23 @@ was ever its own.
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from cache_sync.document_table import ShardHead, add_shard, forget_tombstones, read_head
-from cache_sync.errors import UnknownShard
+from cache_sync.document_table import (
+    ShardHead,
+    add_shard,
+    forget_tombstones,
+    lock_head,
+    read_head,
+)
 from cache_sync.row_hash import FIRST_CHAIN, add_hashes, next_chain, row_hash
 from cache_sync.shards import first_seq
-from cache_sync.sqlite import Connection, database
+from cache_sync.sql import Connection
+from cache_sync.sqlite import Connection as SqliteConnection
+from cache_sync.sqlite import database
 
 # A node that is further behind than this builds anew anyway; so many commits at most are remembered.
 COMMITS_SEQS_MAX = 1 << 22
 _PRUNE_EVERY_SEQS = 1 << 16
 
-# Changes nothing, and holds the row to the commit: seqs are given out in the order of the commits.
-_LOCK_HEAD = """
-UPDATE shard_head SET head = head WHERE shard = ? RETURNING epoch, head, floor, live_hash, live_rows, chain, seal
-"""
 _MOVE_HEAD = (
     "UPDATE shard_head SET head = ?, live_hash = ?, live_rows = ?, chain = ? WHERE shard = ?"
 )
@@ -94,8 +97,8 @@ class _Moves:
         return self.seq
 
 
-def create_commits(connection: Connection) -> None:
-    """Make the table `commits` where it is not there. Within a write transaction."""
+def create_commits(connection: SqliteConnection) -> None:
+    """Make the table `commits` in a file that has none. Within a write transaction."""
     commits = database(connection).table("commits")
     if not commits.exists():
         commits.create({"seq": int, "chain": bytes}, pk="seq", not_null={"chain"}, strict=True)
@@ -122,11 +125,8 @@ def publish_all(connection: Connection, shard: str, changes: Iterable[Change]) -
         UnknownShard: There is no such shard here.
     """
     assert connection.in_transaction, "documents are published with the change that caused them"
-    # Fetched to the end: a statement left unfinished would keep the transaction from committing.
-    held = connection.execute(_LOCK_HEAD, (shard,)).fetchall()
-    if not held:
-        raise UnknownShard(shard)
-    head = ShardHead(*held[0])
+    # From here to the commit: seqs are given out in the order of the commits.
+    head = lock_head(connection, shard)
     moves = _Moves(head)
     seqs: dict[Name, int] = {}
     for change in {each.name: each for each in changes}.values():
@@ -175,7 +175,7 @@ def raise_epoch(connection: Connection, shard: str, epoch: int | None = None) ->
     Raises:
         UnknownShard: There is no such shard here.
     """
-    head = read_head(connection, shard)
+    head = lock_head(connection, shard)
     raised = max(head.epoch + 1, epoch or 0)
     chain = next_chain(head.chain, [(raised, 0)])
     connection.execute(
