@@ -8,12 +8,10 @@ a fork, a bad hash) is not applied: the old snapshot keeps serving, the status s
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from random import Random
-
-import msgspec
 
 from cache_sync.backoff import Backoff
 from cache_sync.clock import Clock
@@ -29,39 +27,25 @@ from cache_sync.errors import (
     UnknownVersion,
 )
 from cache_sync.feed_client import Asker, FeedClient
+from cache_sync.follower_settings import FollowerSettings
 from cache_sync.follower_status import FollowerStatus, StatusKeeper, read_status
 from cache_sync.frame_guards import Held, check_follows
 from cache_sync.frames import Frame
 from cache_sync.offload import Offload, in_thread
+from cache_sync.repairs import Repair
 from cache_sync.replica import ReplicaWriter
 from cache_sync.snapshot_build import SnapshotBuild
 from cache_sync.snapshot_folder import SnapshotFolder
+from cache_sync.snapshot_source import Fetched, SnapshotSource
+from cache_sync.snapshot_start import SnapshotStart
+
+__all__ = ["Follower", "FollowerSettings"]
 
 log = logging.getLogger(__name__)
 
 # These say that the build itself cannot become true; the others may be a frame damaged on its way.
 _FATAL_TO_A_BUILD = frozenset({"floor", "epoch", "collision", "shard", "as_of", "behind", "hash"})
-
-
-class FollowerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """
-    Bounds of a follower.
-
-    ``tail_pages_max`` pages may wait in memory for their barrier; a catch-up longer than that is built in a copy.
-    ``refusals_max`` frames in a row may be refused before the snapshot itself is doubted and built anew.
-    """
-
-    page_rows: int = 5000
-    tail_pages_max: int = 4
-    wait_seconds: float = 0.5
-    answer_seconds_max: float = 3.0
-    heartbeat_seconds_min: float = 0.05
-    retry_first_seconds: float = 0.1
-    retry_cap_seconds: float = 2.0
-    rebuild_first_seconds: float = 0.5
-    rebuild_cap_seconds: float = 60.0
-    refusals_max: int = 3
-    status_seconds: float = 0.5
+_FAR_BEHIND = "far_behind"
 
 
 class Follower:
@@ -77,6 +61,7 @@ class Follower:
         settings: Bounds.
         offload: Where copying and verifying a whole snapshot runs.
         folder: The folder's disk, where it is not the ordinary one.
+        files: Where whole snapshots can be fetched from; without it everything is read from the feed.
         path: Tells the nodes that the documents come through now, for the status.
     """
 
@@ -91,6 +76,7 @@ class Follower:
         settings: FollowerSettings | None = None,
         offload: Offload = in_thread,
         folder: SnapshotFolder | None = None,
+        files: SnapshotSource | None = None,
         path: Callable[[], list[str]] = list,
     ) -> None:
         self._folder = folder or SnapshotFolder(directory)
@@ -109,6 +95,7 @@ class Follower:
         self._rebuild = Backoff(
             self._settings.rebuild_first_seconds, self._settings.rebuild_cap_seconds, rng
         )
+        self._files = SnapshotStart(files, gap_seqs_min=self._settings.file_gap_seqs)
         self._opened = False
         self._current: Path | None = None
         self._writer: ReplicaWriter | None = None
@@ -142,6 +129,16 @@ class Follower:
             stopping.cancel()
         self.close()
 
+    def put_right(self, epoch: int, repairs: Sequence[Repair]) -> int:
+        """
+        Put rows of the current snapshot right, between two steps; return how many.
+
+        Raises:
+            DamagedSnapshot: The file cannot be read.
+            StorageFailed: The disk refused.
+        """
+        return 0 if self._writer is None else self._writer.put_right(epoch, repairs)
+
     async def _stop_asking(self, stop: asyncio.Event) -> None:
         await stop.wait()
         self._asker.stop()
@@ -157,13 +154,18 @@ class Follower:
         except FeedUnavailable as error:
             if self._rebuild_at is None and not self._asker.stopped:
                 self._keeper.say("disconnected", str(error))
+            if self._files.exist and self._build is not None and self._build.is_empty:
+                # Nothing was read yet: a file may be had sooner.
+                self._drop_unfinished()
             delay = self._retry.next_seconds()
         except EpochChanged as error:
             delay = self._follow_epoch(error.epoch)
         except Forked:
             delay = self._replace_snapshot("forked")
-        except BelowFloor:
+            self._files.need(epoch_min=self._least[0] + 1)
+        except BelowFloor as error:
             delay = self._replace_snapshot("below_floor")
+            self._files.need(epoch_min=self._least[0], seq_min=error.floor)
         except InvalidFrame as error:
             delay = self._refuse(error)
         except UnknownVersion as error:
@@ -179,8 +181,8 @@ class Follower:
     async def _step(self) -> float:
         self._open()
         if self._build is None and (self._held is None or self._rebuild_at is not None):
-            wait_seconds = self._begin_build()
-            if wait_seconds > 0:
+            wait_seconds = await self._begin()
+            if wait_seconds is not None:
                 return wait_seconds
         frame, asked = await self._ask()
         if self._build is not None:
@@ -228,8 +230,6 @@ class Follower:
         self._held = held
         self._least = max(self._least, (held.epoch, held.cursor))
 
-    # Asking
-
     async def _ask(self) -> tuple[Frame, float]:
         after, epoch, wait = self._question()
         frame, asked = await self._asker.ask(after, epoch, self._settings.page_rows, wait)
@@ -261,23 +261,24 @@ class Follower:
             rows = writer.apply(self._pages, asked)
             self._pages = []
             self._hold(writer.held())
+            self._files.led_on()
             self._rebuild.reset()
             self._keeper.count(rows=rows)
             self._keeper.say("following")
-        elif len(self._pages) >= self._settings.tail_pages_max:
-            await self._catch_up_beside(writer)
-        else:
+        elif len(self._pages) < self._settings.tail_pages_max:
             self._keeper.say("following", "more pages to the next barrier")
+        elif self._files.is_cheaper(held.epoch, held.cursor, frame.head):
+            self._pages = []
+            self._rebuild_reason, self._rebuild_at = _FAR_BEHIND, 0.0
+        else:
+            await self._catch_up_beside(writer)
 
     async def _catch_up_beside(self, writer: ReplicaWriter) -> None:
         path = self._folder.new_build(self._rng)
         self._keeper.say("catching_up", "more changes than one transaction should hold")
         try:
             await self._offload(lambda: writer.copy_to(path))
-            build = SnapshotBuild(
-                path, self._shard, from_copy=True, clock=self._clock, folder=self._folder
-            )
-            self._build = build
+            self._build = build = self._build_in(path, from_copy=True)
             pages, self._pages = self._pages, []
             for page in pages:
                 self._keeper.count(rows=build.add(page, 0.0))
@@ -288,21 +289,41 @@ class Follower:
 
     # Building beside
 
-    def _begin_build(self) -> float:
-        if self._rebuild_at is not None:
-            remaining = self._rebuild_at - self._clock.boot_seconds()
-            if remaining > 0:
-                self._keeper.say("stopped", self._rebuild_reason)
-                return min(remaining, self._settings.status_seconds)
-        self._build = SnapshotBuild(
-            self._folder.new_build(self._rng),
-            self._shard,
-            from_copy=False,
-            clock=self._clock,
-            folder=self._folder,
-        )
+    async def _begin(self) -> float | None:
+        """Begin anew, with a file or with the feed; returns how long to wait before going on, None to ask the feed."""
+        remaining = (self._rebuild_at or 0.0) - self._clock.boot_seconds()
+        if remaining > 0:
+            self._keeper.say("stopped", self._rebuild_reason)
+            return min(remaining, self._settings.status_seconds)
+        found = await self._files.step(self._least[0])
+        if isinstance(found, Fetched):
+            self._begin_with(found)
+            return 0.0
+        if found is not None:
+            self._keeper.say_fetching(found, self._rebuild_reason)
+            return found.wait_seconds
+        if self._rebuild_reason == _FAR_BEHIND:
+            # What is held is true: it is read on from.
+            self._rebuild_reason, self._rebuild_at = "", None
+            return None
+        self._build = self._build_in(self._folder.new_build(self._rng), from_copy=False)
         self._keeper.say("bootstrapping", self._rebuild_reason)
-        return 0.0
+        return None
+
+    def _begin_with(self, fetched: Fetched) -> None:
+        """Show a file where it is no step back; else read on in it, beside, until it is none."""
+        held, manifest = self._held, fetched.manifest
+        path = self._folder.take(fetched.path, self._rng)
+        newer = held is None or manifest.epoch > held.epoch or manifest.as_of >= held.as_of_or_never
+        if manifest.place >= self._least and newer:
+            self._swap(self._folder.adopt(path, manifest.seq))
+        else:
+            self._build = self._build_in(path, from_copy=True)
+
+    def _build_in(self, path: Path, *, from_copy: bool) -> SnapshotBuild:
+        return SnapshotBuild(
+            path, self._shard, from_copy=from_copy, clock=self._clock, folder=self._folder
+        )
 
     async def _continue_build(self, build: SnapshotBuild, frame: Frame, asked: float) -> None:
         held = self._held
@@ -325,6 +346,7 @@ class Follower:
         ):
             raise InvalidFrame("as_of", "the new snapshot's core time is older")
         build.finish()
+        self._files.led_on()
         self._swap(self._folder.adopt(build.path, finished.cursor))
 
     def _swap(self, adopted: Path) -> None:
@@ -332,10 +354,10 @@ class Follower:
         self._build = None
         self._current = adopted
         self._writer = None
-        self._rebuild_at = None
-        self._rebuild_reason = ""
+        self._rebuild_reason, self._rebuild_at = "", None
         self._rebuild.reset()
-        self._keeper.note(rebuild_snapshot="")
+        self._files.clear()
+        self._keeper.note(rebuild_snapshot="", file_bytes=0, file_bytes_total=0)
         self._keeper.count(snapshots_built=1)
         if old_writer is not None:
             old_writer.close()
@@ -351,7 +373,9 @@ class Follower:
             self._drop_unfinished()
             self._keeper.say("stopped", "older_epoch")
             return self._rebuild.next_seconds()
-        return self._replace_snapshot("epoch_changed")
+        delay = self._replace_snapshot("epoch_changed")
+        self._files.need(epoch_min=epoch)
+        return delay
 
     def _refuse(self, error: InvalidFrame) -> float:
         self._refusals += 1
@@ -376,6 +400,7 @@ class Follower:
     def _replace_snapshot(self, reason: str) -> float:
         """Stop applying; build a new snapshot beside after a while that grows with every attempt."""
         self._drop_unfinished()
+        self._files.failed()
         delay = self._rebuild.next_seconds()
         self._rebuild_reason = reason
         self._rebuild_at = self._clock.boot_seconds() + delay
@@ -391,8 +416,7 @@ class Follower:
             # After a failed flush SQLite may believe what the disk does not hold: look at the file anew.
             with suppress(StorageFailed, DamagedSnapshot):
                 self._writer.close()
-        self._writer = None
-        self._held = None
+        self._writer = self._held = None
         self._opened = False
         self._keeper.say("stopped", "storage")
         return self._retry.next_seconds()
@@ -417,9 +441,9 @@ class Follower:
 
     def close(self) -> None:
         """Stop: abandon what is unfinished and let the files go."""
+        self._files.close()
         self._drop_unfinished()
         if self._writer is not None:
             self._writer.close()
-        self._writer = None
-        self._held = None
+        self._writer = self._held = None
         self._opened = False

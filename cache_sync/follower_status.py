@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from cache_sync.clock import Clock
+from cache_sync.snapshot_source import Fetching
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ class FollowerStatus(msgspec.Struct, frozen=True, kw_only=True):
     one serves meanwhile); `disconnected` without an answer; `stopped` when what came must not be applied, for
     ``reason``. ``cursor`` and ``epoch`` are the current snapshot's, ``head`` is the feed's as last heard.
     ``rebuild_snapshot`` names a snapshot that is not to be followed further, only replaced: it survives a restart.
+    ``file_bytes`` of ``file_bytes_total`` have come of a snapshot file that is being fetched.
     ``path`` names the nodes that the documents come through: whom this node asks first, the core last.
     """
 
@@ -40,6 +42,8 @@ class FollowerStatus(msgspec.Struct, frozen=True, kw_only=True):
     rows_applied: int = 0
     frames_refused: int = 0
     snapshots_built: int = 0
+    file_bytes: int = 0
+    file_bytes_total: int = 0
     answered_boot_seconds: float | None = None
     written_boot_seconds: float = 0.0
     boot_id: str = ""
@@ -109,6 +113,12 @@ class StatusKeeper:
             self.status, phase=phase, reason=reason, since=self._clock.now()
         )
         self._changed = True
+
+    def say_fetching(self, fetching: Fetching, reason: str) -> None:
+        """Tell how far a snapshot file is that is being fetched, for a reason of the follower's."""
+        phase: Phase = "disconnected" if fetching.reason == "silent" else "bootstrapping"
+        self.say(phase, fetching.reason or reason)
+        self.note(file_bytes=fetching.fetched_bytes, file_bytes_total=fetching.total_bytes)
 
     def note(self, **changes: float | str | list[str] | None) -> None:
         """Replace fields of the status; they are written with the next change of phase or when it is time."""

@@ -24,6 +24,7 @@ from cache_sync.documents import Document
 from cache_sync.errors import DamagedSnapshot, InvalidFrame, StorageFailed
 from cache_sync.frame_guards import Held, check_follows, check_frame, check_live
 from cache_sync.frames import Frame
+from cache_sync.repairs import Repair, put_right
 from cache_sync.row_hash import add_hashes, row_hash
 from cache_sync.snapshot_folder import SnapshotFolder
 from cache_sync.sqlite import (
@@ -260,6 +261,17 @@ class ReplicaWriter:
                 self._clock.boot_id(),
             ),
         )
+
+    def put_right(self, epoch: int, repairs: Sequence[Repair]) -> int:
+        """
+        Put rows right that were compared in an epoch, as one transaction; see `cache_sync.repairs.put_right`.
+
+        Raises:
+            DamagedSnapshot: The file cannot be read.
+            StorageFailed: The disk refused; nothing was changed.
+        """
+        with mapped_errors(self.path), write(self._connection) as connection:
+            return put_right(connection, self._shard, epoch, repairs)
 
     def copy_to(self, path: Path) -> None:
         """

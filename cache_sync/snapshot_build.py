@@ -33,6 +33,11 @@ class SnapshotBuild:
         self.cursor = held.cursor
         self._epoch = held.epoch
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has been read into it yet."""
+        return self.cursor == 0
+
     def question_epoch(self) -> int:
         """Return the epoch to ask for: none in particular for a build from the beginning."""
         return self._epoch if self.from_copy else 0

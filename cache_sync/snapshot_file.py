@@ -100,11 +100,13 @@ class Need(NamedTuple):
     """
     What a follower can use: nothing of an older epoch, and within that epoch nothing below a seq.
 
-    ``unwanted`` names files that were had before and did not lead on.
+    ``rows_max`` is from how many rows on a file costs more than what it saves, 0 for any. ``unwanted`` names files that
+    were had before and did not lead on.
     """
 
     epoch_min: int = 0
     seq_min: int = 0
+    rows_max: int = 0
     unwanted: frozenset[str] = frozenset()
 
 
@@ -208,6 +210,8 @@ def check_wanted(manifest: SnapshotManifest, shard: str, need: Need) -> None:
         "behind",
         f"it stands at {manifest.seq}, below {need.seq_min}",
     )
+    costly = 0 < need.rows_max < manifest.rows
+    _require(not costly, "unwanted", f"{manifest.rows} rows are more than what is missing")
     _require(manifest.name not in need.unwanted, "unwanted", "it was had before and led nowhere")
 
 

@@ -67,6 +67,18 @@ class SnapshotFolder:
             if not any(mark in name for name in names):
                 return self.directory / f"{_BUILD_PREFIX}{mark}{_SUFFIX}"
 
+    def take(self, path: Path, rng: Random) -> Path:
+        """
+        Give a finished file on the same disk the name of a new build; return its new path.
+
+        Raises:
+            StorageFailed: The disk refused.
+        """
+        build = self.new_build(rng)
+        with _mapped_errors(self.directory):
+            self._replace(path, build)
+        return build
+
     def adopt(self, build: Path, seq: int) -> Path:
         """
         Make a finished build the current snapshot; return its new path.

@@ -7,6 +7,7 @@ more. The deadline covers waiting for the semaphore, connecting, sending and the
 """
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import httpx
@@ -82,22 +83,24 @@ class NodeClient:
         content: bytes | None = None,
         content_type: str | None = None,
         params: dict[str, str | int | float] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """
-        Make one call and read its whole answer.
+        Make one call and read its whole answer; ``headers`` are sent beside those that every call has.
 
         Raises:
             NotSent: No byte left this node.
             Ambiguous: Something left, and no usable answer came back in time.
             Overloaded: 429 or 503.
         """
-        headers = {
+        sent_headers = {
+            **(headers or {}),
             "Authorization": self._authorization,
             DEADLINE_HEADER: deadline_header(deadline_seconds),
             "Accept-Encoding": "identity",
         }
         if content_type is not None:
-            headers["Content-Type"] = content_type
+            sent_headers["Content-Type"] = content_type
         sending = _Sending()
         try:
             async with asyncio.timeout(deadline_seconds), self._slots:
@@ -106,7 +109,7 @@ class NodeClient:
                     path,
                     params=params,
                     content=content,
-                    headers=headers,
+                    headers=sent_headers,
                     timeout=deadline_seconds,
                     extensions={"trace": sending.trace},
                 )
