@@ -18,6 +18,9 @@ SyncError
 ├── SnapshotUnavailable    nobody hands a snapshot file out now
 ├── StorageFailed          the disk refused: full, read-only, broken, or busy for too long
 ├── KeyFileInvalid         a key file or variable that holds no key, or that others may read
+├── RedisUnavailable       a Redis does not answer, not in time, or not with what was put there
+│   ├── RedisLost          it holds something else than what was last written: flushed, restarted or failed over
+│   └── RedisFull          it has no memory left
 └── NoSnapshot             a node that has not got its first snapshot yet
 ```
 """
@@ -155,6 +158,18 @@ class StorageFailed(SyncError):
 
 class KeyFileInvalid(SyncError):
     """A key file, or a variable in its place, that holds no key or may be read by others than its owner."""
+
+
+class RedisUnavailable(SyncError):
+    """A Redis does not answer, not in time, or not with what was put there; what is on the disk answers instead."""
+
+
+class RedisLost(RedisUnavailable):
+    """A Redis holds something else than what was last written: it was flushed, restarted, or failed over."""
+
+
+class RedisFull(RedisUnavailable):
+    """A Redis takes nothing more: it has no memory left."""
 
 
 class NoSnapshot(SyncError):
