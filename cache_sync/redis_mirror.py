@@ -20,6 +20,7 @@ from cache_sync.clock import Clock
 from cache_sync.errors import (
     Behind,
     BelowFloor,
+    DamagedSnapshot,
     EpochChanged,
     FeedError,
     InvalidFrame,
@@ -27,6 +28,7 @@ from cache_sync.errors import (
     RedisFull,
     RedisLost,
     RedisUnavailable,
+    StorageFailed,
     SyncError,
     UnknownVersion,
 )
@@ -172,17 +174,14 @@ class RedisMirror:
             await self._make_room()
         except RedisUnavailable as error:
             delay = self._forget("unreachable", str(error), self._retry)
-        except (EpochChanged, BelowFloor, InvalidFrame) as error:
+        except (EpochChanged, BelowFloor, InvalidFrame, DamagedSnapshot) as error:
             delay = self._begin_anew(error)
         except UnknownVersion as error:
             self._say("waiting", str(error))
             delay = self._settings.retry_cap_seconds
-        except (FeedError, NoSnapshot) as error:
+        except (FeedError, NoSnapshot, StorageFailed) as error:
             # Behind: it is the disk that lost its newest barriers, and the feed brings them again.
             self._say("waiting", "behind" if isinstance(error, Behind) else str(error))
-            delay = self._retry.next_seconds()
-        except SyncError as error:
-            self._say("waiting", str(error))
             delay = self._retry.next_seconds()
         self._write_status()
         return delay
@@ -234,7 +233,7 @@ class RedisMirror:
     async def _begin_build(self) -> None:
         generation = f"{self._rng.getrandbits(64):016x}"
         self._build = await self._offload(lambda: self._replica.begin(generation))
-        self._say("building")
+        self._say("building", self.status.reason if self.status.phase == "building" else "")
 
     async def _continue_build(self, build: RedisBuild) -> None:
         frame, asked = await self._ask(build.cursor, 0)

@@ -10,7 +10,7 @@ from typing import Final
 
 from cache_sync.clock import Clock
 from cache_sync.documents import CREDENTIAL, Document
-from cache_sync.errors import RedisLost, RedisUnavailable
+from cache_sync.errors import DamagedSnapshot, RedisLost, RedisUnavailable
 from cache_sync.redis_layout import RedisLayout, RedisState, parse_field
 from cache_sync.redis_link import RedisLink, Reply
 from cache_sync.replica import from_microseconds
@@ -59,8 +59,9 @@ class RedisReader:
         seconds: How long a look-up may take.
 
     Raises (all of its methods):
-        RedisUnavailable: No answer in time, or one that must not be used.
+        RedisUnavailable: No answer in time.
         RedisLost: Nothing is held there.
+        DamagedSnapshot: What is held there is not what this node wrote.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class RedisReader:
             name = parse_field(field)
             document = name and self._layout.unpack(account_id, *name, value)
             if not document:
-                raise RedisUnavailable("a document there is not as it was written")
+                raise DamagedSnapshot("a document there is not as it was written")
             documents.append(_readable(document))
         return RedisReading(state, documents)
 
@@ -92,7 +93,7 @@ class RedisReader:
             account_id = owner.decode(errors="replace")
             document = self._layout.unpack(account_id, CREDENTIAL, key, value)
             if document is None:
-                raise RedisUnavailable("a credential there is not as it was written")
+                raise DamagedSnapshot("a credential there is not as it was written")
             documents.append(_readable(document))
         return RedisReading(state, documents)
 
@@ -127,7 +128,7 @@ class RedisReader:
             raise RedisLost("nothing is held there")
         state = self._layout.unpack_state(value) if isinstance(value, bytes) else None
         if state is None:
-            raise RedisUnavailable("the state there is not as it was written")
+            raise DamagedSnapshot("the state there is not as it was written")
         return state
 
     def _shown(self, state: RedisState) -> ReplicaState:
@@ -149,14 +150,14 @@ class RedisReader:
 def _pairs(fields: Reply) -> list[tuple[bytes, bytes]]:
     if not isinstance(fields, list) or len(fields) % 2:
         # Another kind of key stands where an account belongs.
-        raise RedisUnavailable("an account there is not as it was written")
+        raise DamagedSnapshot("an account there is not as it was written")
     words = [word for word in fields if isinstance(word, bytes)]
     if len(words) != len(fields):
-        raise RedisUnavailable("an account there is not as it was written")
+        raise DamagedSnapshot("an account there is not as it was written")
     return list(zip(words[::2], words[1::2], strict=True))
 
 
 def _readable(document: Document) -> Document:
     if document.body is not None and document.body.startswith(_COMPRESSED):
-        raise RedisUnavailable("a document there is compressed")
+        raise DamagedSnapshot("a document there is compressed")
     return document

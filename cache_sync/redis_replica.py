@@ -13,7 +13,13 @@ from typing import Final
 import msgspec
 
 from cache_sync.clock import Clock
-from cache_sync.errors import InvalidFrame, RedisFull, RedisLost, RedisUnavailable
+from cache_sync.errors import (
+    DamagedSnapshot,
+    InvalidFrame,
+    RedisFull,
+    RedisLost,
+    RedisUnavailable,
+)
 from cache_sync.frame_guards import Held, check_follows, check_frame, check_live
 from cache_sync.frames import Frame
 from cache_sync.redis_layout import LAYOUT_FORMAT, RedisLayout, RedisState, pack_rows
@@ -96,6 +102,7 @@ class RedisReplica:
         RedisUnavailable: No answer in time: whether it was done will show when `held` is asked again.
         RedisLost: Something else is held than was written last; nothing was changed. Ask `held`.
         RedisFull: It takes nothing more; nothing was changed.
+        DamagedSnapshot: What is held is not what was written; nothing was changed. Only a new generation helps.
     """
 
     def __init__(self, link: RedisLink, layout: RedisLayout, *, clock: Clock) -> None:
@@ -164,6 +171,7 @@ class RedisReplica:
 
     def begin(self, generation: str) -> "RedisBuild":
         """Begin another generation beside the one that is read; one that was begun before is given up."""
+        self.held()
         return RedisBuild(self, self._layout, generation, clock=self._clock)
 
     def adopt(self, built: bytes, state: RedisState) -> None:
@@ -210,14 +218,19 @@ class RedisReplica:
         return replies
 
     def run(self, script: str, keys: Sequence[bytes], arguments: Command) -> list[Reply]:
-        """Run a script; `RedisLost` when it says so, or when it meets what was never written there."""
+        """
+        Run a script.
+
+        Raises:
+            DamagedSnapshot: It met what was never written there; nothing was changed.
+        """
         called = [str(len(keys)), *keys, *arguments]
         (answer,) = self.ask(("EVALSHA", _digest(script), *called))
         if isinstance(answer, RedisRefusal) and answer.code == "NOSCRIPT":
             (answer,) = self.ask(("EVAL", script, *called))
         if not isinstance(answer, list):
             code = answer.code if isinstance(answer, RedisRefusal) else "?"
-            raise RedisLost(f"{self._link.address} does not run it: {code}")
+            raise DamagedSnapshot(f"{self._link.address} holds what was never written: {code}")
         if answer[0] == b"lost":
             raise RedisLost(f"{self._link.address} holds something else")
         return answer
