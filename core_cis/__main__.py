@@ -7,6 +7,7 @@ import click
 
 from core_cis.options import data_option, open_store, utility_options
 from core_cis.settings import DEFAULT_HOST, DEFAULT_PORT
+from core_cis.snapshot_settings import SnapshotSettings
 
 # Verbs that live elsewhere and are imported only when they are asked for: a command starts in a blink.
 _ELSEWHERE = {
@@ -18,6 +19,7 @@ _ELSEWHERE = {
     "edges": ("core_cis.cli_edges", "edges_group"),
     "ledger": ("core_cis.cli_ledger", "ledger_command"),
     "set-password": ("core_cis.cli_set_password", "set_password_command"),
+    "snapshot": ("core_cis.cli_snapshot", "snapshot_group"),
     "reconcile": ("core_cis.cli_reconcile", "reconcile_command"),
 }
 
@@ -63,8 +65,29 @@ def init_command(data_dir: Path, **utility: str | int | None) -> None:
     show_default=True,
     help="The port; 0 for any.",
 )
+@click.option(
+    "--snapshot-hours",
+    type=click.FloatRange(min=0),
+    default=SnapshotSettings().hours,
+    show_default=True,
+    help="How often snapshot files are built, when documents have changed; 0 for never.",
+)
+@click.option(
+    "--snapshot-documents",
+    type=click.IntRange(min=0),
+    default=SnapshotSettings().documents_min,
+    show_default=True,
+    help="From how many documents on: the feed of fewer is read as fast.",
+)
 @utility_options
-def serve_command(data_dir: Path, host: str, port: int, **utility: str | int | None) -> None:
+def serve_command(
+    data_dir: Path,
+    host: str,
+    port: int,
+    snapshot_hours: float,
+    snapshot_documents: int,
+    **utility: str | int | None,
+) -> None:
     """Serve feed, intake and operators until SIGTERM or Ctrl-C."""
     import asyncio  # noqa: PLC0415 - the other commands start without it
 
@@ -74,7 +97,8 @@ def serve_command(data_dir: Path, host: str, port: int, **utility: str | int | N
     with open_store(data_dir, **utility):
         pass
     try:
-        asyncio.run(serve_core(data_dir, host, port))
+        snapshots = SnapshotSettings(hours=snapshot_hours, documents_min=snapshot_documents)
+        asyncio.run(serve_core(data_dir, host, port, snapshots))
     except (CoreBusy, OSError) as error:
         raise click.ClickException(str(error)) from error
 

@@ -13,6 +13,7 @@ from core_cis.api.accounts import show_archived_statement, show_ledger
 from core_cis.api.digests import compare_digests
 from core_cis.api.feed import probe, read_feed
 from core_cis.api.intents import deliver_intents, show_intent
+from core_cis.api.snapshots import fetch_snapshot, offer_snapshot
 from core_cis.api.status import healthz, readyz, show_metrics, show_status
 from core_cis.services import CoreServices
 from core_cis.settings import ServerSettings, Utility
@@ -51,6 +52,8 @@ def create_app(
             read_feed,
             probe,
             compare_digests,
+            offer_snapshot,
+            fetch_snapshot,
             deliver_intents,
             show_intent,
             show_ledger,

@@ -20,6 +20,8 @@ CoreError
 ├── EdgeUnreachable        an edge whose journal cannot be read now
 ├── EdgeConflict           an edge's registration that cannot be done as asked
 ├── CoreBusy               another process serves this core
+├── SnapshotsBusy          another process builds this core's snapshot files
+├── SnapshotStuck          the replica that snapshot files are cut from cannot follow the feed
 ├── NotBegun               a job whose turn did not come in time: nothing was done
 └── WriterFull             too many jobs wait: nothing was done
 ```
@@ -213,6 +215,14 @@ class EdgeConflict(CoreError):
 
 class CoreBusy(CoreError):
     """Another process serves the core of this folder."""
+
+
+class SnapshotsBusy(CoreError):
+    """Another process builds this core's snapshot files."""
+
+
+class SnapshotStuck(CoreError):
+    """The replica that snapshot files are cut from cannot follow the feed, whatever the reason."""
 
 
 class NotBegun(CoreError, TimeoutError):

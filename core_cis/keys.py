@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from failover.signing import new_secret
+from failover.signing import generate_signing_key, new_secret, public_key
 
 FILE_NAME = "secrets.json"
 _KEY_BYTES = 32
@@ -21,6 +21,7 @@ class CoreKeys(msgspec.Struct, frozen=True, kw_only=True):
 
     ``operator_token`` opens the operator API; ``node_secret`` is what the core shows to edges; ``lookup_key``,
     ``session_key`` and ``form_key`` (base64) are shared by all edges, so that what one issued works at every other.
+    ``signing_key`` (raw Ed25519 in base64) signs snapshot files.
     """
 
     operator_token: str
@@ -28,6 +29,12 @@ class CoreKeys(msgspec.Struct, frozen=True, kw_only=True):
     lookup_key: str
     session_key: str
     form_key: str
+    signing_key: str = ""
+
+    @property
+    def public_key(self) -> str:
+        """What edges check the core's signatures with, base64."""
+        return public_key(self.signing_key)
 
     @property
     def lookup_key_bytes(self) -> bytes:
@@ -48,7 +55,8 @@ def load_keys(data_dir: Path) -> CoreKeys:
     """
     Read the core's keys, making them first when there are none.
 
-    Two processes that start at once get the same keys: the file appears whole, and only once.
+    Two processes that start at once get the same keys: the file appears whole, and only once. A key that an older
+    release did not make is added.
     """
     path = data_dir / FILE_NAME
     with (data_dir / f"{FILE_NAME}.lock").open("w", encoding="utf-8") as lock:
@@ -60,9 +68,15 @@ def load_keys(data_dir: Path) -> CoreKeys:
                 lookup_key=_new_key(),
                 session_key=_new_key(),
                 form_key=_new_key(),
+                signing_key=generate_signing_key(),
             )
             write_private(path, msgspec.json.format(msgspec.json.encode(keys)))
-    return msgspec.json.decode(path.read_bytes(), type=CoreKeys)
+            return keys
+        keys = msgspec.json.decode(path.read_bytes(), type=CoreKeys)
+        if not keys.signing_key:
+            keys = msgspec.structs.replace(keys, signing_key=generate_signing_key())
+            write_private(path, msgspec.json.format(msgspec.json.encode(keys)))
+        return keys
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -277,6 +277,7 @@ def _config(
         session_key=keys.session_key,
         form_key=keys.form_key,
         lookup_key=keys.lookup_key,
+        core_public_key=keys.public_key,
         host=serving.host,
         port=serving.port,
         peer_port=serving.peer_port,

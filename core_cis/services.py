@@ -12,13 +12,14 @@ from cache_sync.clock import Clock
 from cache_sync.core_time import close
 from cache_sync.digest_desk import DigestDesk
 from cache_sync.digests import DigestAnswer, DigestQuestion, answer_question
-from cache_sync.document_table import ShardHead, read_head
+from cache_sync.document_table import ShardHead, read_head, read_shards
 from cache_sync.documents import DEFAULT_SHARD
 from cache_sync.errors import FeedUnavailable, UnknownShard
 from cache_sync.feed import CLOSE_SECONDS_MAX, CoreTimeSource, FeedSource
 from cache_sync.frames import Proof
 from cache_sync.offload import in_thread, inline
 from cache_sync.publication import oldest_commit, read_chain
+from cache_sync.snapshot_file_desk import SnapshotDesk
 from cache_sync.sqlite import Connection, connect, read, write
 from core_cis.errors import NotBegun, WriterFull
 from core_cis.intake import Intake, IntakeResult, check_signatures
@@ -28,6 +29,7 @@ from core_cis.metrics import CoreMetrics
 from core_cis.pacing import DrainPacing
 from core_cis.registry import edge_keys, node_secret_hash
 from core_cis.settings import ServerSettings, Utility
+from core_cis.snapshot_shelves import is_of_history, shelves
 from core_cis.store import DATABASE_NAME, CoreStore, read_utility
 from core_cis.writer import Turn, Writer
 from failover.intents import Intent
@@ -65,6 +67,7 @@ class CoreServices:
         self._reader: Connection | None = None
         self._feed: FeedSource | None = None
         self._compared: Connection | None = None
+        self._snapshots: SnapshotDesk | None = None
         self.digests = DigestDesk(self._read_digests)
         self.time_source = CoreTimeSource(self._close_time, clock)
 
@@ -81,6 +84,11 @@ class CoreServices:
             time_source=self.time_source,
             clock=self.clock,
             seal_key=self._keys.seal_key_bytes,
+        )
+        self._snapshots = SnapshotDesk(
+            shelves(self._data_dir, read_shards(self._reader)),
+            clock=self.clock,
+            accept=lambda manifest: is_of_history(self.reader, manifest),
         )
         return self
 
@@ -105,6 +113,12 @@ class CoreServices:
         """The documents, for followers."""
         assert self._feed is not None, "the services were entered"
         return self._feed
+
+    @property
+    def snapshots(self) -> SnapshotDesk:
+        """The snapshot files, for nodes that begin anew."""
+        assert self._snapshots is not None, "the services were entered"
+        return self._snapshots
 
     @property
     def ready(self) -> bool:

@@ -13,6 +13,8 @@ import structlog
 from cache_sync.clock import SystemClock
 from core_cis.app import create_app
 from core_cis.errors import CoreBusy
+from core_cis.snapshot_schedule import SnapshotSchedule
+from core_cis.snapshot_settings import SnapshotSettings
 from failover.head_requests import HeadAsGet
 from failover.http_server import open_socket, serve
 from failover.logs import configure_logs
@@ -42,9 +44,11 @@ def locked(data_dir: Path) -> Iterator[None]:
         yield
 
 
-async def serve_core(data_dir: Path, host: str, port: int) -> None:
+async def serve_core(
+    data_dir: Path, host: str, port: int, snapshots: SnapshotSettings | None = None
+) -> None:
     """
-    Serve a core until SIGTERM or SIGINT; what is in flight is finished.
+    Serve a core until SIGTERM or SIGINT; what is in flight is finished. Snapshot files are built beside it.
 
     Raises:
         CoreBusy: Another process serves this folder.
@@ -61,5 +65,13 @@ async def serve_core(data_dir: Path, host: str, port: int) -> None:
             address = listener.getsockname()
             _log.info("serving", host=address[0], port=address[1])
             app = HeadAsGet(create_app(data_dir, SystemClock()))
-            await serve(app, listener, stop=stop)
+            schedule = SnapshotSchedule(
+                data_dir, clock=SystemClock(), settings=snapshots or SnapshotSettings()
+            )
+            building = asyncio.create_task(schedule.run(stop))
+            try:
+                await serve(app, listener, stop=stop)
+            finally:
+                stop.set()
+                await building
             _log.info("stopped")

@@ -35,6 +35,7 @@ _MEANINGS = {
     409: "The question is of another history.",
     410: "What was asked for is forgotten.",
     413: "The body is too large.",
+    416: "There are no such bytes.",
     422: "The body is not what is asked for.",
     503: "Not now; nothing was done.",
 }
