@@ -1,6 +1,6 @@
 """The desk where a node hands out snapshot files: which one, to how many at once, and a way to have one made."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from cache_sync.snapshot_file_shelf import SnapshotShelf
 DOWNLOADS_MAX = 8
 BUSY_RETRY_SECONDS = 1.0
 
-Accept = Callable[[SnapshotManifest], bool]
+Accept = Callable[[SnapshotManifest], Awaitable[bool]]
 Order = Callable[[str], float | None]
 
 
-def _any(_: SnapshotManifest) -> bool:
+async def _any(_: SnapshotManifest) -> bool:
     return True
 
 
@@ -53,7 +53,7 @@ class SnapshotDesk:
         self._downloads_max = downloads_max
         self._downloads = 0
 
-    def offer(self, shard: str) -> SnapshotOffer:
+    async def offer(self, shard: str) -> SnapshotOffer:
         """
         Offer a shard's furthest file.
 
@@ -61,9 +61,9 @@ class SnapshotDesk:
             UnknownShard: This node does not hold it.
             SnapshotUnavailable: `none`, or `being_made` with when to ask again.
         """
-        found = self._shelf(shard).newest(self._accept)
-        if found is not None:
-            return found.kept.offer(self._clock)
+        for found in self._shelf(shard).files():
+            if await self._accept(found.manifest):
+                return found.kept.offer(self._clock)
         seconds = self._order(shard)
         if seconds is None:
             raise SnapshotUnavailable("none", "this node hands no snapshot file out")

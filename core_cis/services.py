@@ -19,6 +19,7 @@ from cache_sync.feed import CLOSE_SECONDS_MAX, CoreTimeSource, FeedSource
 from cache_sync.frames import Proof
 from cache_sync.offload import in_thread, inline
 from cache_sync.publication import oldest_commit, read_chain
+from cache_sync.snapshot_file import SnapshotManifest
 from cache_sync.snapshot_file_desk import SnapshotDesk
 from cache_sync.sqlite import Connection, connect, read, write
 from core_cis.errors import NotBegun, WriterFull
@@ -88,7 +89,7 @@ class CoreServices:
         self._snapshots = SnapshotDesk(
             shelves(self._data_dir, read_shards(self._reader)),
             clock=self.clock,
-            accept=lambda manifest: is_of_history(self.reader, manifest),
+            accept=self._is_of_history,
         )
         return self
 
@@ -225,6 +226,9 @@ class CoreServices:
             raise FeedUnavailable("the core is not serving")
         with read(connection):
             return answer_question(connection, shard, question)
+
+    async def _is_of_history(self, manifest: SnapshotManifest) -> bool:
+        return is_of_history(self.reader, manifest)
 
     async def _close_time(self) -> datetime:
         def work(store: CoreStore) -> datetime:

@@ -38,7 +38,7 @@ _SLUGS = {
 log = structlog.get_logger(__name__)
 
 
-def answer_offer(desk: SnapshotDesk, shard: str) -> Response[bytes]:
+async def answer_offer(desk: SnapshotDesk, shard: str) -> Response[bytes]:
     """
     Answer with a `SnapshotOffer` as JSON.
 
@@ -46,7 +46,7 @@ def answer_offer(desk: SnapshotDesk, shard: str) -> Response[bytes]:
         Problem: 404 `unknown_shard`, 404 `no_snapshot_file`, 503 `snapshot_being_made` with ``Retry-After``.
     """
     try:
-        offer = desk.offer(shard)
+        offer = await desk.offer(shard)
     except UnknownShard as error:
         raise _unknown(error) from error
     except SnapshotUnavailable as error:

@@ -24,7 +24,7 @@ async def offer_snapshot(request: Request[Any, Any, Any], shard: FromPath[str]) 
 
     For nodes of the fleet (`Authorization: Node`). Problems: 404 `unknown_shard`, 404 `no_snapshot_file`.
     """
-    return answer_offer(services(request).snapshots, shard)
+    return await answer_offer(services(request).snapshots, shard)
 
 
 @get(

@@ -95,7 +95,7 @@ class Holder:
 
     async def offer(self) -> SnapshotOffer:
         """Offer what there is."""
-        return self.alter_offer(self.desk.offer(DEFAULT_SHARD))
+        return self.alter_offer(await self.desk.offer(DEFAULT_SHARD))
 
     async def fetch(self, name: str, begin: int, end: int) -> bytes:
         """Return a part of a file."""

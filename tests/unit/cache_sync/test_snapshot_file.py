@@ -14,6 +14,7 @@ from cache_sync.snapshot_file import (
     CHUNK_BYTES_MAX,
     FILE_BYTES_MAX,
     Need,
+    SnapshotManifest,
     SnapshotOffer,
     decode_manifest,
     decode_offer,
@@ -357,17 +358,20 @@ async def test_a_desk_bounds_downloads_and_orders_what_is_not_there(
     with desk.download(DEFAULT_SHARD, name) as path:
         assert path == shelved.path
     with pytest.raises(UnknownShard):
-        desk.offer("9")
+        await desk.offer("9")
     ordered: list[str] = []
 
     def order(shard: str) -> float | None:
         ordered.append(shard)
         return 5.0 if len(ordered) == 1 else None
 
-    empty = SnapshotDesk({DEFAULT_SHARD: shelf}, clock=clock, accept=lambda _: False, order=order)
+    async def nothing(_: SnapshotManifest) -> bool:
+        return False
+
+    empty = SnapshotDesk({DEFAULT_SHARD: shelf}, clock=clock, accept=nothing, order=order)
     for reason, seconds in (("being_made", 5.0), ("none", 0.0)):
         with pytest.raises(SnapshotUnavailable) as none:
-            empty.offer(DEFAULT_SHARD)
+            await empty.offer(DEFAULT_SHARD)
         assert (none.value.reason, none.value.retry_after_seconds) == (reason, seconds)
 
 
