@@ -23,6 +23,10 @@ class TransactionConflict(OperationalError):
     """Another transaction was in the way and nothing of this one was done: it may simply be repeated, whole."""
 
 
+class CommitUnknown(OperationalError):
+    """The connection was lost while a transaction was being committed: it was, or it was not."""
+
+
 class Rows(Protocol):
     """What a statement returned."""
 

@@ -3,12 +3,15 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
-from litestar import Litestar
+import structlog
+from litestar import Litestar, Request, Response
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from cache_sync.clock import Clock
+from cache_sync.sql import OperationalError
 from core_cis.api.accounts import show_archived_statement, show_ledger
 from core_cis.api.digests import compare_digests
 from core_cis.api.feed import probe, read_feed
@@ -17,9 +20,24 @@ from core_cis.api.snapshots import fetch_snapshot, offer_snapshot
 from core_cis.api.status import healthz, readyz, show_metrics, show_status
 from core_cis.services import CoreServices
 from core_cis.settings import ServerSettings, Utility
-from failover.web import NodeKeys, exception_handlers
+from failover.web import NodeKeys, Problem, exception_handlers, problem_response
 
 VERSION = "0.1.0"
+_log = structlog.get_logger(__name__)
+
+
+def _handle_database(request: Request[Any, Any, Any], error: OperationalError) -> Response[bytes]:
+    """Tell whoever asked that the database does not answer: it is not he who did something wrong."""
+    route = request.scope.get("path_template", "")
+    _log.warning("the database does not answer", route=route, reason=str(error))
+    return problem_response(
+        Problem(
+            "core_unavailable",
+            status=503,
+            title="The core's database does not answer now",
+            retry="same",
+        )
+    )
 
 
 def create_app(
@@ -64,7 +82,7 @@ def create_app(
             show_metrics,
         ],
         lifespan=[running],
-        exception_handlers=exception_handlers,
+        exception_handlers={**exception_handlers, OperationalError: _handle_database},
         request_max_body_size=limits.body_bytes_max,
         openapi_config=OpenAPIConfig(
             title="Ridethrough core",

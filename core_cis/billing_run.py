@@ -7,12 +7,13 @@ never billed again. A bill that cannot be made is refused by name and holds up o
 
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from cache_sync.documents import MeterRead, StatementBody, encode_body
-from cache_sync.sqlite import Connection
+from cache_sync.sql import Connection
 from core_cis.billing_sources import (
     BilledServicePoint,
     BillingHistory,
@@ -127,20 +128,32 @@ def run_billing(
     waiting: list[WaitingAccount] = []
     up_to_date = 0
     for account_id in known if account_ids is None else dict.fromkeys(account_ids):
-        with store.transaction() as tx:
-            statements, refusal = bill_account(
-                tx, account_id, through, tariffs, issued_on=issued_on
-            )
-            if not statements and not refusal:
-                reason = _why_not_yet(tx.connection, account_id, through)
-                waiting += [WaitingAccount(account_id=account_id, detail=reason)] if reason else []
-                up_to_date += not reason
+        statements, refusal, reason = store.run(
+            partial(_bill_or_wait, account_id, through, tariffs, issued_on)
+        )
+        if not statements and not refusal:
+            waiting += [WaitingAccount(account_id=account_id, detail=reason)] if reason else []
+            up_to_date += not reason
         issued += [_issued(statement) for statement in statements]
         refused += [refusal] if refusal else []
         progress()
     return BillingReport(
         through=through, issued=issued, refused=refused, waiting=waiting, up_to_date=up_to_date
     )
+
+
+def _bill_or_wait(
+    account_id: str,
+    through: date,
+    tariffs: TariffShelf,
+    issued_on: date | None,
+    tx: Transaction,
+) -> tuple[list[StatementBody], RefusedBill | None, str]:
+    statements, refusal = bill_account(tx, account_id, through, tariffs, issued_on=issued_on)
+    reason = ""
+    if not statements and not refusal:
+        reason = _why_not_yet(tx.connection, account_id, through)
+    return statements, refusal, reason
 
 
 def all_accounts(connection: Connection) -> list[str]:
@@ -167,6 +180,7 @@ def bill_account(
     """
     statements: list[StatementBody] = []
     refusal = None
+    tx.hold_accounts([account_id])
     points = read_service_points(tx.connection, account_id)
     history = read_history(tx.connection, account_id)
     while (plan := _plan(points, history, through)) is not None:

@@ -5,7 +5,7 @@ from datetime import date
 import msgspec
 
 from cache_sync.documents import MeterRead, PaymentLine, StatementBody
-from cache_sync.sqlite import Connection
+from cache_sync.sql import Connection
 from core_cis.readings import read_days
 
 _decode_statement = msgspec.json.Decoder(StatementBody).decode

@@ -5,12 +5,14 @@ from datetime import date, datetime
 
 import msgspec
 
-from cache_sync.sqlite import Connection, read
+from cache_sync.sql import Connection, is_server, read
 from core_cis.domain.ledger import RECEIVABLE, Entry, LedgerTransaction
 from core_cis.instants import from_text, to_text
 from core_cis.store import Transaction
 
+# In a file nobody else writes meanwhile; on a server a sequence numbers without waiting, and may leave gaps.
 _NEXT_ID = "SELECT coalesce(max(transaction_id), 0) + 1 FROM ledger_transactions"
+_NEXT_ID_ON_SERVER = "SELECT nextval('ledger_transaction_ids')"
 _POSTED = "SELECT transaction_id FROM ledger_transactions WHERE source = ? AND idempotency_key = ?"
 _INSERT_ENTRY = """
     INSERT INTO ledger_entries (transaction_id, ledger_account, account_id, amount_cents) VALUES (?, ?, ?, ?)
@@ -77,11 +79,13 @@ def post(
     Balances change with it, so the caller publishes the accounts concerned in the same transaction.
     """
     connection = tx.connection
+    tx.hold_accounts(entry.account_id for entry in transaction.entries if entry.account_id)
     key = (transaction.source, transaction.idempotency_key)
     known = connection.execute(_POSTED, key).fetchone()
     if known is not None:
         return Posting(known[0], repeated=True)
-    transaction_id = int(connection.execute(_NEXT_ID).fetchone()[0])
+    next_id = _NEXT_ID_ON_SERVER if is_server(connection) else _NEXT_ID
+    transaction_id = int(connection.execute(next_id).fetchone()[0])
     connection.executemany(
         _INSERT_ENTRY,
         [

@@ -7,7 +7,7 @@ from datetime import date
 import msgspec
 
 from cache_sync.documents import ACCOUNT, PAYMENT, AccountBody, PaymentBody
-from cache_sync.sqlite import Connection, read
+from cache_sync.sql import Connection, read
 from core_cis.bookkeeping import receivables
 from core_cis.domain.ledger import CASH_CLEARING, RECEIVABLE
 from core_cis.reconciliation import Books, Decided, LedgerPayment, Pair, Payment

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from cache_sync.sqlite import DatabaseError
+from cache_sync.sql import DatabaseError
 from core_cis.options import data_option, open_known_store
 
 
@@ -22,6 +22,11 @@ def backup_command(data_dir: Path, file: Path) -> None:
     if file.exists():
         raise click.ClickException(f"{file} is there already; a backup overwrites nothing")
     with open_known_store(data_dir) as store:
+        if store.database.file is None:
+            raise click.ClickException(
+                f"the books are in {store.database.name}, which its own tool copies whole beside a serving core:"
+                f" pg_dump --format=custom --file={file} URL; keep secrets.json and database.json with it"
+            )
         previous = os.umask(0o077)
         try:
             store.connection.execute("VACUUM INTO ?", (str(beside.absolute()),))

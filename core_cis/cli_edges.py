@@ -35,7 +35,7 @@ def edges_group() -> None:
 )
 def add_command(data_dir: Path, name: str, peer_url: str, feed_url: str) -> None:
     """Register an edge."""
-    with open_known_store(data_dir) as store, store.transaction() as tx:
+    with open_known_store(data_dir) as store, store.transaction(alone=True) as tx:
         add_edge(tx, name, peer_url, feed_url)
     click.echo(f"edge {name} is registered; write its configuration with: core edges config {name}")
 
@@ -47,7 +47,7 @@ def add_command(data_dir: Path, name: str, peer_url: str, feed_url: str) -> None
 @click.option("--feed-url", metavar="URL", help="Its feed's address from now on; '' for none.")
 def move_command(data_dir: Path, name: str, peer_url: str | None, feed_url: str | None) -> None:
     """Change where an edge is reached; write its siblings' configuration again afterwards."""
-    with open_known_store(data_dir) as store, store.transaction() as tx:
+    with open_known_store(data_dir) as store, store.transaction(alone=True) as tx:
         move_edge(tx, name, peer_url=peer_url, feed_url=feed_url)
     click.echo(f"edge {name} has moved; write its siblings' configuration again, with --force")
 
@@ -133,7 +133,7 @@ def config_command(  # noqa: PLR0913, PLR0917 - one parameter an option
         normal_min_seconds=normal_min_seconds,
         insecure_cookies=loopback if secure_cookies is None else not secure_cookies,
     )
-    with open_known_store(data_dir) as store, store.transaction() as tx:
+    with open_known_store(data_dir) as store, store.transaction(alone=True) as tx:
         write_edge_config(tx, name, serving, out, keys=store.keys, force=force)
     click.echo(f"wrote {out}")
 
@@ -157,7 +157,7 @@ def list_command(data_dir: Path, as_json: bool) -> None:  # noqa: FBT001 - click
 @click.argument("name")
 def revoke_command(data_dir: Path, name: str) -> None:
     """Expel an edge; what it accepted before is still posted when a sibling brings it."""
-    with open_known_store(data_dir) as store, store.transaction() as tx:
+    with open_known_store(data_dir) as store, store.transaction(alone=True) as tx:
         revoke_edge(tx, name)
     click.echo(f"edge {name} is revoked")
 

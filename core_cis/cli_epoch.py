@@ -38,7 +38,7 @@ def raise_command(data_dir: Path) -> None:
     Every edge then builds its snapshot anew beside the one it serves. Reconcile afterwards: payments that were posted
     after the backup was made are named.
     """
-    with open_known_store(data_dir) as store, store.transaction() as tx:
+    with open_known_store(data_dir) as store, store.transaction(alone=True) as tx:
         heads = [read_head(tx.connection, shard) for shard in store.shards]
         epoch = max(head.epoch for head in heads) + 1
         for shard in store.shards:

@@ -54,7 +54,7 @@ def import_tariff(
     day = date.fromisoformat(str(effective_from)[:10]) if effective_from else None
     with open_store(data_dir, **utility) as store:
         tariff = parse_tariff(_read(file), effective_from=day)
-        with store.transaction() as tx:
+        with store.transaction(alone=True) as tx:
             key = save_tariff(tx, tariff)
     started = tariff.effective_from.isoformat() if tariff.effective_from else None
     if as_json:
@@ -88,7 +88,7 @@ def import_customers_command(
         passwords = _prepare(store, rows)
         with (
             _initial_passwords(initial_passwords, passwords),
-            store.transaction() as tx,
+            store.transaction(alone=True) as tx,
         ):
             done = import_customers(tx, rows, passwords)
     if as_json:

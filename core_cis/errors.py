@@ -13,6 +13,8 @@ CoreError
 ├── UnknownServicePoint    a service point that does not exist, or has no meter
 ├── UnknownCustomer        an e-mail address that nobody has
 ├── UnknownSchema          a database of another version of this program
+├── DatabaseInvalid        a database that cannot be used as it was named
+├── DatabaseUnreachable    a database that does not answer, or lets nobody in
 ├── SettingsConflict       a setting that cannot change any more
 ├── CoreNotEmpty           a core that should be empty and is not
 ├── UnknownAccount         an account that does not exist
@@ -168,6 +170,14 @@ class UnknownCustomer(CoreError):
 
 class UnknownSchema(CoreError):
     """The database was written by another version of this program."""
+
+
+class DatabaseInvalid(CoreError):
+    """A database that cannot be used as it was named: not a URL, or not beside what the folder holds."""
+
+
+class DatabaseUnreachable(CoreError):
+    """A database that does not answer, or lets nobody in."""
 
 
 class SettingsConflict(CoreError):

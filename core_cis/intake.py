@@ -16,7 +16,7 @@ import structlog
 
 from cache_sync.documents import PAYMENT
 from cache_sync.frames import Position
-from cache_sync.sqlite import DatabaseError, IntegrityError
+from cache_sync.sql import DatabaseError, IntegrityError
 from core_cis.domain.payments import RejectReason, Wish, reason_to_reject, value_date
 from core_cis.instants import to_text
 from core_cis.payment_posting import Decision, read_account_facts, record_decision
@@ -38,7 +38,7 @@ _INSERT = """
 _COUNT_FAILURE = """
     INSERT INTO intake_failures (intent_id, fingerprint, attempts, last_error, failed_at) VALUES (?, ?, 1, ?, ?)
     ON CONFLICT (intent_id, fingerprint) DO UPDATE
-    SET attempts = attempts + 1, last_error = excluded.last_error, failed_at = excluded.failed_at
+    SET attempts = intake_failures.attempts + 1, last_error = excluded.last_error, failed_at = excluded.failed_at
     RETURNING attempts
 """
 _FORGET_FAILURE = "DELETE FROM intake_failures WHERE intent_id = ? AND fingerprint = ?"
@@ -124,6 +124,9 @@ def _reason_to_refuse(intent: Intent, key: EdgeKey | None) -> str:
     # Beyond this no column holds it, and no honest edge records it.
     if intent.amount_cents.bit_length() > _AMOUNT_BITS:
         return "absurd_amount"
+    # Nor does a database server hold this character in any text.
+    if any("\0" in text for text in msgspec.structs.astuple(intent) if isinstance(text, str)):
+        return "absurd_text"
     valid = [key.public_key]
     valid += [former.public_key for former in key.former if intent.accepted_at < former.replaced_at]
     return "" if any(verify(intent, each) for each in valid) else "bad_signature"
@@ -156,12 +159,17 @@ class Intake:
         Raises:
             DatabaseError: The disk or the database refused: nothing of the batch was decided.
         """
-        tally = _Tally()
-        with self._store.transaction() as tx:
+
+        def work(tx: Transaction) -> tuple[Transaction, _Tally]:
+            tally = _Tally()
+            tx.hold_accounts(intent.account_id for intent in proven)
             for intent in proven:
                 self._take_one(tx, intent, delivered_by, tally)
             for intent, outcome in tally.decided:
                 tx.locate(*_document(intent, outcome))
+            return tx, tally
+
+        tx, tally = self._store.run(work)
         placed = [
             _placed(outcome, tx.position(*_document(intent, outcome)))
             for intent, outcome in tally.decided
@@ -319,7 +327,7 @@ def _write(
         (
             intent.intent_id,
             intent.fingerprint,
-            won,
+            int(won),
             outcome.state,
             intent.account_id,
             intent.edge_id,

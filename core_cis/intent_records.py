@@ -4,7 +4,7 @@ from datetime import date, datetime
 
 import msgspec
 
-from cache_sync.sqlite import Connection
+from cache_sync.sql import Connection
 from failover.intents import Intent, Outcome
 
 _FIND = "SELECT won, intent, outcome, delivered_by FROM inbox WHERE intent_id = ? ORDER BY won DESC, rowid"

@@ -96,6 +96,6 @@ def _change(store: CoreStore, given: dict[str, str | int]) -> None:
     wanted = msgspec.structs.replace(known, **given)
     if wanted == known:
         return
-    with store.transaction() as tx:
+    with store.transaction(alone=True) as tx:
         change_utility(tx, wanted)
         publish_everything_shown(tx)

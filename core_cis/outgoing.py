@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from cache_sync.frames import Position
 from cache_sync.publication import Change, Name, locate, publish_all
 from cache_sync.shards import fleet_account, shard_names, shard_of
-from cache_sync.sqlite import Connection
+from cache_sync.sql import Connection
 
 _FIND = "SELECT 1 FROM documents WHERE account_id = ? AND kind = ? AND key = ?"
 
@@ -64,8 +64,8 @@ class Outgoing:
                     self._changes[name] = before
             raise
 
-    def flush(self) -> None:
-        """Publish what was put; only the commit may follow."""
+    def flush(self) -> bool:
+        """Publish what was put, and tell whether anything was; only the commit may follow."""
         changes: dict[str, list[Change]] = {}
         for change in self._changes.values():
             for shard, name in self._places(change.name):
@@ -79,6 +79,7 @@ class Outgoing:
             shard = shard_of(name.account_id, self._shard_count)
             found = locate(self._connection, shard, [name])
             self._positions[name] = Position(found.epoch, shard, found.seqs[name])
+        return bool(changes)
 
     def position(self, name: Name) -> Position:
         """Tell where a document stands that was put or located; after the end of the transaction."""

@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from cache_sync.documents import MethodStatus
-from cache_sync.sqlite import Connection
+from cache_sync.sql import Connection
 from core_cis.bookkeeping import post
 from core_cis.domain import ledger
 from core_cis.domain.accounts import AccountFacts, AccountStatus, Method
@@ -96,7 +96,7 @@ def record_decision(tx: Transaction, decision: Decision) -> None:
             to_text(decision.accepted_at),
             to_text(tx.stamp),
             decision.value_date.isoformat() if decision.value_date else None,
-            decision.value_date_clamped,
+            int(decision.value_date_clamped),
             decision.reason,
             decision.case_number,
             transaction_id,
@@ -129,6 +129,7 @@ def post_office_payment(
         currency=tx.utility.currency,
         method_id=method_id,
     )
+    tx.hold_accounts([account_id])
     known = tx.connection.execute(
         "SELECT 1 FROM payments WHERE payment_id = ? AND fingerprint = ?", (payment_id, fingerprint)
     ).fetchone()

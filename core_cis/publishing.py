@@ -2,7 +2,8 @@
 Domain changes become documents, in the transaction that changes the domain.
 
 Each function brings an edge's view of one thing up to date and may be called as often as one likes: what did not
-change publishes nothing. Whoever changes a row calls the function of what shows it:
+change publishes nothing. It holds the account or the customer before it reads, so that of two transactions that
+overlap the later one publishes what both have changed. Whoever has changed a row calls the function of what shows it:
 
 - account, method, service point, tariff of a service point, ledger entry: `publish_account`
 - statement: `publish_statements` (and `publish_account`)
@@ -36,7 +37,7 @@ from cache_sync.documents import (
     UsageDay,
     sign_in_key,
 )
-from cache_sync.sqlite import Connection
+from cache_sync.sql import Connection
 from core_cis.bookkeeping import balance_cents
 from core_cis.errors import UnknownAccount
 from core_cis.instants import from_text
@@ -62,7 +63,7 @@ _METHODS = (
 _SERVICE_POINTS = """
     SELECT s.service_point_id, s.address,
         (SELECT m.meter_id FROM meters m WHERE m.service_point_id = s.service_point_id
-         ORDER BY m.removed_on IS NOT NULL, m.installed_on DESC LIMIT 1),
+         ORDER BY m.removed_on IS NOT NULL, m.installed_on DESC NULLS LAST, m.meter_id LIMIT 1),
         (SELECT t.name FROM service_point_tariffs p JOIN tariffs t ON t.code = p.tariff_code
          WHERE p.service_point_id = s.service_point_id
          ORDER BY p.effective_from DESC, t.effective_from DESC LIMIT 1)
@@ -87,6 +88,7 @@ def publish_account(tx: Transaction, account_id: str) -> None:
         UnknownAccount: There is none.
     """
     connection = tx.connection
+    tx.hold_accounts([account_id])
     row = connection.execute(_ACCOUNT, (account_id,)).fetchone()
     if row is None:
         raise UnknownAccount(account_id)
@@ -133,6 +135,7 @@ def publish_statements(tx: Transaction, account_id: str) -> None:
     Retention counts back from the end of the newest statement's period, so it needs no clock and an account that is
     billed late loses nothing.
     """
+    tx.hold_accounts([account_id])
     rows = tx.connection.execute(
         "SELECT statement_id, period_to, body FROM statements WHERE account_id = ? ORDER BY period_to DESC",
         (account_id,),
@@ -195,6 +198,7 @@ def publish_usage(tx: Transaction, service_point_id: str, month: str) -> None:
     (account_id,) = connection.execute(
         "SELECT account_id FROM service_points WHERE service_point_id = ?", (service_point_id,)
     ).fetchone()
+    tx.hold_accounts([account_id])
     first = date.fromisoformat(f"{month}-01")
     after = (first + timedelta(days=32)).replace(day=1)
     days = [
@@ -226,6 +230,7 @@ def publish_credential(tx: Transaction, customer_id: str) -> None:
     The document belongs to the first of the customer's accounts. When the address or the first account changes, call
     `withdraw_credential` before the change.
     """
+    tx.hold_customer(customer_id)
     row = _credential_row(tx.connection, customer_id)
     account_ids = _accounts_of(tx.connection, customer_id)
     email, verifier, version, status = row
@@ -244,6 +249,7 @@ def publish_credential(tx: Transaction, customer_id: str) -> None:
 
 def withdraw_credential(tx: Transaction, customer_id: str) -> None:
     """Withdraw the published credential of a customer as it stands, before address or first account change."""
+    tx.hold_customer(customer_id)
     account_ids = _accounts_of(tx.connection, customer_id)
     if account_ids:
         email = _credential_row(tx.connection, customer_id)[0]

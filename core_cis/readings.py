@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 
-from cache_sync.sqlite import Connection
+from cache_sync.sql import Connection
 from core_cis.domain.estimation import ESTIMATED_HOURS_MAX
 from core_cis.domain.metering import Conflict, IntervalBlock, merge_blocks
 from core_cis.publishing import publish_usage
@@ -66,6 +66,13 @@ def read_days(connection: Connection, service_point_id: str) -> tuple[date, date
     return (first_day, last_day) if first_day <= last_day else None
 
 
+def _account_of(connection: Connection, service_point_id: str) -> list[str]:
+    rows = connection.execute(
+        "SELECT account_id FROM service_points WHERE service_point_id = ?", (service_point_id,)
+    ).fetchall()
+    return [account_id for (account_id,) in rows]
+
+
 def _missing_at_end(block: IntervalBlock) -> timedelta:
     count = len(block.wh)
     read = max((index + 1 for index, wh in enumerate(block.wh) if wh is not None), default=0)
@@ -92,6 +99,7 @@ def store_blocks(
     offered = {block.day: block for block in blocks}
     if not offered:
         return []
+    tx.hold_accounts(_account_of(tx.connection, service_point_id))
     conflicts: list[Conflict] = []
     stored = {
         block.day: block

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from cache_sync.sqlite import Connection
+from cache_sync.sql import Connection
 from core_cis.errors import EdgeConflict, UnknownEdge
 from core_cis.instants import from_text, to_text
 from core_cis.intake import EdgeKey, FormerKey
@@ -181,6 +181,12 @@ def node_secret_hash(connection: Connection, node_id: str) -> str | None:
         "SELECT secret_sha256 FROM edges WHERE node_id = ? AND status = 'active'", (node_id,)
     ).fetchone()
     return None if row is None else str(row[0])
+
+
+def secret_hashes(connection: Connection) -> dict[str, str]:
+    """Read the hashes of all active edges' secrets, by node id."""
+    rows = connection.execute("SELECT node_id, secret_sha256 FROM edges WHERE status = 'active'")
+    return dict(rows.fetchall())
 
 
 def write_edge_config(

@@ -1,9 +1,10 @@
 """What a running core's routes work with: the writer, the readers, the feed, the figures."""
 
 import hmac
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import msgspec
 import structlog
@@ -21,22 +22,28 @@ from cache_sync.offload import in_thread, inline
 from cache_sync.publication import oldest_commit, read_chain
 from cache_sync.snapshot_file import SnapshotManifest
 from cache_sync.snapshot_file_desk import SnapshotDesk
-from cache_sync.sqlite import Connection, connect, read, write
+from cache_sync.sql import Connection, read, write
+from core_cis.database import Database
+from core_cis.database_choice import find_database
 from core_cis.errors import NotBegun, WriterFull
 from core_cis.intake import Intake, IntakeResult, check_signatures
 from core_cis.keys import CoreKeys, load_keys
 from core_cis.lineage import Known, Lineage
 from core_cis.metrics import CoreMetrics
 from core_cis.pacing import DrainPacing
-from core_cis.registry import edge_keys, node_secret_hash
+from core_cis.readers import Readers, open_readers
+from core_cis.registry import edge_keys
+from core_cis.registry_look import RegistryLook, open_registry
 from core_cis.settings import ServerSettings, Utility
 from core_cis.snapshot_shelves import is_of_history, shelves
-from core_cis.store import DATABASE_NAME, CoreStore, read_utility
+from core_cis.store import CoreStore, read_utility
 from core_cis.writer import Turn, Writer
 from failover.intents import Intent
 from failover.signing import secret_hash
 
 _CHECKED_INLINE_MAX = 4
+_ANSWER_SECONDS_MAX = 2.0
+_ResultT = TypeVar("_ResultT")
 _log = structlog.get_logger(__name__)
 
 
@@ -65,7 +72,9 @@ class CoreServices:
         self._data_dir = data_dir
         self._utility = utility
         self._keys: CoreKeys | None = None
-        self._reader: Connection | None = None
+        self._database: Database | None = None
+        self._readers: Readers | None = None
+        self._registry: RegistryLook | None = None
         self._feed: FeedSource | None = None
         self._compared: Connection | None = None
         self._snapshots: SnapshotDesk | None = None
@@ -74,20 +83,21 @@ class CoreServices:
 
     async def __aenter__(self) -> Self:
         await self.writer.start()
-        path = self._data_dir / DATABASE_NAME
         self._keys = load_keys(self._data_dir)
-        self._reader = connect(path, synchronous="FULL", read_only=True)
+        self._database = database = find_database(self._data_dir)
+        self._readers = open_readers(database)
+        self._registry = open_registry(database, self._readers, self.clock)
         # Read from in a thread, one question at a time.
-        self._compared = connect(path, synchronous="FULL", read_only=True, same_thread=False)
+        self._compared = database.open_reader(same_thread=False)
         self._feed = FeedSource(
-            path,
+            database.documents(),
             DEFAULT_SHARD,
             time_source=self.time_source,
             clock=self.clock,
             seal_key=self._keys.seal_key_bytes,
         )
         self._snapshots = SnapshotDesk(
-            shelves(self._data_dir, read_shards(self._reader)),
+            shelves(self._data_dir, read_shards(self._compared)),
             clock=self.clock,
             accept=self._is_of_history,
         )
@@ -97,17 +107,26 @@ class CoreServices:
         if self._feed is not None:
             await self._feed.close()
             self._feed = None
-        for connection in (self._reader, self._compared):
-            if connection is not None:
-                connection.close()
-        self._reader = self._compared = None
+        for each in (self._registry, self._readers, self._compared, self._database):
+            if each is not None:
+                each.close()
+        self._registry = self._readers = self._compared = self._database = None
         await self.writer.stop()
 
-    @property
-    def reader(self) -> Connection:
-        """A read-only connection for short questions in the event loop; never held across a wait."""
-        assert self._reader is not None, "the services were entered"
-        return self._reader
+    async def ask(
+        self,
+        question: Callable[[Connection], _ResultT],
+        *,
+        within_seconds: float = _ANSWER_SECONDS_MAX,
+    ) -> _ResultT:
+        """
+        Answer a short question out of the database.
+
+        Raises:
+            DatabaseError: It does not answer, or not in time.
+        """
+        assert self._readers is not None, "the services were entered"
+        return await self._readers.ask(question, within_seconds=within_seconds)
 
     @property
     def feed(self) -> FeedSource:
@@ -132,19 +151,29 @@ class CoreServices:
         expected = secret_hash(self._keys.operator_token)
         return token is not None and hmac.compare_digest(secret_hash(token), expected)
 
+    async def look_at_registry(self) -> None:
+        """
+        Have `node_hash` tell what is registered now, or was a moment ago.
+
+        Raises:
+            DatabaseError: The database does not answer.
+        """
+        assert self._registry is not None, "the services were entered"
+        await self._registry.look()
+
     def node_hash(self, node_id: str) -> str | None:
-        """Tell the hash of a registered edge's secret."""
-        return node_secret_hash(self.reader, node_id)
+        """Tell the hash of a registered edge's secret, as of the last `look_at_registry`."""
+        return None if self._registry is None else self._registry.secret_hash(node_id)
 
-    def utility(self) -> Utility:
+    async def utility(self) -> Utility:
         """Tell whose books these are."""
-        return read_utility(self.reader)
+        return await self.ask(read_utility)
 
-    def head(self) -> ShardHead:
+    async def head(self) -> ShardHead:
         """Read how far the documents are: a real read of the database."""
-        return read_head(self.reader, DEFAULT_SHARD)
+        return await self.ask(lambda connection: read_head(connection, DEFAULT_SHARD))
 
-    def check_lineage(self, shown: str, node_id: str) -> None:
+    async def check_lineage(self, shown: str, node_id: str) -> None:
         """
         Compare a proof of a barrier that a node has reached with this core's history.
 
@@ -152,6 +181,7 @@ class CoreServices:
 
         Raises:
             Problem: 503 `restored`.
+            DatabaseError: The database does not answer.
         """
         assert self._keys is not None, "the services were entered"
         proof = Proof.parse(shown)
@@ -159,18 +189,10 @@ class CoreServices:
             _log.warning("a position that this core has not sealed", edge=node_id)
             proof = None
         try:
-            known = self._known(proof)
+            known = await self.ask(lambda connection: _known(connection, proof))
         except UnknownShard:
             return
         self.lineage.check(proof, known, node_id=node_id, now=self.clock.now())
-
-    def _known(self, proof: Proof | None) -> Known:
-        shard = DEFAULT_SHARD if proof is None else proof.shard
-        head = read_head(self.reader, shard)
-        if proof is None:
-            return Known(head, None, 0)
-        chain = read_chain(self.reader, shard, proof.seq)
-        return Known(head, chain, oldest_commit(self.reader, shard))
 
     async def take_intents(
         self, intents: list[Intent], *, delivered_by: str, drain: bool, within_seconds: float
@@ -184,7 +206,7 @@ class CoreServices:
             DatabaseError: The database refused: nothing was done.
         """
         begun = self.clock.boot_seconds()
-        keys = edge_keys(self.reader)
+        keys = await self.ask(edge_keys)
         # 0.1 ms each: a long batch is checked in a thread, so that the loop goes on answering.
         offload = inline if len(intents) <= _CHECKED_INLINE_MAX else in_thread
         proven, refused = await offload(lambda: check_signatures(intents, keys))
@@ -228,7 +250,7 @@ class CoreServices:
             return answer_question(connection, shard, question)
 
     async def _is_of_history(self, manifest: SnapshotManifest) -> bool:
-        return is_of_history(self.reader, manifest)
+        return await self.ask(lambda connection: is_of_history(connection, manifest))
 
     async def _close_time(self) -> datetime:
         def work(store: CoreStore) -> datetime:
@@ -239,3 +261,12 @@ class CoreServices:
 
     def _open_store(self) -> CoreStore:
         return CoreStore.open(self._data_dir, self.clock, utility=self._utility)
+
+
+def _known(connection: Connection, proof: Proof | None) -> Known:
+    shard = DEFAULT_SHARD if proof is None else proof.shard
+    head = read_head(connection, shard)
+    if proof is None:
+        return Known(head, None, 0)
+    chain = read_chain(connection, shard, proof.seq)
+    return Known(head, chain, oldest_commit(connection, shard))

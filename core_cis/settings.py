@@ -7,6 +7,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 DATA_VARIABLE = "RIDETHROUGH_CORE_DATA"
+DATABASE_VARIABLE = "RIDETHROUGH_DATABASE"
+DATABASE_PASSWORD_FILE_VARIABLE = "RIDETHROUGH_DATABASE_PASSWORD_FILE"  # noqa: S105 - a variable's name
 DEFAULT_DATA = Path("ridethrough-core")
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8100
@@ -69,3 +71,14 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
 def default_data_dir() -> Path:
     """Tell where the core's data lies when the command line does not say: the environment's word, else a default."""
     return Path(os.environ.get(DATA_VARIABLE) or DEFAULT_DATA)
+
+
+def named_database() -> str | None:
+    """Tell the database that the environment names, as a URL; None when it names none."""
+    return os.environ.get(DATABASE_VARIABLE) or None
+
+
+def named_password_file() -> Path | None:
+    """Tell the file that the environment names for the database's password; None when it names none."""
+    name = os.environ.get(DATABASE_PASSWORD_FILE_VARIABLE)
+    return Path(name) if name else None

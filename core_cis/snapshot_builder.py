@@ -25,11 +25,11 @@ from cache_sync.snapshot_file import CHUNK_BYTES
 from cache_sync.snapshot_file_cut import copy_closed, cut
 from cache_sync.snapshot_file_shelf import Shelved
 from cache_sync.snapshot_folder import SnapshotFolder
-from cache_sync.sqlite import connect, write
+from cache_sync.sql import write
+from core_cis.database_choice import find_database
 from core_cis.errors import SnapshotsBusy, SnapshotStuck
 from core_cis.keys import load_keys
 from core_cis.snapshot_shelves import FOLDER_NAME, replica_folder, shelf_of
-from core_cis.store import DATABASE_NAME
 from failover.node_config import CORE_NODE_ID
 from failover.signing import sign_bytes
 
@@ -73,8 +73,8 @@ def building(data_dir: Path) -> Iterator[None]:
 @contextlib.asynccontextmanager
 async def _own_feed(data_dir: Path, shard: str, clock: Clock) -> AsyncIterator[FeedSource]:
     """Open the core's feed beside whoever serves it."""
-    path = data_dir / DATABASE_NAME
-    writing = connect(path, synchronous="FULL")
+    database = find_database(data_dir)
+    writing = database.open_writer()
 
     async def close_time() -> datetime:
         with write(writing) as connection:
@@ -82,7 +82,7 @@ async def _own_feed(data_dir: Path, shard: str, clock: Clock) -> AsyncIterator[F
 
     try:
         feed = FeedSource(
-            path,
+            database.documents(),
             shard,
             time_source=CoreTimeSource(close_time, clock),
             clock=clock,
@@ -94,6 +94,7 @@ async def _own_feed(data_dir: Path, shard: str, clock: Clock) -> AsyncIterator[F
             await feed.close()
     finally:
         writing.close()
+        database.close()
 
 
 async def build_snapshot(

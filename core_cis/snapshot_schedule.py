@@ -10,11 +10,12 @@ import structlog
 
 from cache_sync.clock import Clock
 from cache_sync.document_table import ShardHead, read_head, read_shards
+from cache_sync.offload import in_thread
 from cache_sync.snapshot_file import SnapshotManifest
-from cache_sync.sqlite import Error, connect
+from cache_sync.sql import Connection, Error
+from core_cis.database_choice import find_database
 from core_cis.snapshot_settings import SnapshotSettings
 from core_cis.snapshot_shelves import is_of_history, shelf_of
-from core_cis.store import DATABASE_NAME
 
 _STOP_SECONDS = 5.0
 _HOUR_SECONDS = 3600.0
@@ -66,7 +67,7 @@ class SnapshotSchedule:
         while not stop.is_set():
             seconds = self._settings.check_seconds
             try:
-                for shard in self._due_shards():
+                for shard in await in_thread(self._due_shards):
                     await self._build(shard, stop)
                 self._failures = 0
             except (Error, OSError, _BuildFailed) as error:
@@ -78,21 +79,22 @@ class SnapshotSchedule:
                 await asyncio.wait_for(stop.wait(), seconds)
 
     def _due_shards(self) -> list[str]:
-        connection = connect(self._data_dir / DATABASE_NAME, synchronous="FULL", read_only=True)
+        database = find_database(self._data_dir, connections_max=1)
+        connection = database.open_reader()
         try:
-            due = []
-            for shard in read_shards(connection):
-                newest = shelf_of(self._data_dir, shard).newest(
-                    lambda manifest: is_of_history(connection, manifest)
-                )
-                head = read_head(connection, shard)
-                manifest = newest.manifest if newest is not None else None
-                age = newest.kept.offer(self._clock).age_seconds if newest is not None else 0.0
-                if is_due(head, manifest, age, self._settings):
-                    due.append(shard)
-            return due
+            return [shard for shard in read_shards(connection) if self._is_due(connection, shard)]
         finally:
             connection.close()
+            database.close()
+
+    def _is_due(self, connection: Connection, shard: str) -> bool:
+        newest = shelf_of(self._data_dir, shard).newest(
+            lambda manifest: is_of_history(connection, manifest)
+        )
+        head = read_head(connection, shard)
+        manifest = newest.manifest if newest is not None else None
+        age = newest.kept.offer(self._clock).age_seconds if newest is not None else 0.0
+        return is_due(head, manifest, age, self._settings)
 
     async def _build(self, shard: str, stop: asyncio.Event) -> None:
         if stop.is_set():

@@ -8,7 +8,7 @@ from cache_sync.errors import UnknownShard
 from cache_sync.publication import read_chain
 from cache_sync.snapshot_file import SnapshotManifest
 from cache_sync.snapshot_file_shelf import SnapshotShelf
-from cache_sync.sqlite import Connection
+from cache_sync.sql import Connection
 
 FOLDER_NAME = "snapshots"
 

@@ -1,37 +1,42 @@
 """
 The core's database: who writes, in which transactions, under which stamp.
 
-Every write is one `transaction()`: it holds the file's only write lock from its start and takes the next stamp of core
-time, so commits of the server, of `core import` and of `core bill` beside it are ordered as one history. A domain
-change and the documents that it publishes belong into the same transaction; the documents go out as its last step.
+Every write is one `transaction()`. In a file it holds the only write lock from its start and takes the next stamp of
+core time; on a server transactions overlap, hold what they decide about (`core_cis.locks`), and take their stamp as the
+last step. Either way commits of the server, of `core import` and of `core bill` beside it are ordered as one history.
+A domain change and the documents that it publishes belong into the same transaction; the documents go out at its end.
 """
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import msgspec
 
 from cache_sync.clock import Clock
-from cache_sync.core_time import create_core_clock, stamp
-from cache_sync.document_table import create_documents, read_shards
+from cache_sync.core_time import foresee, stamp
+from cache_sync.document_table import read_shards
 from cache_sync.documents import KNOWN_VERSIONS, Body, encode_body
 from cache_sync.frames import Position
-from cache_sync.publication import Change, Name, begin_shard, create_commits
+from cache_sync.publication import Change, Name, begin_shard
 from cache_sync.shards import SHARDS_MAX, shard_names
-from cache_sync.sqlite import Connection, connect, read, write
+from cache_sync.sql import Connection, is_server, read, write
+from core_cis.database import FILE_NAME, Database
+from core_cis.database_choice import find_database
 from core_cis.errors import SettingsConflict
 from core_cis.instants import local_date
 from core_cis.keys import CoreKeys, load_keys
+from core_cis.locks import Locks
 from core_cis.outgoing import Outgoing
-from core_cis.schema import create_tables
+from core_cis.repeating import repeated
 from core_cis.settings import Utility
 
-DATABASE_NAME = "core.db"
+DATABASE_NAME = FILE_NAME
 _FIRST_EPOCH = 1
+_ResultT = TypeVar("_ResultT")
 _UTILITY_COLUMNS = tuple(field.name for field in msgspec.structs.fields(Utility))
 
 
@@ -39,7 +44,8 @@ class Transaction:
     """
     A write transaction: all of it is committed, or nothing.
 
-    ``stamp`` is the core time of its commit. Use `savepoint` for parts that may fail alone.
+    ``stamp`` is the core time that it writes into the books: of its commit in a file, a moment before on a server,
+    where ``committed_stamp`` tells the commit's when it has ended. Use `savepoint` for parts that may fail alone.
     """
 
     def __init__(
@@ -49,12 +55,23 @@ class Transaction:
         utility: Utility,
         lookup_key: bytes,
         outgoing: Outgoing,
+        locks: Locks,
     ) -> None:
         self.connection = connection
         self.stamp = stamp
         self.utility = utility
         self.lookup_key = lookup_key
+        self.committed_stamp = stamp
         self._outgoing = outgoing
+        self._locks = locks
+
+    def hold_accounts(self, account_ids: Iterable[str]) -> None:
+        """Have accounts alone from here to the end, before reading what is decided by; those known together at once."""
+        self._locks.accounts(account_ids)
+
+    def hold_customer(self, customer_id: str) -> None:
+        """Have a customer's sign-in alone from here to the end, before reading what is published of it."""
+        self._locks.customer(customer_id)
 
     @property
     def today(self) -> date:
@@ -87,6 +104,7 @@ class Transaction:
     def savepoint(self) -> Iterator[None]:
         """Run a block whose changes are undone alone when it raises; the exception goes on."""
         self.connection.execute("SAVEPOINT part")
+        held = self._locks.mark()
         try:
             with self._outgoing.part():
                 yield
@@ -95,6 +113,7 @@ class Transaction:
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK TO part")
                 self.connection.execute("RELEASE part")
+                self._locks.forget_since(held)
             raise
         self.connection.execute("RELEASE part")
 
@@ -104,12 +123,18 @@ class CoreStore:
     One process's door to the core's database.
 
     Belongs to the thread that opened it. Other processes may have theirs open on the same folder at the same time.
+
+    Args:
+        data_dir: The core's folder.
+        database: Where its books are, made.
+        clock: Where commits take their time from.
+        keys: The core's.
     """
 
-    def __init__(
-        self, data_dir: Path, connection: Connection, clock: Clock, keys: CoreKeys
-    ) -> None:
+    def __init__(self, data_dir: Path, database: Database, clock: Clock, keys: CoreKeys) -> None:
+        connection = database.open_writer()
         self.data_dir = data_dir
+        self.database = database
         self.connection = connection
         self.keys = keys
         self.shards = read_shards(connection)
@@ -125,7 +150,7 @@ class CoreStore:
         shards: int | None = None,
     ) -> Self:
         """
-        Open the core of a folder, making folder, keys and tables at first use.
+        Open the core of a folder, in the database that goes with it, making folder, keys and tables at first use.
 
         Args:
             data_dir: The core's folder.
@@ -137,22 +162,27 @@ class CoreStore:
         Raises:
             UnknownSchema: The database is of another version.
             SettingsConflict: The core has another number of shards.
+            DatabaseInvalid: What is kept about the database cannot be used.
+            DatabaseUnreachable: The database does not answer.
         """
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         keys = load_keys(data_dir)
-        connection = connect(data_dir / DATABASE_NAME, synchronous="FULL")
+        database = find_database(data_dir)
         try:
-            with write(connection):
-                create_tables(connection)
-                create_documents(connection)
-                create_commits(connection)
-                create_core_clock(connection)
-                _keep_shards(connection, shards)
-                _keep_utility(connection, utility or Utility())
+            database.make()
+            connection = database.open_writer()
+            try:
+                if not _is_begun(connection, shards):
+                    with write(connection):
+                        Locks(connection, alone=True)
+                        _keep_shards(connection, shards)
+                        _keep_utility(connection, utility or Utility())
+            finally:
+                connection.close()
+            return cls(data_dir, database, clock, keys)
         except BaseException:
-            connection.close()
+            database.close()
             raise
-        return cls(data_dir, connection, clock, keys)
 
     def __enter__(self) -> Self:
         return self
@@ -163,16 +193,46 @@ class CoreStore:
     def close(self) -> None:
         """Give up the connection."""
         self.connection.close()
+        self.database.close()
 
     @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
-        """Run a block as one write transaction with the next stamp of core time."""
+    def transaction(self, *, alone: bool = False) -> Iterator[Transaction]:
+        """
+        Run a block as one write transaction with the next stamp of core time.
+
+        ``alone`` for what touches much, or what many depend on: nobody else is in a transaction meanwhile.
+
+        Raises:
+            TransactionConflict: Another transaction was in the way, and nothing was done; `run` repeats by itself.
+        """
         with write(self.connection) as connection:
-            taken = stamp(connection, self._clock.now())
+            overlapping = is_server(connection)
+            locks = Locks(connection, alone=alone)
+            take = foresee if overlapping else stamp
+            taken = take(connection, self._clock.now())
             utility = read_utility(connection)
             outgoing = Outgoing(connection, len(self.shards))
-            yield Transaction(connection, taken, utility, self.keys.lookup_key_bytes, outgoing)
-            outgoing.flush()
+            tx = Transaction(
+                connection, taken, utility, self.keys.lookup_key_bytes, outgoing, locks
+            )
+            yield tx
+            if outgoing.flush() and overlapping:
+                self.database.announce(connection)
+                tx.committed_stamp = stamp(connection, max(taken, self._clock.now()))
+
+    def run(self, work: Callable[[Transaction], _ResultT], *, alone: bool = False) -> _ResultT:
+        """
+        Do work as one write transaction, and again from its beginning when another one was in the way.
+
+        Raises:
+            TransactionConflict: Every time; nothing was done.
+        """
+
+        def once() -> _ResultT:
+            with self.transaction(alone=alone) as tx:
+                return work(tx)
+
+        return repeated(once) if is_server(self.connection) else once()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -215,16 +275,22 @@ def change_utility(tx: Transaction, utility: Utility) -> None:
     tx.utility = utility
 
 
-def _keep_shards(connection: Connection, wanted: int | None) -> None:
+def _is_begun(connection: Connection, wanted: int | None) -> bool:
+    """Tell whether the books have their shards and their utility, and refuse another number of shards."""
     if wanted is not None and not 1 <= wanted <= SHARDS_MAX:
         raise SettingsConflict("shards", f"1 to {SHARDS_MAX} are possible")
     known = read_shards(connection)
-    if known:
-        if wanted not in (None, len(known)):
-            raise SettingsConflict(
-                "shards",
-                f"this core was made with {len(known)}, and accounts cannot move between them",
-            )
+    if known and wanted not in (None, len(known)):
+        raise SettingsConflict(
+            "shards",
+            f"this core was made with {len(known)}, and accounts cannot move between them",
+        )
+    return bool(known) and connection.execute("SELECT 1 FROM utility").fetchone() is not None
+
+
+def _keep_shards(connection: Connection, wanted: int | None) -> None:
+    # Asked again: another process may have begun meanwhile.
+    if read_shards(connection):
         return
     for shard in shard_names(wanted or 1):
         begin_shard(connection, shard, _FIRST_EPOCH)

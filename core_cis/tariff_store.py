@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import date
 
-from cache_sync.sqlite import Connection
+from cache_sync.sql import Connection
 from core_cis.domain.tariff_files import parse_tariff
 from core_cis.domain.tariffs import Tariff, tariff_key, tariff_to_json
 from core_cis.errors import TariffConflict

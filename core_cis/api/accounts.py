@@ -26,7 +26,10 @@ async def show_ledger(request: Request[Any, Any, Any], account_id: FromPath[str]
     For operators (`Authorization: Bearer`). 404 `unknown_account`.
     """
     running = services(request)
-    ledger = read_ledger(running.reader, account_id, currency=running.utility().currency)
+    currency = (await running.utility()).currency
+    ledger = await running.ask(
+        lambda connection: read_ledger(connection, account_id, currency=currency)
+    )
     if ledger is None:
         raise Problem("unknown_account", status=404, title="There is no such account")
     return ledger
@@ -48,7 +51,9 @@ async def show_archived_statement(
     For nodes of the fleet (`Authorization: Node`), on behalf of the account's own customer: the edge checked that. 404
     `unknown_statement` also for another account's statement.
     """
-    row = services(request).reader.execute(_STATEMENT, (account_id, statement_id)).fetchone()
+    row = await services(request).ask(
+        lambda connection: connection.execute(_STATEMENT, (account_id, statement_id)).fetchone()
+    )
     if row is None:
         raise Problem("unknown_statement", status=404, title="There is no such statement")
     return Response(row[0], media_type="application/json")

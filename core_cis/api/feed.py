@@ -59,7 +59,7 @@ async def read_feed(
     running = services(request)
     if shard != DEFAULT_SHARD:
         raise Problem("unknown_shard", status=404, title="There is no such shard")
-    running.check_lineage(proof, caller(request))
+    await running.check_lineage(proof, caller(request))
     seconds = remaining_seconds(request.headers, default=_FEED_SECONDS, maximum=_FEED_SECONDS)
     try:
         async with asyncio.timeout(seconds):
@@ -107,7 +107,7 @@ async def probe(request: Request[Any, Any, Any], position: FromQuery[str] = "") 
     when it takes longer than the caller waits, 503 `restored` when that proves a barrier which this core has forgotten.
     """
     running = services(request)
-    running.check_lineage(position, caller(request))
+    await running.check_lineage(position, caller(request))
     seconds = remaining_seconds(request.headers, default=_PROBE_SECONDS, maximum=_PROBE_SECONDS)
     try:
         async with asyncio.timeout(seconds):
@@ -116,5 +116,5 @@ async def probe(request: Request[Any, Any, Any], position: FromQuery[str] = "") 
         raise Problem(
             "core_unavailable", status=503, title="The core cannot write now", retry="same"
         ) from error
-    head = running.head()
+    head = await running.head()
     return Probe(epoch=head.epoch, head=head.head, as_of=closed.as_of)

@@ -23,6 +23,8 @@ async def fleet_guard(
     connection: ASGIConnection[Any, Any, Any, Any], route_handler: BaseRouteHandler
 ) -> None:
     """Let only registered edges in: ``Authorization: Node <id>:<secret>``; a litestar guard."""
+    running: CoreServices = connection.app.state.services
+    await running.look_at_registry()
     node_guard(connection, route_handler)
 
 

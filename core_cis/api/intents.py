@@ -6,7 +6,7 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.params import FromPath, FromQuery
 
-from cache_sync.sqlite import DatabaseError
+from cache_sync.sql import CommitUnknown, DatabaseError
 from core_cis.api.guards import fleet_guard, operator_guard, services
 from core_cis.api.problems import problems
 from core_cis.errors import NotBegun, WriterFull
@@ -29,7 +29,7 @@ _INTAKE_SECONDS = 10.0
     status_code=200,
     media_type=MSGPACK,
     summary="Deliver intents",
-    responses=problems(400, 401, 413, 422, 503),
+    responses=problems(400, 401, 413, 422, 503, 504),
 )
 async def deliver_intents(
     request: Request[Any, Any, Any],
@@ -43,10 +43,11 @@ async def deliver_intents(
     `drain=true` the batch yields to live traffic, and the answer grants a pace. Nothing is begun for a caller whose
     deadline has passed, and nothing for one who shows a position that this core never gave out (503 `restored`).
     Problems: 400 and 422 for a body that is no batch, 413 for one too large or with too many
-    intents, 503 (`retry: same`) when nothing was done.
+    intents, 503 (`retry: same`) when nothing was done, 504
+    (likewise) when that is not known.
     """
     running = services(request)
-    running.check_lineage(position, caller(request))
+    await running.check_lineage(position, caller(request))
     body = await request.body()
     batch = decode_msgpack(body, IntentBatch, max_bytes=running.settings.body_bytes_max)
     if len(batch.intents) > running.settings.intent_batch_max:
@@ -71,6 +72,14 @@ async def deliver_intents(
             retry="same",
             headers={"Retry-After": str(max(1, round(pause)))},
         ) from error
+    except CommitUnknown as error:
+        raise Problem(
+            "unknown_outcome",
+            status=504,
+            title="The core's database was lost while it decided",
+            detail="Ask again with the same intents: each is decided once.",
+            retry="same",
+        ) from error
     except DatabaseError as error:
         raise Problem(
             "not_decided", status=503, title="The core cannot write now", retry="same"
@@ -93,7 +102,7 @@ async def show_intent(request: Request[Any, Any, Any], intent_id: FromPath[str])
 
     For operators (`Authorization: Bearer`). 404 `unknown_intent` when it never arrived.
     """
-    record = read_intent(services(request).reader, intent_id)
+    record = await services(request).ask(lambda connection: read_intent(connection, intent_id))
     if record is None:
         raise Problem("unknown_intent", status=404, title="This intent has not arrived")
     return record

@@ -38,6 +38,7 @@ _MEANINGS = {
     416: "There are no such bytes.",
     422: "The body is not what is asked for.",
     503: "Not now; nothing was done.",
+    504: "It is not known whether it was done; ask again.",
 }
 
 

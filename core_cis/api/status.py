@@ -1,19 +1,22 @@
 """How the core is: for operators, for supervisors, for Prometheus."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from litestar import Request, Response, get
 
 from cache_sync.errors import FeedUnavailable
+from cache_sync.sql import Connection
 from core_cis import metrics
 from core_cis.api.guards import operator_guard, services
 from core_cis.api.problems import problems
 from core_cis.lineage import ForgottenPosition
-from core_cis.registry import read_edges
+from core_cis.registry import Edge, read_edges
 from failover.web import Problem
 
+# It counts all intents there ever were.
+_LOOK_SECONDS_MAX = 10.0
 _OUTCOMES = "SELECT state, count(*) FROM inbox GROUP BY state ORDER BY state"
 
 
@@ -67,8 +70,8 @@ async def show_status(request: Request[Any, Any, Any]) -> CoreStatus:
         closed = await running.time_source.closed()
     except FeedUnavailable as error:
         raise Problem("core_unavailable", status=503, title="The core cannot write now") from error
-    head, utility, reader = running.head(), running.utility(), running.reader
-    (failing,) = reader.execute("SELECT count(*) FROM intake_failures").fetchone()
+    head, utility = await running.head(), await running.utility()
+    seen = await running.ask(_look, within_seconds=_LOOK_SECONDS_MAX)
     return CoreStatus(
         utility=utility.name,
         timezone=utility.timezone,
@@ -80,11 +83,23 @@ async def show_status(request: Request[Any, Any, Any]) -> CoreStatus:
         as_of=closed.as_of,
         writer_waiting=running.writer.waiting,
         drain_credits=running.pacing.credits,
-        intents=dict(reader.execute(_OUTCOMES).fetchall()),
-        failing=failing,
+        intents=seen.outcomes,
+        failing=seen.failing,
         restored=running.lineage.forgotten(head),
-        edges=[EdgeStatus(edge.node_id, edge.status) for edge in read_edges(reader)],
+        edges=[EdgeStatus(edge.node_id, edge.status) for edge in seen.edges],
     )
+
+
+class _Seen(NamedTuple):
+    outcomes: dict[str, int]
+    failing: int
+    edges: list[Edge]
+
+
+def _look(connection: Connection) -> _Seen:
+    (failing,) = connection.execute("SELECT count(*) FROM intake_failures").fetchone()
+    outcomes = dict(connection.execute(_OUTCOMES).fetchall())
+    return _Seen(outcomes, failing, read_edges(connection))
 
 
 @get("/healthz", media_type="text/plain", summary="Is the process alive?")
@@ -100,7 +115,7 @@ async def readyz(request: Request[Any, Any, Any]) -> str:
 
     Open to all: says nothing about anybody.
     """
-    services(request).head()
+    await services(request).head()
     return "ready\n"
 
 

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from cache_sync.sqlite import Connection
+from cache_sync.sql import Connection
 from core_cis.billing_run import bill_account
 from core_cis.credentials import make_verifier
 from core_cis.demo_data.load_profile import Home, days_between

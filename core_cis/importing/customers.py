@@ -6,7 +6,8 @@ from datetime import date
 
 import msgspec
 
-from cache_sync.sqlite import Connection
+from cache_sync.documents import StatementBody
+from cache_sync.sql import Connection
 from core_cis.credentials import fits, initial_password, make_verifier
 from core_cis.errors import InvalidFile, LineError, UnknownCustomer
 from core_cis.importing.customer_file import CustomerRow
@@ -140,11 +141,10 @@ _SUPPLY = """
     SELECT s.supplied_from, m.meter_id, m.initial_register_wh FROM service_points s
     JOIN meters m USING (service_point_id) WHERE s.service_point_id = ? AND m.removed_on IS NULL
 """
-_BILLED_TO = (
-    "SELECT max(m.value ->> 'read_to') FROM service_points p JOIN statements s USING (account_id),"
-    " json_each(s.body, '$.meters') m"
-    " WHERE p.service_point_id = ? AND m.value ->> 'service_point_id' = p.service_point_id"
-)
+_STATEMENTS = """
+    SELECT s.body FROM service_points p JOIN statements s USING (account_id)
+    WHERE p.service_point_id = ? ORDER BY s.period_to DESC
+"""
 
 
 def _conflicts(tx: Transaction, row: CustomerRow) -> list[LineError]:
@@ -174,7 +174,7 @@ def _supply_conflicts(tx: Transaction, row: CustomerRow) -> list[LineError]:
     if meter_id != row.meter_id:
         rule = f"service point {row.service_point_id} has meter {meter_id}; a meter exchange cannot be imported"
         errors.append(LineError(row.line, "meter_id", rule))
-    (billed_to,) = execute(_BILLED_TO, (row.service_point_id,)).fetchone()
+    billed_to = _billed_to(tx.connection, row.service_point_id)
     if billed_to is None:
         return errors
     if row.supplied_from is not None and row.supplied_from.isoformat() != supplied_from:
@@ -187,6 +187,15 @@ def _supply_conflicts(tx: Transaction, row: CustomerRow) -> list[LineError]:
         rule = f"must not be before {billed_to}: days up to then were billed"
         errors.append(LineError(row.line, "supplied_to", rule))
     return errors
+
+
+def _billed_to(connection: Connection, service_point_id: str) -> str | None:
+    """Tell the first day of a service point that was not billed; None before its first bill."""
+    for (body,) in connection.execute(_STATEMENTS, (service_point_id,)).fetchall():
+        for read in msgspec.json.decode(body, type=StatementBody).meters:
+            if read.service_point_id == service_point_id:
+                return read.read_to.isoformat()
+    return None
 
 
 def _withdraw_outdated(tx: Transaction, row: CustomerRow, accounts: set[str]) -> None:
@@ -261,14 +270,14 @@ def _write_supply(tx: Transaction, row: CustomerRow) -> None:
     execute(
         "INSERT INTO service_points (service_point_id, account_id, address, supplied_from, supplied_to)"
         " VALUES (?, ?, ?, ?, ?) ON CONFLICT (service_point_id) DO UPDATE SET address = excluded.address,"
-        " supplied_from = coalesce(excluded.supplied_from, supplied_from),"
-        " supplied_to = coalesce(excluded.supplied_to, supplied_to)",
+        " supplied_from = coalesce(excluded.supplied_from, service_points.supplied_from),"
+        " supplied_to = coalesce(excluded.supplied_to, service_points.supplied_to)",
         (row.service_point_id, row.account_id, row.address, since, until),
     )
     execute(
         "INSERT INTO meters (meter_id, service_point_id, installed_on, initial_register_wh)"
         " VALUES (?, ?, ?, coalesce(?, 0)) ON CONFLICT (meter_id) DO UPDATE"
-        " SET initial_register_wh = coalesce(?, initial_register_wh)",
+        " SET initial_register_wh = coalesce(?, meters.initial_register_wh)",
         (
             row.meter_id,
             row.service_point_id,
@@ -286,7 +295,7 @@ def _write_supply(tx: Transaction, row: CustomerRow) -> None:
         assigned = tx.today if current else _EARLIEST
         execute(
             "INSERT INTO service_point_tariffs (service_point_id, effective_from, tariff_code) VALUES (?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET tariff_code = excluded.tariff_code",
+            " ON CONFLICT (service_point_id, effective_from) DO UPDATE SET tariff_code = excluded.tariff_code",
             (row.service_point_id, assigned.isoformat(), row.tariff),
         )
 
@@ -299,7 +308,7 @@ def _write_method(tx: Transaction, row: CustomerRow) -> None:
         "INSERT INTO payment_methods (method_id, account_id, token, type, label, status)"
         " VALUES (?, ?, ?, ?, ?, coalesce(?, 'verified'))"
         " ON CONFLICT (method_id) DO UPDATE SET token = excluded.token, type = excluded.type,"
-        " label = excluded.label, status = coalesce(?, status)",
+        " label = excluded.label, status = coalesce(?, payment_methods.status)",
         (
             method.method_id,
             row.account_id,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cache_sync.clock import SystemClock
-from cache_sync.sqlite import IntegrityError, write
+from cache_sync.sql import IntegrityError, write
 from core_cis.store import CoreStore
 
 ENTRIES = (

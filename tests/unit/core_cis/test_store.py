@@ -9,8 +9,7 @@ import pytest
 
 from core_cis.bookkeeping import post
 from core_cis.domain import ledger
-from core_cis.errors import SettingsConflict, UnknownSchema
-from core_cis.registry import edge_keys
+from core_cis.errors import SettingsConflict
 from core_cis.settings import Utility
 from core_cis.store import CoreStore, Transaction, change_utility
 
@@ -148,25 +147,3 @@ def test_zone_cannot_change_under_entries(store: CoreStore) -> None:
     with store.transaction() as tx:
         change_utility(tx, msgspec.structs.replace(tx.utility, name="New Light"))
     assert store.utility().name == "New Light"
-
-
-def test_database_of_another_version_is_not_touched(
-    store: CoreStore, tmp_path: Path, clock: SetClock
-) -> None:
-    """A newer program's database is refused."""
-    store.connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(UnknownSchema):
-        CoreStore.open(tmp_path, clock)
-
-
-def test_database_of_the_version_before_is_brought_up_to_date(
-    store: CoreStore, tmp_path: Path, clock: SetClock
-) -> None:
-    """A core made before edges could be given new keys goes on, with what it holds."""
-    store.connection.execute("DROP TABLE former_edge_keys")
-    store.connection.execute("ALTER TABLE edges DROP COLUMN feed_url")
-    store.connection.execute("PRAGMA user_version = 1")
-    utility = store.utility()
-    with CoreStore.open(tmp_path, clock) as reopened:
-        assert edge_keys(reopened.connection) == {}
-        assert reopened.utility() == utility

@@ -1,0 +1,102 @@
+"""
+The registered edges as a running core looks them up, with every request that one of them makes.
+
+A file is asked each time. A server would be asked too often, and might not answer: what it said is kept for a moment.
+"""
+
+import asyncio
+from typing import Protocol
+
+from cache_sync.clock import Clock
+from core_cis.database import Database
+from core_cis.readers import Readers
+from core_cis.registry import node_secret_hash, secret_hashes
+
+# A revoked edge is refused after this at the latest.
+FRESH_SECONDS = 0.5
+_ANSWER_SECONDS_MAX = 1.5
+
+
+class RegistryLook(Protocol):
+    """Knows the active edges."""
+
+    async def look(self) -> None:
+        """
+        Make sure that what is known is fresh.
+
+        Raises:
+            DatabaseError: The database does not answer.
+        """
+        ...
+
+    def secret_hash(self, node_id: str) -> str | None:
+        """Tell the hash of an active edge's secret; None for every other node."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the database."""
+        ...
+
+
+class FileRegistry:
+    """Asks a file for every node, each time."""
+
+    def __init__(self, database: Database) -> None:
+        self._connection = database.open_reader()
+
+    async def look(self) -> None:
+        """Nothing is kept that could be stale."""
+
+    def secret_hash(self, node_id: str) -> str | None:
+        """Tell the hash of an active edge's secret; None for every other node."""
+        return node_secret_hash(self._connection, node_id)
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._connection.close()
+
+
+class ServerRegistry:
+    """
+    Looks at the registry when what it saw is older than `FRESH_SECONDS`.
+
+    Args:
+        readers: Where it asks.
+        clock: What age is measured on.
+    """
+
+    def __init__(self, readers: Readers, clock: Clock) -> None:
+        self._readers = readers
+        self._clock = clock
+        self._hashes: dict[str, str] = {}
+        self._seen_boot_seconds: float | None = None
+        self._turn = asyncio.Lock()
+
+    async def look(self) -> None:
+        """Look again when that is due; those who ask at the same time share one look."""
+        if self._is_fresh():
+            return
+        async with self._turn:
+            if self._is_fresh():
+                return
+            begun = self._clock.boot_seconds()
+            self._hashes = await self._readers.ask(
+                secret_hashes, within_seconds=_ANSWER_SECONDS_MAX
+            )
+            self._seen_boot_seconds = begun
+
+    def _is_fresh(self) -> bool:
+        seen = self._seen_boot_seconds
+        return seen is not None and self._clock.boot_seconds() - seen <= FRESH_SECONDS
+
+    def secret_hash(self, node_id: str) -> str | None:
+        """Tell the hash of an active edge's secret, as it was last seen; None for every other node."""
+        return self._hashes.get(node_id)
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+def open_registry(database: Database, readers: Readers, clock: Clock) -> RegistryLook:
+    """Open the look at a core's registry."""
+    return ServerRegistry(readers, clock) if database.file is None else FileRegistry(database)
