@@ -142,6 +142,12 @@ class SnapshotView:
             row = self._connection.execute("SELECT epoch, head FROM shard_head").fetchone()
         return row[0], row[1]
 
+    def live_rows(self) -> int:
+        """Return how many documents there are."""
+        with mapped_errors(self._path):
+            row = self._connection.execute("SELECT live_rows FROM shard_head").fetchone()
+        return int(row[0])
+
     def proof(self) -> Proof | None:
         """Return what proves to the core that this barrier was its own; None where no seal came with it."""
         with mapped_errors(self._path):

@@ -9,7 +9,7 @@ refused, what was fetched of it is removed, and after a few of those the feed mu
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -80,11 +80,12 @@ class SnapshotDownload:
         check_signature: Who is trusted.
         clock: Time.
         rng: Where jitter comes from.
+        fetched: Told of every file that arrived whole.
         settings: Bounds.
         offload: Where hashing and writing runs.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - everything that a simulator replaces
         self,
         holders: Sequence[SnapshotHolder],
         directory: Path,
@@ -93,6 +94,7 @@ class SnapshotDownload:
         check_signature: SignatureCheck,
         clock: Clock,
         rng: Random,
+        fetched: Callable[[SnapshotManifest], None] = lambda _: None,
         settings: DownloadSettings | None = None,
         offload: Offload = in_thread,
     ) -> None:
@@ -101,6 +103,7 @@ class SnapshotDownload:
         self._shard = shard
         self._check_signature = check_signature
         self._clock = clock
+        self._fetched = fetched
         self._settings = settings or DownloadSettings()
         self._offload = offload
         bounds = self._settings
@@ -142,6 +145,7 @@ class SnapshotDownload:
             return self._refuse(SnapshotRefused("storage", str(error)))
         self._begin_anew()
         self._refused.reset()
+        self._fetched(fetched.manifest)
         return fetched
 
     def distrust(self, name: str) -> None:

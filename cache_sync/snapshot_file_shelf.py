@@ -143,8 +143,11 @@ class SnapshotShelf:
         self._remove(lambda name: name.removesuffix(_OFFER_SUFFIX) not in kept)
 
     def clear(self) -> None:
-        """Remove all files."""
+        """Remove all files; nobody may be cutting one."""
         self._remove(lambda _: True)
+        with _mapped_errors(self.directory):
+            for path in self.directory.glob(f"{_MAKING_PREFIX}*"):
+                path.unlink(missing_ok=True)
 
     def _remove(self, unneeded: Callable[[str], bool]) -> None:
         with _mapped_errors(self.directory):

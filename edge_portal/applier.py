@@ -10,6 +10,7 @@ from cache_sync.replica_reader import ReplicaReader
 from edge_portal.child import child_command, seeded_rng
 from edge_portal.held_shards import snapshot_folder
 from edge_portal.settings import EdgeSettings
+from edge_portal.snapshot_download import EdgeDownload
 from edge_portal.upstream_clients import upstreams_of
 from edge_portal.upstreams import NEVER, Newness, Upstreams
 
@@ -38,17 +39,27 @@ async def run_applier(settings: EdgeSettings, _: list[int], stop: asyncio.Event)
         clock=clock,
         rng=rng,
     )
+    download = EdgeDownload(
+        settings.config,
+        settings.paths.snapshot,
+        DEFAULT_SHARD,
+        fetched=lambda manifest: upstreams.note_held((manifest.epoch, manifest.as_of)),
+        clock=clock,
+        rng=rng,
+    )
     follower = Follower(
         upstreams,
         settings.paths.snapshot,
         shard=DEFAULT_SHARD,
         clock=clock,
         rng=rng,
+        files=download.source,
         path=lambda: upstreams.path,
     )
     try:
         await follower.run(stop)
     finally:
+        await download.close()
         await upstreams.close()
 
 

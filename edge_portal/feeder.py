@@ -20,6 +20,7 @@ from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, Parameter
+from litestar.types import ASGIApp
 
 from cache_sync.clock import Clock, SystemClock
 from cache_sync.digest_desk import DigestDesk
@@ -38,11 +39,14 @@ from cache_sync.frames import FRAME_CONTENT_TYPE
 from cache_sync.replica_feed import ReplicaFeed
 from cache_sync.replica_reader import ReplicaReader
 from cache_sync.standing import encode_standing
-from edge_portal.child import child_command
+from edge_portal.child import child_command, seeded_rng
 from edge_portal.held_shards import held_shards, snapshot_folder
 from edge_portal.settings import EdgeSettings
+from edge_portal.snapshot_serving import FOLDER_NAME, ServedSnapshots, ServingSettings
 from failover.digest_route import QUESTION_BYTES_MAX, answer_digests
 from failover.http_server import serve
+from failover.signing import sign_bytes
+from failover.snapshot_routes import FILE_CONTENT_TYPE, answer_offer, answer_range
 from failover.web import (
     MSGPACK,
     NodeKeys,
@@ -96,6 +100,15 @@ class Feeds:
             for shard, folder in folders.items()
         }
         self.digests = DigestDesk(self._read_digests)
+        self.snapshots = ServedSnapshots(
+            folders,
+            settings.paths.data / FOLDER_NAME,
+            node_id=settings.config.node_id,
+            sign=lambda content: sign_bytes(settings.config.signing_key, content),
+            clock=clock,
+            rng=seeded_rng(),
+            settings=ServingSettings(documents_min=settings.config.snapshot_documents_min),
+        )
         self._readers_max = readers_max
         self._readers = 0
 
@@ -151,6 +164,7 @@ class Feeds:
 
     async def close(self) -> None:
         """Let the snapshots go."""
+        await self.snapshots.close()
         for feed in self._feeds.values():
             await feed.close()
         for reader in (*self._registry, *self._compared.values()):
@@ -229,6 +243,22 @@ async def compare_digests(request: AnyRequest, shard: FromPath[str]) -> Response
     return Response(answer, media_type=MSGPACK)
 
 
+@get("/snapshots/{shard:str}", media_type="application/json")
+async def offer_snapshot(request: AnyRequest, shard: FromPath[str]) -> Response[bytes]:
+    """Answer with a `SnapshotOffer`, as the core does; 503 `snapshot_being_made` while this node cuts a file."""
+    feeds: Feeds = request.app.state.feeds
+    feeds.snapshots.note_asked(shard)
+    return await answer_offer(feeds.snapshots.desk, shard)
+
+
+@get("/snapshots/{shard:str}/{name:str}", media_type=FILE_CONTENT_TYPE)
+async def fetch_snapshot(request: AnyRequest, shard: FromPath[str], name: FromPath[str]) -> ASGIApp:
+    """Answer with a part of a snapshot file, as the core does."""
+    feeds: Feeds = request.app.state.feeds
+    feeds.snapshots.note_asked(shard)
+    return answer_range(feeds.snapshots.desk, shard, name, request.headers)
+
+
 @contextlib.contextmanager
 def _told_as_problems() -> Iterator[None]:
     try:
@@ -263,7 +293,7 @@ def _told_as_problems() -> Iterator[None]:
 def feeder_app(feeds: Feeds, keys: NodeKeys) -> Litestar:
     """Make the application that the feeder serves."""
     return Litestar(
-        [read_feed, read_standing, compare_digests],
+        [read_feed, read_standing, compare_digests, offer_snapshot, fetch_snapshot],
         guards=[sibling_guard],
         exception_handlers=exception_handlers,
         logging_config=None,

@@ -1,13 +1,24 @@
 """HTTP to the nodes that hand snapshot files out: implements `cache_sync.snapshot_source.SnapshotHolder`."""
 
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
 from typing import Final
 from urllib.parse import quote
 
 import httpx
 
+from cache_sync.clock import Clock
 from cache_sync.errors import SnapshotRefused, SnapshotUnavailable
-from cache_sync.snapshot_file import OFFER_BYTES_MAX, SignatureCheck, SnapshotOffer, decode_offer
+from cache_sync.snapshot_file import (
+    OFFER_BYTES_MAX,
+    SignatureCheck,
+    SnapshotManifest,
+    SnapshotOffer,
+    decode_offer,
+)
 from cache_sync.snapshot_file import trusting as trusting_keys
+from cache_sync.snapshot_file_download import SnapshotDownload
 from edge_portal.core_client import core_client
 from edge_portal.node_client import Answer, NodeClient, read_problem, slug_of
 from failover.errors import NodeError, Overloaded
@@ -122,6 +133,47 @@ def holders_of(
         for name in dict.fromkeys(config.upstreams or [CORE_NODE_ID, *feeding])
         if keys.get(name) and (name == CORE_NODE_ID or name in feeding)
     ]
+
+
+class EdgeDownload:
+    """
+    One shard's download, with the connections that it goes through. Call `close` at the end.
+
+    Args:
+        config: Of this edge.
+        folder: The shard's snapshot folder.
+        shard: The shard.
+        fetched: Told of every file that arrived whole.
+        clock: Time.
+        rng: Where jitter comes from.
+    """
+
+    def __init__(
+        self,
+        config: EdgeConfig,
+        folder: Path,
+        shard: str,
+        *,
+        fetched: Callable[[SnapshotManifest], None],
+        clock: Clock,
+        rng: Random,
+    ) -> None:
+        self._holders = holders_of(config, shard)
+        self.source = SnapshotDownload(
+            self._holders,
+            folder / "download",
+            shard,
+            check_signature=trusted_signatures(config),
+            clock=clock,
+            rng=rng,
+            fetched=fetched,
+        )
+
+    async def close(self) -> None:
+        """Stop fetching and close the connections."""
+        self.source.close()
+        for holder in self._holders:
+            await holder.close()
 
 
 def trusted_keys(config: EdgeConfig) -> dict[str, str]:

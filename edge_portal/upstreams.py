@@ -244,6 +244,10 @@ class Upstreams:
         if silence > self._settings.silent_seconds:
             raise FeedUnavailable(f"{self.path[0]} has heard nothing new")
 
+    def note_held(self, newness: Newness) -> None:
+        """Note that something is held which did not come through here: nothing older is passed on."""
+        self._newest = max(self._newest, newness)
+
     # Whom to ask
 
     def _look_around_when_due(self, after: int, epoch: int) -> None:
