@@ -180,8 +180,9 @@ class RedisLink:
         # A single server refuses this one; a cluster's node names the others, who are asked when this one is gone.
         commands.append(("CLUSTER", "SLOTS"))
         *answers, slots = wire.ask(commands, deadline)
-        if any(isinstance(answer, RedisRefusal) for answer in answers):
-            raise ValueError("it does not let us in")
+        refused = [answer.code for answer in answers if isinstance(answer, RedisRefusal)]
+        if refused:
+            raise RedisUnavailable(f"{self.address} does not let us in: {refused[0]}")
         named = [address for address in _addresses(slots) if address[0]]
         self._addresses = list(dict.fromkeys([*self._addresses, *named]))
 

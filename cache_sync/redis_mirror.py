@@ -42,6 +42,7 @@ from cache_sync.replica_reader import ReplicaReader
 log = logging.getLogger(__name__)
 
 STATUS_NAME = "redis.json"
+SILENT_SECONDS = 10.0
 
 MirrorPhase = Literal["starting", "following", "building", "waiting", "unreachable", "full"]
 
@@ -57,7 +58,7 @@ class MirrorSettings(msgspec.Struct, frozen=True, kw_only=True):
     tail_rows_max: int = 10_000
     look_seconds: float = 0.02
     retry_first_seconds: float = 0.2
-    retry_cap_seconds: float = 5.0
+    retry_cap_seconds: float = 2.0
     rebuild_first_seconds: float = 0.5
     rebuild_cap_seconds: float = 60.0
     status_seconds: float = 0.5
@@ -80,7 +81,7 @@ class MirrorStatus(msgspec.Struct, frozen=True, kw_only=True):
     cursor: int = 0
     lag: int | None = None
     rows: int = 0
-    generations_built: int = 0
+    built: int = 0
     lost: int = 0
     written_boot_seconds: float = 0.0
     boot_id: str = ""
@@ -92,6 +93,24 @@ def read_mirror_status(directory: Path) -> MirrorStatus | None:
         return msgspec.json.decode((directory / STATUS_NAME).read_bytes(), type=MirrorStatus)
     except (OSError, msgspec.DecodeError):
         return None
+
+
+def read_mirrors(snapshot: Path, clock: Clock) -> dict[str, MirrorStatus]:
+    """
+    Read how the mirrors of a data folder are, by shard; one that has stopped writing is left out.
+
+    Args:
+        snapshot: The first shard's snapshot folder; those of others lie beside it.
+        clock: What tells whether a status was written of late.
+    """
+    folders = sorted(snapshot.parent.glob(f"{snapshot.name}*"))
+    written = [status for folder in folders if (status := read_mirror_status(folder)) is not None]
+    since = clock.boot_seconds() - SILENT_SECONDS
+    return {
+        status.shard: status
+        for status in written
+        if status.boot_id == clock.boot_id() and status.written_boot_seconds > since
+    }
 
 
 class RedisMirror:
@@ -243,7 +262,7 @@ class RedisMirror:
             return
         await self._offload(build.adopt)
         self._build = None
-        self._note(generations_built=self.status.generations_built + 1)
+        self._note(built=self.status.built + 1)
         self._reached(frame.upto, frame.epoch, 0)
         self._swept = 0
         self._say("following")

@@ -73,6 +73,21 @@ class RedisReader:
         self._seconds = seconds
         self._generation = ""
 
+    @property
+    def connected(self) -> bool:
+        """Whether a look-up would find a connection; without one it makes one, which may take long."""
+        return self._link.connected
+
+    def connect(self) -> None:
+        """Make a new connection, and see that a look-up over it is answered in time and that something is held."""
+        self._link.close()
+        self._link.ask(("PING",))
+        self.state()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._link.close()
+
     def account(self, account_id: str) -> RedisReading:
         """Read an account; empty where it is not held."""
         state, found = self._read(lambda generation: self._layout.account(generation, account_id))

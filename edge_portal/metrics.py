@@ -14,22 +14,23 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from cache_sync.redis_mirror import MirrorStatus
 from edge_portal.node_status import EdgeStatus
 from edge_portal.settings import metrics_are_shared
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4"
 
-_LOCAL: Final = CollectorRegistry()
+LOCAL: Final = CollectorRegistry()
 REQUESTS: Final = Counter(
     "ridethrough_edge_requests",
     "Requests by route and status.",
     ["route", "status"],
-    registry=_LOCAL,
+    registry=LOCAL,
 )
 SECONDS: Final = Histogram(
     "ridethrough_edge_request_seconds",
     "Seconds from a request's first byte to its answer's last.",
-    registry=_LOCAL,
+    registry=LOCAL,
     buckets=(0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
 )
 
@@ -40,7 +41,7 @@ def exposition(status: EdgeStatus) -> bytes:
     registry.register(_StatusCollector(status))
     gauges = generate_latest(registry)
     if not metrics_are_shared():
-        return generate_latest(_LOCAL) + gauges
+        return generate_latest(LOCAL) + gauges
     shared = CollectorRegistry()
     # The library's constructor has no annotations.
     MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
@@ -106,3 +107,22 @@ class _StatusCollector(Collector):
                 )
                 family.add_metric([shard], number)
                 yield family
+        for shard, mirror in status.redis.items():
+            yield from _mirror_metrics(shard, mirror)
+
+
+def _mirror_metrics(shard: str, mirror: MirrorStatus) -> Iterator[Metric]:
+    told: tuple[tuple[str, str, float | None], ...] = (
+        ("cursor", "The seq up to which the redis holds everything.", mirror.cursor),
+        ("lag_seqs", "How many seqs the redis is behind the disk.", mirror.lag),
+        ("rows", "Documents written to the redis.", mirror.rows),
+        ("generations_built", "Copies built in the redis from the beginning.", mirror.built),
+        ("lost", "How often the redis held something else than was written.", mirror.lost),
+        ("following", "1 while the redis follows the disk.", float(mirror.phase == "following")),
+    )
+    for name, what, value in told:
+        if value is None:
+            continue
+        family = GaugeMetricFamily(f"ridethrough_edge_redis_{name}", what, labels=["shard"])
+        family.add_metric([shard], value)
+        yield family

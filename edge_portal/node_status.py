@@ -8,6 +8,7 @@ import msgspec
 from cache_sync.clock import Clock
 from cache_sync.errors import SyncError
 from cache_sync.follower_status import read_status
+from cache_sync.redis_mirror import MirrorStatus, read_mirrors
 from cache_sync.replica_reader import ReplicaReader, ReplicaState
 from edge_portal.settings import EdgePaths
 from edge_portal.views import ModeView, PaymentLimits
@@ -56,6 +57,7 @@ class EdgeStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     ``as_of`` and ``lag_seconds`` are the snapshot's, None before the first. ``feed`` is what the applier does,
     ``upstream`` whom it asks for documents, ``feed_path`` all the nodes that they come through, the core last.
+    ``redis`` says how far the copies in a Redis are, by shard, where there is one.
     """
 
     node_id: str
@@ -79,6 +81,7 @@ class EdgeStatus(msgspec.Struct, frozen=True, kw_only=True):
     feed_reason: str
     upstream: str
     feed_path: list[str]
+    redis: dict[str, MirrorStatus]
     processes: list[ProcessStatus]
     supervisor: int | None
 
@@ -148,6 +151,7 @@ class NodeStatus:
             feed_reason=follower.reason if follower else "",
             upstream=follower.upstream if follower else "",
             feed_path=follower.path if follower else [],
+            redis=read_mirrors(self._paths.snapshot, self._clock),
             processes=processes.processes if processes else [],
             supervisor=processes.supervisor if processes else None,
         )

@@ -95,6 +95,14 @@ class Archive(Protocol):
         ...
 
 
+class SharedAccounts(Protocol):
+    """What the portal needs of `edge_portal.redis_accounts`."""
+
+    def reading(self, account_id: str, seen: Position | None) -> Reading | None:
+        """Read an account where workers share it, no older than was seen; None when the snapshot must be asked."""
+        ...
+
+
 class Portal:
     """Request-time services of a worker. Errors are those of `edge_portal.errors`."""
 
@@ -110,8 +118,10 @@ class Portal:
         tokens: Tokens,
         form_keys: FormKeys,
         new_session_id: Callable[[], str],
+        shared: SharedAccounts | None = None,
     ) -> None:
         self._snapshot = snapshot
+        self._shared = shared
         self._journal = journal
         self._mode = mode
         self._agent = agent
@@ -192,7 +202,7 @@ class Portal:
         ``seen`` is the position the customer already saw (cookie or header). ``statements`` (with the archived) and
         ``usage`` may be left out, and are empty then. Raises `NotFound`, `NoSnapshot`.
         """
-        with self._reading() as reading:
+        with self._reading(account_id, seen) as reading:
             account = _known_account(reading, account_id)
             state = reading.state()
             payments = self._payments(reading, account_id)
@@ -334,7 +344,13 @@ class Portal:
         return self._form_keys.check(account_id, key)
 
     @contextmanager
-    def _reading(self) -> Iterator[Reading]:
+    def _reading(self, account_id: str = "", seen: Position | None = None) -> Iterator[Reading]:
+        """Read one barrier state; where an account is named, perhaps of nothing else, and no older than was seen."""
+        if self._shared is not None and account_id:
+            shared = self._shared.reading(account_id, seen)
+            if shared is not None:
+                yield OneReading(shared)
+                return
         try:
             with self._snapshot.read() as reading:
                 yield OneReading(reading)

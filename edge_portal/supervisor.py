@@ -121,6 +121,7 @@ class Supervisor:
                 Child("agent", "edge_portal.agent", sockets=[peer.fileno()]),
                 Child("applier", "edge_portal.applier", sockets=[]),
                 *(Child("feeder", "edge_portal.feeder", sockets=[one.fileno()]) for one in feed),
+                *self._mirror(),
                 *(
                     Child(f"worker-{number}", "edge_portal.worker", sockets=[public.fileno()])
                     for number in range(1, self._settings.config.workers + 1)
@@ -139,6 +140,11 @@ class Supervisor:
             finally:
                 self._stop_all()
             log.info("stopped")
+
+    def _mirror(self) -> list[Child]:
+        if self._settings.config.redis is None:
+            return []
+        return [Child("mirror", "edge_portal.mirror", sockets=[])]
 
     # Watching
 

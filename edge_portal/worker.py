@@ -14,12 +14,13 @@ from cache_sync.replica_reader import ReplicaReader
 from edge_portal.agent_link import AgentLink
 from edge_portal.app import create_app
 from edge_portal.archive import ArchiveReader
-from edge_portal.child import child_command, seeded_rng
+from edge_portal.child import all_of, child_command, seeded_rng
 from edge_portal.core_client import ARCHIVE_CALLS_MAX, CoreArchiveClient, core_client
 from edge_portal.form_keys import FormKeys
 from edge_portal.node_status import NodeStatus, archive_is_closed
 from edge_portal.pages.site import Site
 from edge_portal.portal import Portal
+from edge_portal.redis_sharing import shared_accounts
 from edge_portal.session import Tokens
 from edge_portal.settings import EdgeSettings
 from edge_portal.signin import SignIn
@@ -40,6 +41,7 @@ async def run_worker(settings: EdgeSettings, sockets: list[int], stop: asyncio.E
     archive_client = core_client(config, "archive", ARCHIVE_CALLS_MAX)
     tokens = Tokens(settings.keys.session)
     sign_in = SignIn(lookup_key=settings.keys.lookup, clock=clock)
+    shared = shared_accounts(settings, clock=clock, rng=seeded_rng())
     portal = Portal(
         snapshot=snapshot,
         journal=JournalReader(paths.journal),
@@ -55,6 +57,7 @@ async def run_worker(settings: EdgeSettings, sockets: list[int], stop: asyncio.E
         tokens=tokens,
         form_keys=FormKeys(settings.keys.form, os.urandom),
         new_session_id=lambda: os.urandom(SESSION_ID_BYTES).hex(),
+        shared=shared,
     )
     site = Site(
         utility_name=config.utility.name,
@@ -66,8 +69,11 @@ async def run_worker(settings: EdgeSettings, sockets: list[int], stop: asyncio.E
     app = create_app(portal, node, site, secure_cookies=not config.insecure_cookies, clock=clock)
     try:
         with socket.socket(fileno=sockets[0]) as public:
-            await serve(app, public, stop=stop)
+            serving = serve(app, public, stop=stop)
+            await all_of(stop, serving, *([] if shared is None else [shared.run(stop)]))
     finally:
+        if shared is not None:
+            shared.close()
         sign_in.close()
         await agent.close()
         await archive_client.close()

@@ -41,7 +41,7 @@ async def test_it_follows_barrier_by_barrier(world: MirrorWorld) -> None:
     await world.mirror_until("following")
     after = world.check()
     assert after.as_of > before
-    assert world.mirror.status.generations_built == 1
+    assert world.mirror.status.built == 1
     status = read_mirror_status(world.directory)
     assert status is not None
     assert (status.phase, status.cursor) == ("following", core.head)
@@ -70,7 +70,7 @@ async def test_a_long_catch_up_is_built_beside(tmp_path: Path, redis: RedisServe
     old = world.check()
     world.core.fill(8, b"new")
     await world.follow()
-    while world.mirror.status.generations_built == 1:
+    while world.mirror.status.built == 1:
         assert world.check().cursor in {old.cursor, world.core.head}
         await world.mirror.step()
     assert world.check().cursor == world.core.head
@@ -99,7 +99,7 @@ async def test_what_is_gone_is_built_anew_from_the_disk(
     questions = len(world.client.questions) - questions
     await world.mirror_until("following")
     assert world.check().cursor == world.core.head
-    assert world.mirror.status.generations_built == 2
+    assert world.mirror.status.built == 2
     assert world.mirror.status.lost + (how != "flushed") >= 1
     assert questions == 1
 
@@ -119,7 +119,7 @@ async def test_an_older_copy_is_continued(world: MirrorWorld, own_redis: RedisSe
     await world.follow()
     await world.mirror_until("following")
     assert world.check().cursor == world.core.head
-    assert world.mirror.status.generations_built == 1
+    assert world.mirror.status.built == 1
 
 
 async def test_a_flush_under_a_build_is_noticed(tmp_path: Path, redis: RedisServer) -> None:
@@ -154,7 +154,7 @@ async def test_a_hung_redis_holds_up_one_question_for_its_deadline(
     own_redis.thaw()
     await world.mirror_until("following")
     assert world.check().cursor == world.core.head
-    assert world.mirror.status.generations_built == 1
+    assert world.mirror.status.built == 1
 
 
 async def test_a_full_redis_keeps_its_barrier(world: MirrorWorld, own_redis: RedisServer) -> None:
@@ -229,7 +229,7 @@ async def test_what_others_wrote_is_not_read_and_does_not_last(
     await world.follow()
     await world.mirror_until("following")
     assert world.check().cursor == world.core.head
-    assert world.mirror.status.generations_built == 2
+    assert world.mirror.status.built == 2
 
 
 async def test_rows_of_another_node_or_place_are_not_read(
