@@ -48,8 +48,9 @@ class SnapshotManifest(msgspec.Struct, frozen=True, kw_only=True):
 
     ``epoch``, ``seq``, ``chain``, ``seal``, ``live_hash``, ``live_rows``, ``floor`` are the barrier's, as in a frame;
     ``as_of`` is its core time T. ``rows`` counts tombstones too. ``versions`` is the newest version of a body by kind.
-    ``chunks`` are the SHA-256 of consecutive parts of ``chunk_bytes``, the last one shorter, and ``sha256`` is the
-    whole file's; all in hex. ``schema`` is that of the tables, ``format`` this struct's.
+    ``chunks`` are the SHA-256 of consecutive parts of ``chunk_bytes``, the last one shorter: they decide what is taken.
+    ``sha256`` is the whole file's, for people and their tools; all in hex. ``schema`` is that of the tables, ``format``
+    this struct's.
     """
 
     format: int
@@ -251,7 +252,7 @@ def trusting(
     return check
 
 
-def chunk_digest(content: bytes | memoryview) -> str:
+def chunk_digest(content: bytes | bytearray) -> str:
     """Hash a chunk as manifests name it."""
     return hashlib.sha256(content).hexdigest()
 

@@ -27,6 +27,8 @@ from cache_sync.snapshot_file_contents import AsOf, check_contents, put_age
 from cache_sync.snapshot_file_part import FilePart
 from cache_sync.snapshot_source import Fetched, Fetching, SnapshotHolder
 
+Content = bytes | bytearray
+
 log = logging.getLogger(__name__)
 
 # A file that arrived wrong from one node may have been damaged on its way once, not twice.
@@ -34,9 +36,7 @@ _WRONG_MAX = 2
 _NOT_FOR_US = frozenset(
     {"older_epoch", "behind", "unwanted", "schema", "format", "unknown_version"}
 )
-_OF_THE_BYTES = frozenset(
-    {"chunk", "sha256", "truncated", "too_large", "not_a_replica", "contents"}
-)
+_OF_THE_BYTES = frozenset({"chunk", "truncated", "too_large", "not_a_replica", "contents"})
 
 
 class DownloadSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -265,7 +265,7 @@ class SnapshotDownload:
     async def _fetch_missing(self, holder: SnapshotHolder, part: FilePart) -> None:
         """Fetch chunk after chunk, one ahead."""
         manifest = part.manifest
-        ahead: asyncio.Task[bytes] | None = None
+        ahead: asyncio.Task[Content] | None = None
         try:
             while part.chunks < len(manifest.chunks):
                 if ahead is None:
@@ -290,9 +290,9 @@ class SnapshotDownload:
 
     def _ask_for(
         self, holder: SnapshotHolder, name: str, begin: int, end: int
-    ) -> asyncio.Task[bytes]:
-        async def all_of_it() -> bytes:
-            parts: list[bytes] = []
+    ) -> asyncio.Task[Content]:
+        async def all_of_it() -> Content:
+            parts: list[Content] = []
             at = begin
             while at < end:
                 content = await holder.fetch(name, at, end)
@@ -303,7 +303,7 @@ class SnapshotDownload:
                 at += len(content)
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
-        async def in_time() -> bytes:
+        async def in_time() -> Content:
             try:
                 async with asyncio.timeout(self._settings.chunk_seconds):
                     return await all_of_it()
@@ -367,12 +367,12 @@ def _worst(
     return SnapshotUnavailable("none", "nobody hands snapshot files out")
 
 
-def _let_go(task: asyncio.Task[bytes]) -> None:
+def _let_go(task: asyncio.Task[Content]) -> None:
     task.cancel()
     task.add_done_callback(_look_at_result)
 
 
-def _look_at_result(task: asyncio.Task[Fetched] | asyncio.Task[bytes]) -> None:
+def _look_at_result(task: asyncio.Task[Fetched] | asyncio.Task[Content]) -> None:
     # Nobody waits for it any more; asyncio would report an error that nobody missed.
     if not task.cancelled():
         task.exception()

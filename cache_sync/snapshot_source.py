@@ -64,7 +64,7 @@ class SnapshotHolder(Protocol):
         """
         ...
 
-    async def fetch(self, name: str, begin: int, end: int) -> bytes:
+    async def fetch(self, name: str, begin: int, end: int) -> bytes | bytearray:
         """
         Ask for a part of a file, ``[begin, end)``, within a deadline; the answer may be shorter, never empty.
 

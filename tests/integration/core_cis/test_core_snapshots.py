@@ -1,6 +1,9 @@
 """The core's snapshot files: built beside a serving core, handed out over HTTP, fetched by an edge."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
 
@@ -14,11 +17,13 @@ from cache_sync.publication import raise_epoch
 from cache_sync.snapshot_file import Need, decode_offer, open_offer
 from cache_sync.snapshot_file_cut import check_file
 from cache_sync.snapshot_file_shelf import Shelved
+from core_cis.app import create_app
 from core_cis.errors import SnapshotsBusy
 from core_cis.publishing import publish_account
 from core_cis.snapshot_builder import build_snapshot, building
 from core_cis.snapshot_shelves import replica_folder, shelf_of
 from edge_portal.snapshot_download import holders_of, trusted_signatures
+from failover.http_server import open_socket, serve
 
 CHUNK_BYTES = 4096
 
@@ -44,6 +49,20 @@ async def build(core: Any, seed: int = 1) -> Shelved:
     )
 
 
+@asynccontextmanager
+async def on_a_socket(core: Any) -> AsyncIterator[str]:
+    """Serve the core on a real socket; yield its address."""
+    stop = asyncio.Event()
+    with contextlib.closing(open_socket("127.0.0.1", 0)) as listener:
+        app = create_app(core.data_dir, core.clock)
+        serving = asyncio.create_task(serve(app, listener, stop=stop))
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            stop.set()
+            await serving
+
+
 def change(core: Any) -> None:
     """Commit something that is published."""
     with core.open() as store, store.transaction() as tx:
@@ -61,8 +80,8 @@ async def test_an_edge_fetches_what_the_core_has_built(core: Any) -> None:
     shelved = await build(core)
     config = core.configs["east"]
     assert config.core_public_key
-    async with core.serving() as client:
-        (holder,) = holders_of(config, "0", client._transport)
+    async with on_a_socket(core) as url:
+        (holder,) = holders_of(msgspec.structs.replace(config, core_url=url), "0")
         assert holder.name == "core"
         offer = await holder.offer()
         manifest = open_offer(offer, "0", Need(), trusted_signatures(config))
@@ -87,8 +106,8 @@ async def test_another_cores_signature_is_refused(core: Any) -> None:
     config = msgspec.structs.replace(
         core.configs["east"], core_public_key=core.configs["west"].peers[0].public_key
     )
-    async with core.serving() as client:
-        (holder,) = holders_of(config, "0", client._transport)
+    async with on_a_socket(core) as url:
+        (holder,) = holders_of(msgspec.structs.replace(config, core_url=url), "0")
         with pytest.raises(SnapshotRefused) as refused:
             open_offer(await holder.offer(), "0", Need(), trusted_signatures(config))
         assert refused.value.reason == "signature"

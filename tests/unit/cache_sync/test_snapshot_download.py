@@ -236,7 +236,6 @@ async def test_shorter_answers_are_put_together(
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"sha256": "0" * 64}, "sha256"),
         ({"seq": 99}, "contents"),
         ({"live_rows": 99}, "contents"),
         ({"rows": 101}, "contents"),
