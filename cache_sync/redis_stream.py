@@ -143,8 +143,13 @@ class StreamPublisher:
         """Publish what is new; return for how many seconds nothing is to be done. Raises nothing of feed or Redis."""
         try:
             await self._step()
-        except (EpochChanged, BelowFloor):
-            # Where readers of the epoch before stand, or of deletes that are forgotten, the core has to be asked.
+        except EpochChanged as error:
+            published, self._place = self._place, None
+            if published is not None and published[0] > error.epoch:
+                return self._wait("a core of a later epoch publishes")
+            return await self._skip()
+        except BelowFloor:
+            # What lies between is not known any more: readers that stand there ask the core.
             self._place = None
             return await self._skip()
         except Forked as error:
@@ -214,9 +219,6 @@ class StreamPublisher:
         if isinstance(answer, RedisRefusal) and _SMALLER_ID in str(answer):
             # It is there already: from another core, or from us, and the answer to that was lost.
             self._place = None
-            last = self._last()
-            if last is not None and last[0] > frame.epoch:
-                raise RedisUnavailable("a core of a later epoch publishes")
             return
         _refuse_refusal(answer)
         self._place = (frame.epoch, frame.upto)

@@ -18,6 +18,8 @@ from core_cis.api.feed import probe, read_feed
 from core_cis.api.intents import deliver_intents, show_intent
 from core_cis.api.snapshots import fetch_snapshot, offer_snapshot
 from core_cis.api.status import healthz, readyz, show_metrics, show_status
+from core_cis.keys import load_keys
+from core_cis.redis_feed import publishing
 from core_cis.services import CoreServices
 from core_cis.settings import ServerSettings, Utility
 from failover.web import NodeKeys, Problem, exception_handlers, problem_response
@@ -63,7 +65,8 @@ def create_app(
         async with CoreServices(data_dir, clock, limits, utility=utility) as services:
             app.state.services = services
             app.state.node_keys = NodeKeys(services.node_hash)
-            yield
+            async with publishing(services, load_keys(data_dir), limits.redis_feed):
+                yield
 
     return Litestar(
         route_handlers=[

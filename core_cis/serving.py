@@ -13,6 +13,7 @@ import structlog
 from cache_sync.clock import SystemClock
 from core_cis.app import create_app
 from core_cis.errors import CoreBusy
+from core_cis.settings import ServerSettings, named_redis_feed
 from core_cis.snapshot_schedule import SnapshotSchedule
 from core_cis.snapshot_settings import SnapshotSettings
 from failover.head_requests import HeadAsGet
@@ -64,7 +65,8 @@ async def serve_core(
                 loop.add_signal_handler(number, stop.set)
             address = listener.getsockname()
             _log.info("serving", host=address[0], port=address[1])
-            app = HeadAsGet(create_app(data_dir, SystemClock()))
+            limits = ServerSettings(redis_feed=named_redis_feed())
+            app = HeadAsGet(create_app(data_dir, SystemClock(), limits))
             schedule = SnapshotSchedule(
                 data_dir, clock=SystemClock(), settings=snapshots or SnapshotSettings()
             )

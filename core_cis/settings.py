@@ -9,6 +9,7 @@ import msgspec
 DATA_VARIABLE = "RIDETHROUGH_CORE_DATA"
 DATABASE_VARIABLE = "RIDETHROUGH_DATABASE"
 DATABASE_PASSWORD_FILE_VARIABLE = "RIDETHROUGH_DATABASE_PASSWORD_FILE"  # noqa: S105 - a variable's name
+REDIS_FEED_VARIABLE = "RIDETHROUGH_REDIS_FEED"
 DEFAULT_DATA = Path("ridethrough-core")
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8100
@@ -58,6 +59,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
             taken as that bound (and the payment flagged).
         future_seconds_max: How far it may lie ahead.
         attempts_max: Failed attempts after which an intent is put under review.
+        redis_feed: The Redis into whose streams the feed is published too; empty for none.
     """
 
     feed_rows_max: int = 5000
@@ -66,6 +68,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     past_seconds_max: int = 30 * 86400
     future_seconds_max: int = 120
     attempts_max: int = 3
+    redis_feed: str = ""
 
 
 def default_data_dir() -> Path:
@@ -82,3 +85,8 @@ def named_password_file() -> Path | None:
     """Tell the file that the environment names for the database's password; None when it names none."""
     name = os.environ.get(DATABASE_PASSWORD_FILE_VARIABLE)
     return Path(name) if name else None
+
+
+def named_redis_feed() -> str:
+    """Tell the Redis that the environment names for the feed, as a URL that may hold a password; empty for none."""
+    return os.environ.get(REDIS_FEED_VARIABLE) or ""

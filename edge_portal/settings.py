@@ -10,10 +10,14 @@ import msgspec
 
 from edge_portal.errors import ConfigError
 from failover.errors import ConfigInvalid
-from failover.node_config import EdgeConfig, read_config
+from failover.node_config import EdgeConfig, RedisReplica, read_config
 
 METRICS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Where the metrics library of the workers keeps its files; it reads the environment itself."""
+
+REDIS_VARIABLE: Final = "RIDETHROUGH_REDIS"
+REDIS_FEED_VARIABLE: Final = "RIDETHROUGH_REDIS_FEED"
+"""Addresses that hold passwords may stand in the environment instead of the configuration."""
 
 KEY_BYTES_MIN: Final = 16
 
@@ -108,7 +112,7 @@ def load_settings(
         changes["port"] = port
     if workers is not None:
         changes["workers"] = workers
-    config = msgspec.structs.replace(config, **changes)
+    config = _with_redis(msgspec.structs.replace(config, **changes))
     if config.workers < 1:
         raise ConfigError("at least one worker is needed")
     keys = EdgeKeys(
@@ -117,6 +121,27 @@ def load_settings(
         lookup=_decode_key("lookup_key", config.lookup_key),
     )
     return EdgeSettings(config, EdgePaths(data.absolute()), keys)
+
+
+def _with_redis(config: EdgeConfig) -> EdgeConfig:
+    """Let the environment name what the configuration does not, and check it before anything is started."""
+    url, feed = os.environ.get(REDIS_VARIABLE), os.environ.get(REDIS_FEED_VARIABLE)
+    if config.redis is None and url:
+        config = msgspec.structs.replace(config, redis=RedisReplica(url=url))
+    if not config.redis_feed and feed:
+        config = msgspec.structs.replace(config, redis_feed=feed)
+    named = {"redis": config.redis.url if config.redis else "", "redis_feed": config.redis_feed}
+    if any(named.values()):
+        # An edge without a Redis starts without its library.
+        from cache_sync.redis_link import check_url  # noqa: PLC0415
+
+        for name, address in named.items():
+            try:
+                if address:
+                    check_url(address)
+            except ValueError as error:
+                raise ConfigError(f"{name}: {error}") from error
+    return config
 
 
 def _decode_key(name: str, text: str) -> bytes:

@@ -8,6 +8,7 @@ import httpx
 from cache_sync.errors import FeedUnavailable
 from cache_sync.frames import Frame
 from cache_sync.standing import Standing, decode_standing
+from edge_portal.child import seeded_rng
 from edge_portal.core_client import CoreFeed, ReachedProof, core_client, nothing_reached
 from edge_portal.errors import ConfigError
 from edge_portal.node_client import NodeClient
@@ -150,8 +151,23 @@ def upstreams_of(
     if unknown:
         raise ConfigError(f"there is no sibling {unknown[0]!r} that passes documents on")
     return [
-        CoreUpstream(config, shard, transport, reached=reached)
+        _core(config, shard, transport, reached)
         if name == CORE_NODE_ID
         else SiblingUpstream(config, feeding[name], shard, transport)
         for name in dict.fromkeys(named)
     ]
+
+
+def _core(
+    config: EdgeConfig,
+    shard: str,
+    transport: httpx.AsyncBaseTransport | None,
+    reached: ReachedProof,
+) -> Upstream:
+    core = CoreUpstream(config, shard, transport, reached=reached)
+    if not config.redis_feed:
+        return core
+    # An edge without a Redis runs without its library.
+    from edge_portal.redis_upstream import StreamUpstream  # noqa: PLC0415
+
+    return StreamUpstream(core, config, shard, rng=seeded_rng())
