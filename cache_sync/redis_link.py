@@ -1,24 +1,22 @@
 """
 One connection to a Redis, single or a cluster's node, with one deadline for a whole question and its answers.
 
-redis-py reads the URL and makes the connection, TLS and all. The answers are read here, because its own time limit
-begins anew with every piece that arrives: one that drips would hold a caller for minutes. All keys that are used
-through one link have the same hash tag, so that in a cluster one node has them all; the link finds that node by what
-the others answer.
+redis-py makes the connection. The answers are read here, because its own time limit begins anew with every piece that
+arrives: one that drips would hold a caller for minutes. All keys that are used through one link have the same hash tag,
+so that in a cluster one node has them all; the link finds that node by what the others answer.
 """
 
 from collections.abc import Sequence
-from typing import Final, Union
-from urllib.parse import urlsplit
-
-from redis.backoff import NoBackoff
-from redis.connection import Connection, parse_url
-from redis.exceptions import RedisError
-from redis.retry import Retry
+from typing import TYPE_CHECKING, Final, Union
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from cache_sync.clock import Clock
 from cache_sync.errors import RedisUnavailable
 
+if TYPE_CHECKING:
+    from cache_sync.redis_connect import Connected
+
+DEFAULT_PORT: Final = 6379
 ANSWER_BYTES_MAX: Final = 256 * 1024 * 1024
 _READ_BYTES: Final = 64 * 1024
 _DEPTH_MAX: Final = 8
@@ -57,15 +55,18 @@ def check_url(url: str) -> None:
     Raises:
         ValueError: It is not; the message does not repeat it, because a password may stand in it.
     """
+    _parse(url)
+
+
+def _parse(url: str) -> SplitResult:
     try:
         parsed = urlsplit(url)
-        usable = parsed.scheme in {"redis", "rediss"} and bool(parsed.hostname)
-        _ = parsed.port
-        parse_url(url)  # type: ignore[no-untyped-call]
-    except ValueError as error:
-        raise ValueError("not the address of a Redis") from error
-    if not usable:
+        _ = parsed.port, int(parsed.path.strip("/") or 0)
+    except ValueError:
+        parsed = SplitResult("", "", "", "", "")
+    if parsed.scheme not in {"redis", "rediss"} or not parsed.hostname:
         raise ValueError("not the address of a Redis: redis://… or rediss://…")
+    return parsed
 
 
 class RedisLink:
@@ -79,16 +80,14 @@ class RedisLink:
     """
 
     def __init__(self, url: str, *, clock: Clock, seconds: float = 2.0) -> None:
-        check_url(url)
-        self._settings = parse_url(url)  # type: ignore[no-untyped-call]
-        self._connection_class = self._settings.pop("connection_class", Connection)
-        self._user = self._settings.pop("username", None)
-        self._password = self._settings.pop("password", None)
-        self._database = int(self._settings.pop("db", 0))
-        seed = (self._settings.pop("host"), self._settings.pop("port", 6379))
+        parsed = _parse(url)
+        self._url = url
+        self._user = unquote(parsed.username or "")
+        self._password = unquote(parsed.password or "")
+        self._database = int(parsed.path.strip("/") or 0)
         self._clock = clock
         self._seconds = seconds
-        self._addresses: list[Address] = [seed]
+        self._addresses: list[Address] = [(parsed.hostname or "", parsed.port or DEFAULT_PORT)]
         self._wire: _Wire | None = None
 
     @property
@@ -119,7 +118,7 @@ class RedisLink:
                 if moved_to is None:
                     return replies
                 self._prefer(moved_to)
-        except (OSError, RedisError, ValueError, RecursionError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             self._give_up()
             # Not the message: it may repeat what was sent.
             raise RedisUnavailable(f"{self.address}: {type(error).__name__}") from None
@@ -146,23 +145,14 @@ class RedisLink:
         ]
 
     def _connect(self, deadline: float) -> "_Wire":
+        # 23 MB and a quarter of a second, for those only who have a Redis.
+        from cache_sync.redis_connect import connect  # noqa: PLC0415
+
         host, port = self._addresses[0]
         left = deadline - self._clock.boot_seconds()
         if left <= 0:
             raise TimeoutError
-        connection = self._connection_class(
-            host=host,
-            port=port,
-            socket_timeout=left,
-            socket_connect_timeout=left,
-            socket_keepalive=True,
-            retry=Retry(NoBackoff(), 0),
-            # Signing in is asked through the wire, under its deadline.
-            redis_connect_func=lambda _: None,
-            **self._settings,
-        )
-        connection.connect()
-        wire = _Wire(connection, self._clock)
+        wire = _Wire(connect(self._url, host, port, seconds=left), self._clock)
         try:
             self._sign_in(wire, deadline)
         except BaseException:
@@ -173,7 +163,7 @@ class RedisLink:
 
     def _sign_in(self, wire: "_Wire", deadline: float) -> None:
         commands: list[Command] = []
-        if self._password is not None:
+        if self._password:
             commands.append(("AUTH", *([self._user] if self._user else []), self._password))
         if self._database:
             commands.append(("SELECT", self._database))
@@ -190,11 +180,9 @@ class RedisLink:
 class _Wire:
     """A connected socket, and what came over it that nobody has read yet."""
 
-    def __init__(self, connection: Connection, clock: Clock) -> None:
-        found = connection._get_socket()  # noqa: SLF001 - what redis-py is used for here
-        assert found is not None, "it was connected"
-        self._connection = connection
-        self._socket = found
+    def __init__(self, connected: "Connected", clock: Clock) -> None:
+        self._connected = connected
+        self._socket = connected.socket
         self._clock = clock
         self._buffer = b""
         self._at = 0
@@ -209,7 +197,7 @@ class _Wire:
 
     def close(self) -> None:
         """Close the socket."""
-        self._connection.disconnect()  # type: ignore[no-untyped-call]
+        self._connected.close()
 
     def _left(self) -> float:
         left = self._deadline - self._clock.boot_seconds()

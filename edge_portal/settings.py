@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from cache_sync.redis_link import check_url
 from edge_portal.errors import ConfigError
 from failover.errors import ConfigInvalid
 from failover.node_config import EdgeConfig, RedisReplica, read_config
@@ -131,16 +132,12 @@ def _with_redis(config: EdgeConfig) -> EdgeConfig:
     if not config.redis_feed and feed:
         config = msgspec.structs.replace(config, redis_feed=feed)
     named = {"redis": config.redis.url if config.redis else "", "redis_feed": config.redis_feed}
-    if any(named.values()):
-        # An edge without a Redis starts without its library.
-        from cache_sync.redis_link import check_url  # noqa: PLC0415
-
-        for name, address in named.items():
-            try:
-                if address:
-                    check_url(address)
-            except ValueError as error:
-                raise ConfigError(f"{name}: {error}") from error
+    for name, address in named.items():
+        try:
+            if address:
+                check_url(address)
+        except ValueError as error:
+            raise ConfigError(f"{name}: {error}") from error
     return config
 
 

@@ -12,6 +12,7 @@ from edge_portal.child import seeded_rng
 from edge_portal.core_client import CoreFeed, ReachedProof, core_client, nothing_reached
 from edge_portal.errors import ConfigError
 from edge_portal.node_client import NodeClient
+from edge_portal.redis_upstream import StreamUpstream
 from edge_portal.upstreams import Upstream
 from failover.errors import NodeError
 from failover.node_config import CORE_NODE_ID, EdgeConfig, PeerConfig
@@ -167,7 +168,4 @@ def _core(
     core = CoreUpstream(config, shard, transport, reached=reached)
     if not config.redis_feed:
         return core
-    # An edge without a Redis runs without its library.
-    from edge_portal.redis_upstream import StreamUpstream  # noqa: PLC0415
-
     return StreamUpstream(core, config, shard, rng=seeded_rng())
