@@ -16,6 +16,7 @@ from random import Random
 from cache_sync.backoff import Backoff
 from cache_sync.clock import Clock
 from cache_sync.documents import DEFAULT_SHARD
+from cache_sync.durability import DurablePlace
 from cache_sync.errors import (
     BelowFloor,
     DamagedSnapshot,
@@ -28,10 +29,12 @@ from cache_sync.errors import (
 )
 from cache_sync.feed_client import Asker, FeedClient
 from cache_sync.follower_settings import FollowerSettings
-from cache_sync.follower_status import FollowerStatus, StatusKeeper, read_status
-from cache_sync.frame_guards import Held, check_follows
+from cache_sync.follower_status import FollowerStatus, Phase, StatusKeeper, read_status
+from cache_sync.frame_guards import Held, check_follows, check_no_step_back
 from cache_sync.frames import Frame
 from cache_sync.offload import Offload, in_thread
+from cache_sync.page_pace import PagePace
+from cache_sync.rebuilding import Rebuilding
 from cache_sync.repairs import Repair
 from cache_sync.replica import ReplicaWriter
 from cache_sync.snapshot_build import SnapshotBuild
@@ -92,8 +95,11 @@ class Follower:
         self._retry = Backoff(
             self._settings.retry_first_seconds, self._settings.retry_cap_seconds, rng
         )
-        self._rebuild = Backoff(
-            self._settings.rebuild_first_seconds, self._settings.rebuild_cap_seconds, rng
+        self._rebuilding = Rebuilding(self._settings, clock=clock, rng=rng)
+        self._pace = PagePace(self._settings)
+        every = self._settings.durable_seconds
+        self._durable = DurablePlace(
+            self._folder, offload=offload, clock=clock, every_seconds=every
         )
         self._files = SnapshotStart(files, gap_seqs_min=self._settings.file_gap_seqs)
         self._opened = False
@@ -103,8 +109,6 @@ class Follower:
         self._least = (0, 0)
         self._pages: list[Frame] = []
         self._build: SnapshotBuild | None = None
-        self._rebuild_reason = ""
-        self._rebuild_at: float | None = None
         self._refusals = 0
         self._keeper = StatusKeeper(
             self._folder.directory, shard, clock=clock, write_seconds=self._settings.status_seconds
@@ -152,7 +156,7 @@ class Follower:
         try:
             delay = await self._step()
         except FeedUnavailable as error:
-            if self._rebuild_at is None and not self._asker.stopped:
+            if not self._rebuilding.is_planned and not self._asker.stopped:
                 self._keeper.say("disconnected", str(error))
             if self._files.exist and self._build is not None and self._build.is_empty:
                 # Nothing was read yet: a file may be had sooner.
@@ -180,7 +184,7 @@ class Follower:
 
     async def _step(self) -> float:
         self._open()
-        if self._build is None and (self._held is None or self._rebuild_at is not None):
+        if self._build is None and (self._held is None or self._rebuilding.is_planned):
             wait_seconds = await self._begin()
             if wait_seconds is not None:
                 return wait_seconds
@@ -202,6 +206,7 @@ class Follower:
     def _open(self) -> None:
         if self._opened:
             return
+        self._durable.forget()
         self._current = self._folder.current()
         self._folder.remove_unneeded(keep=set())
         self._opened = True
@@ -215,16 +220,16 @@ class Follower:
             raise DamagedSnapshot(f"{self._current.name} is missing")
         self._open_writer(self._current)
         if before is not None and before.rebuild_snapshot == self._current.name:
-            self._rebuild_reason = before.reason
-            self._rebuild_at = self._clock.boot_seconds()
+            self._rebuilding.plan_at_once(before.reason)
 
-    def _open_writer(self, path: Path) -> None:
+    def _open_writer(self, path: Path) -> Held:
         writer = ReplicaWriter(path, self._shard, clock=self._clock, folder=self._folder)
         self._writer = writer
         held = writer.held()
         if held.as_of is None:
             raise DamagedSnapshot(f"{path.name} has not reached a barrier")
         self._hold(held)
+        return held
 
     def _hold(self, held: Held) -> None:
         self._held = held
@@ -232,8 +237,8 @@ class Follower:
 
     async def _ask(self) -> tuple[Frame, float]:
         after, epoch, wait = self._question()
-        frame, asked = await self._asker.ask(after, epoch, self._settings.page_rows, wait)
-        self._keeper.note(answered_boot_seconds=asked, head=frame.head)
+        frame, asked = await self._asker.ask(after, epoch, self._pace.rows, wait)
+        self._keeper.note_answer(frame.head, asked)
         return frame, asked
 
     def _question(self) -> tuple[int, int, float]:
@@ -258,18 +263,18 @@ class Follower:
             raise BelowFloor(frame.floor)
         self._pages.append(frame)
         if frame.barrier:
-            rows = writer.apply(self._pages, asked)
+            self._count(lambda: writer.apply(self._pages, asked))
             self._pages = []
             self._hold(writer.held())
             self._files.led_on()
-            self._rebuild.reset()
-            self._keeper.count(rows=rows)
+            self._rebuilding.note_following()
             self._keeper.say("following")
+            await self._durable.keep_up(writer.path, self._held or held)
         elif len(self._pages) < self._settings.tail_pages_max:
             self._keeper.say("following", "more pages to the next barrier")
         elif self._files.is_cheaper(held.epoch, held.cursor, frame.head):
             self._pages = []
-            self._rebuild_reason, self._rebuild_at = _FAR_BEHIND, 0.0
+            self._rebuilding.plan_at_once(_FAR_BEHIND)
         else:
             await self._catch_up_beside(writer)
 
@@ -287,27 +292,33 @@ class Follower:
                 self._folder.discard(path)
             raise
 
+    def _count(self, apply: Callable[[], int]) -> None:
+        begun = self._clock.boot_seconds()
+        rows = apply()
+        self._pace.note(rows, self._clock.boot_seconds() - begun)
+        self._keeper.count(rows=rows)
+
     # Building beside
 
     async def _begin(self) -> float | None:
         """Begin anew, with a file or with the feed; returns how long to wait before going on, None to ask the feed."""
-        remaining = (self._rebuild_at or 0.0) - self._clock.boot_seconds()
+        remaining = self._rebuilding.remaining_seconds()
         if remaining > 0:
-            self._keeper.say("stopped", self._rebuild_reason)
+            self._keeper.say("stopped", self._rebuilding.reason)
             return min(remaining, self._settings.status_seconds)
         found = await self._files.step(self._least[0])
         if isinstance(found, Fetched):
             self._begin_with(found)
             return 0.0
         if found is not None:
-            self._keeper.say_fetching(found, self._rebuild_reason)
+            self._keeper.say_fetching(found, self._rebuilding.reason)
             return found.wait_seconds
-        if self._rebuild_reason == _FAR_BEHIND:
+        if self._rebuilding.reason == _FAR_BEHIND:
             # What is held is true: it is read on from.
-            self._rebuild_reason, self._rebuild_at = "", None
+            self._rebuilding.clear()
             return None
         self._build = self._build_in(self._folder.new_build(self._rng), from_copy=False)
-        self._keeper.say("bootstrapping", self._rebuild_reason)
+        self._keeper.say("bootstrapping", self._rebuilding.reason)
         return None
 
     def _begin_with(self, fetched: Fetched) -> None:
@@ -326,25 +337,15 @@ class Follower:
         )
 
     async def _continue_build(self, build: SnapshotBuild, frame: Frame, asked: float) -> None:
-        held = self._held
         if frame.epoch < self._least[0]:
             raise EpochChanged(frame.epoch)
-        self._keeper.count(rows=build.add(frame, asked))
-        self._keeper.say(
-            "catching_up" if build.from_copy else "bootstrapping", self._rebuild_reason
-        )
+        self._count(lambda: build.add(frame, asked))
+        phase: Phase = "catching_up" if build.from_copy else "bootstrapping"
+        self._keeper.say(phase, self._rebuilding.reason)
         if not frame.barrier:
             return
         finished = await self._offload(build.verify)
-        # A source behind us is behind, not a fork: readers never go back.
-        if (finished.epoch, finished.cursor) < self._least:
-            raise InvalidFrame("behind", f"the new snapshot is at {finished.cursor}")
-        if (
-            held is not None
-            and finished.epoch == held.epoch
-            and finished.as_of_or_never < held.as_of_or_never
-        ):
-            raise InvalidFrame("as_of", "the new snapshot's core time is older")
+        check_no_step_back(finished, self._held, self._least)
         build.finish()
         self._files.led_on()
         self._swap(self._folder.adopt(build.path, finished.cursor))
@@ -354,14 +355,13 @@ class Follower:
         self._build = None
         self._current = adopted
         self._writer = None
-        self._rebuild_reason, self._rebuild_at = "", None
-        self._rebuild.reset()
+        self._rebuilding.clear()
         self._files.clear()
         self._keeper.note(rebuild_snapshot="", file_bytes=0, file_bytes_total=0)
         self._keeper.count(snapshots_built=1)
         if old_writer is not None:
             old_writer.close()
-        self._open_writer(adopted)
+        self._durable.adopted(self._open_writer(adopted))
         self._folder.remove_unneeded(keep={previous} if previous is not None else set())
         self._keeper.say("following")
 
@@ -372,7 +372,7 @@ class Follower:
             # Nothing of an older epoch may replace what is held; ask again, the source may be put right.
             self._drop_unfinished()
             self._keeper.say("stopped", "older_epoch")
-            return self._rebuild.next_seconds()
+            return self._rebuilding.pause()
         delay = self._replace_snapshot("epoch_changed")
         self._files.need(epoch_min=epoch)
         return delay
@@ -395,15 +395,13 @@ class Follower:
         """Serve on what is held; a new snapshot would hold the same bodies, only a newer release can read them."""
         self._drop_unfinished()
         self._keeper.say("stopped", f"unknown_version:{error.kind}:{error.version}")
-        return self._rebuild.next_seconds()
+        return self._rebuilding.pause()
 
     def _replace_snapshot(self, reason: str) -> float:
         """Stop applying; build a new snapshot beside after a while that grows with every attempt."""
         self._drop_unfinished()
         self._files.failed()
-        delay = self._rebuild.next_seconds()
-        self._rebuild_reason = reason
-        self._rebuild_at = self._clock.boot_seconds() + delay
+        delay = self._rebuilding.plan(reason)
         name = self._current.name if self._current is not None else ""
         self._keeper.note(rebuild_snapshot=name)
         self._keeper.say("stopped", reason)
@@ -434,6 +432,8 @@ class Follower:
         held, build = self._held, self._build
         if held is not None:
             self._keeper.note(epoch=held.epoch, cursor=held.cursor)
+        epoch, cursor = self._durable.place
+        self._keeper.note(durable_epoch=epoch, durable_cursor=cursor)
         self._keeper.note(
             building_cursor=build.cursor if build is not None else None, path=self._path()
         )

@@ -2,13 +2,14 @@
 
 import logging
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from cache_sync.clock import Clock
+from cache_sync.frames import Position
 from cache_sync.snapshot_source import Fetching
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,8 @@ class FollowerStatus(msgspec.Struct, frozen=True, kw_only=True):
     `bootstrapping` while a snapshot is built from the beginning, `catching_up` while one is built in a copy (the old
     one serves meanwhile); `disconnected` without an answer; `stopped` when what came must not be applied, for
     ``reason``. ``cursor`` and ``epoch`` are the current snapshot's, ``head`` is the feed's as last heard.
+    ``durable_epoch`` and ``durable_cursor`` are what of it would survive a power loss, 0 while that is not known.
+    ``answered_at`` is when the question was sent that the feed last answered, by this node's wall clock.
     ``rebuild_snapshot`` names a snapshot that is not to be followed further, only replaced: it survives a restart.
     ``file_bytes`` of ``file_bytes_total`` have come of a snapshot file that is being fetched.
     ``path`` names the nodes that the documents come through: whom this node asks first, the core last.
@@ -38,12 +41,15 @@ class FollowerStatus(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int = 0
     cursor: int = 0
     head: int = 0
+    durable_epoch: int = 0
+    durable_cursor: int = 0
     building_cursor: int | None = None
     rows_applied: int = 0
     frames_refused: int = 0
     snapshots_built: int = 0
     file_bytes: int = 0
     file_bytes_total: int = 0
+    answered_at: datetime | None = None
     answered_boot_seconds: float | None = None
     written_boot_seconds: float = 0.0
     boot_id: str = ""
@@ -54,6 +60,13 @@ class FollowerStatus(msgspec.Struct, frozen=True, kw_only=True):
     def upstream(self) -> str:
         """Whom this node asks for documents; empty when it is not known."""
         return self.path[0] if self.path else ""
+
+    @property
+    def kept(self) -> Position | None:
+        """The position up to which nothing is lost any more; None while it is not known."""
+        if self.durable_epoch == 0:
+            return None
+        return Position(self.durable_epoch, self.shard, self.durable_cursor)
 
     def answer_age_seconds(self, clock: Clock) -> float | None:
         """Tell how long ago the question was sent that the feed last answered; None when not in this boot."""
@@ -120,9 +133,15 @@ class StatusKeeper:
         self.say(phase, fetching.reason or reason)
         self.note(file_bytes=fetching.fetched_bytes, file_bytes_total=fetching.total_bytes)
 
-    def note(self, **changes: float | str | list[str] | None) -> None:
+    def note(self, **changes: float | str | datetime | list[str] | None) -> None:
         """Replace fields of the status; they are written with the next change of phase or when it is time."""
         self.status = msgspec.structs.replace(self.status, **changes)
+
+    def note_answer(self, head: int, asked_boot_seconds: float) -> None:
+        """Note what the feed's head was, and when the question was sent that it came with."""
+        since = self._clock.boot_seconds() - asked_boot_seconds
+        asked_at = self._clock.now() - timedelta(seconds=since)
+        self.note(head=head, answered_at=asked_at, answered_boot_seconds=asked_boot_seconds)
 
     def count(self, *, rows: int = 0, frames_refused: int = 0, snapshots_built: int = 0) -> None:
         """Add to the counters."""

@@ -96,6 +96,31 @@ def check_follows(frame: Frame, held: Held) -> None:
         )
 
 
+def check_no_step_back(finished: Held, held: Held | None, least: tuple[int, int]) -> None:
+    """
+    Check that a new snapshot shows readers nothing older than they have seen.
+
+    Args:
+        finished: Where the new snapshot stands.
+        held: Where the one that serves does; None without one.
+        least: Epoch and seq that readers have seen.
+
+    Raises:
+        InvalidFrame: `behind` or `as_of`. A node above that is behind us is behind, not a fork.
+    """
+    _require(
+        (finished.epoch, finished.cursor) >= least,
+        "behind",
+        f"the new snapshot is at {finished.cursor}",
+    )
+    if held is not None and finished.epoch == held.epoch:
+        _require(
+            finished.as_of_or_never >= held.as_of_or_never,
+            "as_of",
+            "the new snapshot's core time is older",
+        )
+
+
 def check_live(frame: Frame, live_hash: int, live_rows: int) -> None:
     """
     Check at a barrier that what is held is all of what lives above, and nothing else.

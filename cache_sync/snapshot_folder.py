@@ -104,6 +104,20 @@ class SnapshotFolder:
             self._sync(self.directory)
         return snapshot
 
+    def flush_log(self, snapshot: Path) -> None:
+        """
+        Have the disk take what was committed to an open snapshot so far: what a power loss then leaves.
+
+        Only the write-ahead log is opened, never the file itself: closing that again would let go of SQLite's locks.
+        What is in the file was flushed by the checkpoint that wrote it, before the log was begun anew.
+
+        Raises:
+            StorageFailed: The disk refused.
+        """
+        with _mapped_errors(self.directory):
+            self._sync(snapshot.with_name(f"{snapshot.name}-wal"))
+            self._sync(self.directory)
+
     def remove_unneeded(self, keep: set[Path]) -> None:
         """
         Remove what no reader can be sent to: abandoned builds, and snapshots other than the current one and `keep`.
