@@ -8,6 +8,7 @@ import msgspec
 
 from cache_sync.clock import SystemClock
 from cache_sync.replica_reader import ReplicaReader
+from edge_portal.cli_verify import verify_command
 from edge_portal.errors import ConfigError
 from edge_portal.mode_order import ModeOrder, give_order
 from edge_portal.node_status import EdgeStatus, NodeStatus
@@ -121,6 +122,9 @@ def queue_command(data: Path, as_json: bool) -> None:  # noqa: FBT001 - click's 
             f"{intent.accepted_at.isoformat(timespec='seconds')}  {item.state:<8}  {held}"
         )
     click.echo(f"{len(waiting)} waiting")
+
+
+main.add_command(verify_command)
 
 
 def read_status(data: Path) -> EdgeStatus:

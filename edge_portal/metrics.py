@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 from cache_sync.redis_mirror import MirrorStatus
 from edge_portal.node_status import EdgeStatus
 from edge_portal.settings import metrics_are_shared
+from edge_portal.shard_status import ShardStatus
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4"
 
@@ -84,6 +85,16 @@ class _StatusCollector(Collector):
             ("queue_parked", "Payments set aside.", status.queue.parked),
             ("copies_held", "Undecided copies held for siblings.", status.queue.copies_held),
             ("core_silence_seconds", "Since the core last answered.", status.core_silence_seconds),
+            (
+                "verification_divergent_rows",
+                "Documents that differed from the node above, of all passes.",
+                status.verification.divergent_rows,
+            ),
+            (
+                "verification_repaired_rows",
+                "Documents put right.",
+                status.verification.repaired_rows,
+            ),
             ("payments_open", "1 when payments are taken.", float(status.payments_open)),
             ("journal_fenced", "1 when the journal takes nothing.", float(status.journal_fenced)),
             ("journal_full", "1 when its disk is nearly full.", float(status.journal_full)),
@@ -97,18 +108,33 @@ class _StatusCollector(Collector):
             if value is not None:
                 yield GaugeMetricFamily(f"ridethrough_edge_{name}", told, value=value)
         for shard, held in status.shards.items():
-            for name, number in (
-                ("epoch", held.epoch),
-                ("cursor", held.cursor),
-                ("head", held.head),
-            ):
-                family = GaugeMetricFamily(
-                    f"ridethrough_edge_shard_{name}", f"The shard's {name}.", labels=["shard"]
-                )
-                family.add_metric([shard], number)
-                yield family
+            yield from _shard_metrics(shard, held)
         for shard, mirror in status.redis.items():
             yield from _mirror_metrics(shard, mirror)
+
+
+def _shard_metrics(shard: str, held: ShardStatus) -> Iterator[Metric]:
+    verified = None if held.verified_at is None else held.verified_at.timestamp()
+    told: tuple[tuple[str, str, float | None], ...] = (
+        ("epoch", "The core's epoch.", held.epoch),
+        ("cursor", "The seq up to which everything is held.", held.cursor),
+        ("head", "The feed's newest seq as last heard.", held.head),
+        ("lag_seqs", "How many seqs the snapshot is behind.", held.lag),
+        ("lag_seconds", "Age of the shard's as-of time.", held.lag_seconds),
+        ("heartbeat_seconds", "Since the feed last answered.", held.heartbeat_seconds),
+        ("bytes", "What the current snapshot takes on the disk.", held.bytes),
+        ("rows_applied", "Documents applied since the applier started.", held.rows_applied),
+        ("frames_refused", "Frames that were not applied.", held.frames_refused),
+        ("snapshots_built", "Snapshots built and swapped in.", held.snapshots_built),
+        ("stopped", "1 while nothing is applied.", float(held.phase == "stopped")),
+        ("verified_timestamp_seconds", "End of the last clean comparison.", verified),
+    )
+    for name, what, value in told:
+        if value is None:
+            continue
+        family = GaugeMetricFamily(f"ridethrough_edge_shard_{name}", what, labels=["shard"])
+        family.add_metric([shard], value)
+        yield family
 
 
 def _mirror_metrics(shard: str, mirror: MirrorStatus) -> Iterator[Metric]:

@@ -11,18 +11,28 @@ from cache_sync.follower_status import read_status
 from cache_sync.redis_mirror import MirrorStatus, read_mirrors
 from cache_sync.replica_reader import ReplicaReader, ReplicaState
 from edge_portal.settings import EdgePaths
+from edge_portal.shard_status import ShardStatus, read_shards
+from edge_portal.verifier import Verifications, read_verifications
 from edge_portal.views import ModeView, PaymentLimits
 from failover.mode_lease import LeaseReader, ModeLease
 
 _NOT_LEASED: Final = frozenset({"lease_expired", "starting"})
 
 
-class ShardStatus(msgspec.Struct, frozen=True):
-    """How far the snapshot of a shard is; ``head`` is the feed's as last heard."""
+class VerificationStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What comparing with the node above has found since this edge exists, and in the newest pass.
 
-    epoch: int
-    cursor: int
-    head: int
+    ``clean`` tells whether the newest pass compared everything and found no difference.
+    """
+
+    clean: bool | None = None
+    upstream: str = ""
+    ended_at: datetime | None = None
+    stopped: str = ""
+    passes: int = 0
+    divergent_rows: int = 0
+    repaired_rows: int = 0
 
 
 class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +91,7 @@ class EdgeStatus(msgspec.Struct, frozen=True, kw_only=True):
     feed_reason: str
     upstream: str
     feed_path: list[str]
+    verification: VerificationStatus
     redis: dict[str, MirrorStatus]
     processes: list[ProcessStatus]
     supervisor: int | None
@@ -117,10 +128,8 @@ class NodeStatus:
         lease, state = self._lease.read(), self._state()
         follower = read_status(self._paths.snapshot)
         processes = self._processes()
-        shards = {}
-        if state is not None:
-            heard = follower.head if follower is not None and follower.epoch == state.epoch else 0
-            shards[state.shard] = ShardStatus(state.epoch, state.cursor, max(state.head, heard))
+        kept = read_verifications(self._paths.verifications)
+        shards = read_shards(self._paths.snapshot, kept.reports, self._clock)
         queue = lease.queue
         return EdgeStatus(
             node_id=self._node_id,
@@ -151,6 +160,7 @@ class NodeStatus:
             feed_reason=follower.reason if follower else "",
             upstream=follower.upstream if follower else "",
             feed_path=follower.path if follower else [],
+            verification=_verification(kept),
             redis=read_mirrors(self._paths.snapshot, self._clock),
             processes=processes.processes if processes else [],
             supervisor=processes.supervisor if processes else None,
@@ -168,6 +178,22 @@ class NodeStatus:
             return msgspec.json.decode(self._paths.processes.read_bytes(), type=ProcessList)
         except (OSError, msgspec.DecodeError):
             return None
+
+
+def _verification(kept: Verifications) -> VerificationStatus:
+    counts = VerificationStatus(
+        passes=kept.passes, divergent_rows=kept.divergent_rows, repaired_rows=kept.repaired_rows
+    )
+    if not kept.reports:
+        return counts
+    newest = max(kept.reports.values(), key=lambda report: report.ended_at)
+    return msgspec.structs.replace(
+        counts,
+        clean=all(report.clean for report in kept.reports.values()),
+        upstream=newest.upstream,
+        ended_at=newest.ended_at,
+        stopped=newest.stopped,
+    )
 
 
 def mode_view(lease: ModeLease) -> ModeView:

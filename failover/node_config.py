@@ -81,6 +81,7 @@ class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ``upstreams`` names the nodes that documents are asked from, the preferred first; none named: the core, then the
     siblings. ``feed_port`` is where this node passes documents on to siblings; 0 where it does not. From
     ``snapshot_documents_min`` documents on it hands snapshot files out too.
+    Every ``verify_hours`` it compares what it holds with the node above.
     ``core_public_key`` (base64 Ed25519) is what the core signs snapshot files with. ``redis_feed`` is a Redis whose
     streams carry the core's feed.
     """
@@ -111,6 +112,7 @@ class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     held_shards: list[str] = []
     upstreams: list[str] = []
     snapshot_documents_min: int = 50_000
+    verify_hours: float = 24.0
     tls: NodeTls | None = None
     redis: RedisReplica | None = None
     redis_feed: str = ""
