@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from core_cis.options import data_option, open_store, utility_options
+from core_cis.options import data_option, database_option, open_store, utility_options
 from core_cis.settings import DEFAULT_HOST, DEFAULT_PORT
 from core_cis.snapshot_settings import SnapshotSettings
 
@@ -47,12 +47,14 @@ def main() -> None:
 
 @main.command("init")
 @data_option
+@database_option
 @utility_options
-def init_command(data_dir: Path, **utility: str | int | None) -> None:
+def init_command(data_dir: Path, database: str | None, **utility: str | int | None) -> None:
     """Make a core, or change the settings of one."""
-    with open_store(data_dir, **utility) as store:
+    with open_store(data_dir, database, **utility) as store:
         known = store.utility()
-    click.echo(f"{known.name}: {known.timezone}, {known.currency}, in {data_dir}")
+        where = "" if store.database.file else f" and {store.database.name}"
+    click.echo(f"{known.name}: {known.timezone}, {known.currency}, in {data_dir}{where}")
 
 
 @main.command("serve")
@@ -79,9 +81,11 @@ def init_command(data_dir: Path, **utility: str | int | None) -> None:
     show_default=True,
     help="From how many documents on: the feed of fewer is read as fast.",
 )
+@database_option
 @utility_options
 def serve_command(
     data_dir: Path,
+    database: str | None,
     host: str,
     port: int,
     snapshot_hours: float,
@@ -94,7 +98,7 @@ def serve_command(
     from core_cis.errors import CoreBusy  # noqa: PLC0415 - likewise
     from core_cis.serving import serve_core  # noqa: PLC0415 - likewise, and litestar with it
 
-    with open_store(data_dir, **utility):
+    with open_store(data_dir, database, **utility):
         pass
     try:
         snapshots = SnapshotSettings(hours=snapshot_hours, documents_min=snapshot_documents)

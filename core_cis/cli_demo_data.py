@@ -13,12 +13,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from cache_sync.clock import SystemClock
 from core_cis.demo_data.filling import DEMO_UTILITY, Login, fill_demo, is_filled
 from core_cis.instants import local_date
-from core_cis.options import data_option, open_store
+from core_cis.options import data_option, database_option, open_store
 from core_cis.store import CoreStore
 
 
 @click.command("demo-data")
 @data_option
+@database_option
 @click.option(
     "--accounts", type=click.IntRange(1, 100_000), default=200, show_default=True, help="How many."
 )
@@ -34,11 +35,16 @@ from core_cis.store import CoreStore
     help="Where to write e-mail addresses and passwords (JSON, mode 0600). Default: DATA/logins.json",
 )
 def demo_data_command(
-    data_dir: Path, accounts: int, seed: int, today: object, logins: Path | None
+    data_dir: Path,
+    database: str | None,
+    accounts: int,
+    seed: int,
+    today: object,
+    logins: Path | None,
 ) -> None:
     """Fill an empty core with made-up customers, real tariffs and a year of readings, bills and payments."""
     target = logins or data_dir / "logins.json"
-    with open_store(data_dir, **msgspec.structs.asdict(DEMO_UTILITY)) as store:
+    with open_store(data_dir, database, **msgspec.structs.asdict(DEMO_UTILITY)) as store:
         if is_filled(store.connection):
             click.echo(f"{data_dir} is filled already; nothing was changed.")
             return

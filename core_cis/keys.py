@@ -51,6 +51,11 @@ def _new_key() -> str:
     return base64.b64encode(secrets.token_bytes(_KEY_BYTES)).decode()
 
 
+def has_keys(data_dir: Path) -> bool:
+    """Tell whether a folder has its keys."""
+    return (data_dir / FILE_NAME).exists()
+
+
 def load_keys(data_dir: Path) -> CoreKeys:
     """
     Read the core's keys, making them first when there are none.

@@ -1,5 +1,6 @@
 """What the core's commands have in common: where the data lies, whose books they are, how a store is opened."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,10 +10,12 @@ import click
 import msgspec
 
 from cache_sync.clock import SystemClock
+from cache_sync.sql import OperationalError
+from core_cis.database_choice import choose_database, find_database
 from core_cis.errors import CoreError
 from core_cis.publishing import publish_everything_shown
 from core_cis.settings import Utility, default_data_dir
-from core_cis.store import DATABASE_NAME, CoreStore, change_utility
+from core_cis.store import CoreStore, change_utility
 
 _CommandT = TypeVar("_CommandT", bound=Callable[..., Any])
 
@@ -45,6 +48,14 @@ data_option = click.option(
 )
 """``--data DIR``, as ``data_dir: Path``."""
 
+database_option = click.option(
+    "--database",
+    metavar="URL",
+    help="Keep the books in PostgreSQL, postgresql://USER@HOST/DATABASE (or $RIDETHROUGH_DATABASE), instead of a file"
+    " in the folder; said once, every command of this core knows it. Never with a password.",
+)
+"""``--database URL``, as ``database: str | None``."""
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 """``--json``, as ``as_json: bool``."""
 
@@ -57,12 +68,15 @@ def utility_options(command: _CommandT) -> _CommandT:
 
 
 @contextmanager
-def open_store(data_dir: Path, **changes: str | int | None) -> Iterator[CoreStore]:
+def open_store(
+    data_dir: Path, database: str | None = None, /, **changes: str | int | None
+) -> Iterator[CoreStore]:
     """
     Open the core's store for one command; what the core refuses ends the command with a sentence.
 
     Args:
         data_dir: The core's folder.
+        database: The database that its books are in from now on, as given on the command line.
         changes: Settings of `Utility` as given on the command line; None leaves one as it is.
     """
     given = {name: value for name, value in changes.items() if value is not None}
@@ -70,12 +84,24 @@ def open_store(data_dir: Path, **changes: str | int | None) -> Iterator[CoreStor
         wanted = Utility(**given)  # type: ignore[arg-type]
     except ValueError as error:
         raise click.ClickException(str(error)) from error
-    try:
+    with _refusals_told():
+        choose_database(data_dir, database)
         with CoreStore.open(data_dir, SystemClock(), utility=wanted) as store:
             _change(store, given)
             yield store
+
+
+@contextmanager
+def _refusals_told() -> Iterator[None]:
+    try:
+        yield
     except CoreError as error:
         raise click.ClickException(str(error)) from error
+    except OperationalError as error:
+        raise click.ClickException(
+            f"the database does not answer, or others are in the way: {error}. Run the command again: what it has done"
+            " already it does not do twice"
+        ) from error
 
 
 @contextmanager
@@ -85,8 +111,15 @@ def open_known_store(data_dir: Path) -> Iterator[CoreStore]:
 
     An empty core has nothing to bill and nothing that differs: both would read as success.
     """
-    if not (data_dir / DATABASE_NAME).is_file():
-        raise click.UsageError(f"there is no core in {data_dir}; `core init` makes one")
+    with _refusals_told():
+        if data_dir.is_dir():
+            choose_database(data_dir)
+        database = find_database(data_dir)
+        with contextlib.closing(database):
+            made = database.is_made()
+        if not made:
+            where = data_dir if database.file else database.name
+            raise click.UsageError(f"there is no core in {where}; `core init` makes one")
     with open_store(data_dir) as store:
         yield store
 

@@ -102,6 +102,8 @@ class _Lookout:
                 self._connection.wait_for_notice(CHANNEL, LOOK_SECONDS)
                 heads = self._read()
             except Error as error:
+                if self._stop.is_set():
+                    break
                 if self._backoff.failures == 0:
                     _log.warning("the database cannot be watched", reason=str(error))
                 self._stop.wait(self._backoff.next_seconds())
@@ -114,6 +116,5 @@ class _Lookout:
         self._connection.close()
 
     def close(self) -> None:
+        # Not waited for: it may be waiting itself, for a server that does not answer. It gives its connection up.
         self._stop.set()
-        # It may be waiting for a server that does not answer; a daemon does not keep the process from ending.
-        self._thread.join(LOOK_SECONDS * 2)

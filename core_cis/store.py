@@ -26,9 +26,9 @@ from cache_sync.shards import SHARDS_MAX, shard_names
 from cache_sync.sql import Connection, is_server, read, write
 from core_cis.database import FILE_NAME, Database
 from core_cis.database_choice import find_database
-from core_cis.errors import SettingsConflict
+from core_cis.errors import DatabaseInvalid, SettingsConflict
 from core_cis.instants import local_date
-from core_cis.keys import CoreKeys, load_keys
+from core_cis.keys import CoreKeys, has_keys, load_keys
 from core_cis.locks import Locks
 from core_cis.outgoing import Outgoing
 from core_cis.repeating import repeated
@@ -166,13 +166,19 @@ class CoreStore:
             DatabaseUnreachable: The database does not answer.
         """
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        keys = load_keys(data_dir)
         database = find_database(data_dir)
         try:
             database.make()
             connection = database.open_writer()
             try:
-                if not _is_begun(connection, shards):
+                begun = _is_begun(connection, shards)
+                if begun and not has_keys(data_dir):
+                    raise DatabaseInvalid(
+                        f"the books in {database.name} belong to keys that are not in {data_dir}: copy secrets.json of"
+                        " their core's folder there, or name another database"
+                    )
+                keys = load_keys(data_dir)
+                if not begun:
                     with write(connection):
                         Locks(connection, alone=True)
                         _keep_shards(connection, shards)

@@ -1,6 +1,7 @@
 """What all tests share: where real data lies, which browser there is, how property tests run."""
 
 import os
+from collections.abc import Iterator
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
@@ -8,6 +9,9 @@ from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from core_cis.database_choice import choose_database, find_database
+from tests.postgres_server import PostgresServer
 
 TESTS = Path(__file__).resolve().parent
 CHECKOUT = TESTS.parent
@@ -52,6 +56,38 @@ def launcher() -> ModuleType:
     module = module_from_spec(spec)
     loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """Return a PostgreSQL server for all tests that do not break it."""
+    server = PostgresServer()
+    try:
+        server.make()
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def made_core_database(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the name of a database with a core's tables, to be copied: that is faster than making them."""
+    folder = tmp_path_factory.mktemp("template")
+    url = postgres.new_database()
+    choose_database(folder, url)
+    database = find_database(folder)
+    database.make()
+    database.close()
+    return url.rpartition("/")[2]
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer, made_core_database: str) -> Iterator[str]:
+    """Return the URL of a database of this test's own, with a core's tables."""
+    url = postgres.new_database(made_core_database)
+    yield url
+    postgres.drop(url)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
-"""A small core with two customers and two edges, in process, on real SQLite."""
+"""A small core with two customers and two edges, in process, on real SQLite and on a real PostgreSQL."""
 
-from collections.abc import AsyncIterator
+import shutil
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from core_cis.app import create_app
 from core_cis.bookkeeping import post
+from core_cis.database_choice import choose_database, read_choice
 from core_cis.domain import ledger
 from core_cis.keys import load_keys
 from core_cis.publishing import publish_account, publish_credential
@@ -22,6 +24,7 @@ from failover.intents import Intent, IntentBatch, OutcomeBatch, fingerprint, int
 from failover.node_config import EdgeConfig
 from failover.signing import Signer
 from failover.web import authorization_header
+from tests.postgres_server import PostgresServer
 
 START = datetime(2026, 3, 10, 15, 0, tzinfo=UTC)
 ACCOUNT = "A-1001"
@@ -64,6 +67,7 @@ class Core:
 
     def __init__(self, data_dir: Path, clock: SetClock, configs: dict[str, EdgeConfig]) -> None:
         self.data_dir = data_dir
+        self.server: PostgresServer | None = None
         self.clock = clock
         self.configs = configs
         self._ordinals: dict[str, int] = {}
@@ -71,6 +75,21 @@ class Core:
     def open(self) -> CoreStore:
         """Open another connection, as another process would."""
         return CoreStore.open(self.data_dir, self.clock)
+
+    def back_up(self) -> Callable[[], None]:
+        """Copy the core while nobody uses it; return what puts the copy in its place."""
+        backup = self.data_dir.with_name("backup")
+        shutil.copytree(self.data_dir, backup)
+        choice = read_choice(self.data_dir)
+        if choice is not None:
+            assert self.server is not None, "a core on a server was told of it"
+            choose_database(backup, self.server.new_database(choice.url.rpartition("/")[2]))
+
+        def restore() -> None:
+            shutil.rmtree(self.data_dir)
+            backup.rename(self.data_dir)
+
+        return restore
 
     def intent(
         self,
@@ -181,11 +200,28 @@ def fill(store: CoreStore) -> None:
             publish_credential(tx, f"C-{number}")
 
 
-@pytest.fixture
-def core(tmp_path: Path) -> Core:
-    """Return a filled core with edges `east` and `west`, not serving."""
-    clock = SetClock(START)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def core(request: pytest.FixtureRequest, tmp_path: Path) -> Core:
+    """Return a filled core with edges `east` and `west`, not serving, in a file and on a server."""
     data_dir = tmp_path / "the core"
+    if request.param == "sqlite":
+        return make_core(data_dir)
+    choose_database(data_dir, request.getfixturevalue("postgres_url"))
+    made = make_core(data_dir)
+    made.server = request.getfixturevalue("postgres")
+    return made
+
+
+@pytest.fixture
+def file_core(tmp_path: Path) -> Core:
+    """Return the same core in a file, for what only a file can go through."""
+    return make_core(tmp_path / "the core")
+
+
+def make_core(data_dir: Path) -> Core:
+    """Fill a core in a folder."""
+    clock = SetClock(START)
+    tmp_path = data_dir.parent
     utility = Utility(name="Test Light", timezone="America/Chicago")
     configs = {}
     with CoreStore.open(data_dir, clock, utility=utility) as store:

@@ -1,16 +1,17 @@
 """The core's other routes: feed, probe, archive, status; who may call them and what strangers are told."""
 
 import asyncio
-import shutil
 from datetime import date
 from typing import Any
 
 import msgspec
 import pytest
 
+from cache_sync.core_time import stamp
 from cache_sync.documents import DEFAULT_SHARD
 from cache_sync.frames import FRAME_CONTENT_TYPE, Frame, Proof, sealed
 from cache_sync.publication import raise_epoch
+from cache_sync.sql import write
 from core_cis.publishing import publish_account
 from core_cis.settings import ServerSettings
 
@@ -106,14 +107,12 @@ async def read_proof(core: Any, client: Any) -> Proof:
 
 
 async def outgrow(core: Any) -> Proof:
-    """Post a payment, restore the file from before it, and post others; return the barrier an edge saw between."""
-    backup = core.data_dir.with_name("backup")
-    shutil.copytree(core.data_dir, backup)
+    """Post a payment, restore the books from before it, and post others; return the barrier an edge saw between."""
+    restore = core.back_up()
     async with core.serving() as client:
         await core.deliver(client, core.intent("lost"))
         seen = await read_proof(core, client)
-    shutil.rmtree(core.data_dir)
-    backup.rename(core.data_dir)
+    restore()
     async with core.serving() as client:
         for key in ("new-1", "new-2"):
             await core.deliver(client, core.intent(key))
@@ -180,14 +179,13 @@ async def test_core_time_does_not_go_back_with_the_clock(core: Any) -> None:
     assert msgspec.json.encode(outcome.decided_at).decode().strip('"') > second
 
 
-async def test_closed_core_time_stands_while_the_disk_is_locked(core: Any) -> None:
-    """When another process holds the write lock, the probe says 503 within its caller's deadline."""
+async def test_closed_core_time_stands_while_another_commits(core: Any) -> None:
+    """While another process holds the stamp of its commit, the probe says 503 within its caller's deadline."""
     async with core.serving() as client:
-        with core.open() as other:
-            other.connection.execute("BEGIN IMMEDIATE")
+        with core.open() as other, write(other.connection) as held:
+            stamp(held, core.clock.now())
             headers = core.node() | {"Ridethrough-Deadline-Ms": "100"}
             answer = await client.get("/probe", headers=headers)
-            other.connection.execute("ROLLBACK")
     assert (answer.status_code, answer.json()["retry"]) == (503, "same")
 
 

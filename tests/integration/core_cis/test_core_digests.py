@@ -40,8 +40,9 @@ async def compare(held: Any, source: NodeDigests, core: Any) -> VerificationRepo
     ).run()
 
 
-async def test_an_edge_finds_its_flipped_byte_over_http(core: Any, tmp_path: Path) -> None:
+async def test_an_edge_finds_its_flipped_byte_over_http(file_core: Any, tmp_path: Path) -> None:
     """A copy of the core's documents equals them; one changed byte is named."""
+    core = file_core
     copy = tmp_path / "edge.db"
     connect(core.data_dir / "core.db", synchronous="FULL").execute(f"VACUUM INTO '{copy}'")
     edge = connect(copy, synchronous="NORMAL")
