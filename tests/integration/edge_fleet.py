@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +48,13 @@ def is_gone(pid: int) -> bool:
 
 
 class EdgeProcess:
-    """One edge: its supervisor, and what it writes down about the others."""
+    """One edge: its supervisor, and what it writes down about the others; a feed where it passes documents on."""
 
-    def __init__(self, folder: Path, name: str, port: int) -> None:
-        self.name, self.port = name, port
+    def __init__(
+        self, folder: Path, name: str, port: int, *, feed_port: int = 0, workers: int = 2
+    ) -> None:
+        self.name, self.port, self.feed_port = name, port, feed_port
+        self.workers = workers
         self.config = folder / f"{name}.json"
         # Deeper than a socket address is long.
         self.data = folder / ("a-long-way-down-" * 6) / name
@@ -81,7 +84,7 @@ class EdgeProcess:
             ready = httpx.get(f"{self.url}/readyz", timeout=5, trust_env=False).status_code == 200
         except httpx.TransportError:
             return False
-        return ready and len(self.pids()) == 4
+        return ready and len(self.pids()) == self.workers + 2 + (self.feed_port > 0)
 
     def pids(self) -> dict[str, int]:
         """Return the children by name."""
@@ -110,24 +113,50 @@ class EdgeProcess:
 
 
 class EdgeFleet:
-    """A core with a few made-up customers, and two edges that are each other's witness."""
+    """
+    A core with a few made-up customers, and edges that are each other's witness.
 
-    def __init__(self, folder: Path, accounts: int = 6) -> None:
+    `upstreams` makes them pass documents on, and says whom each asks for them.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        accounts: int = 6,
+        *,
+        names: Sequence[str] = ("east", "west"),
+        upstreams: Mapping[str, Sequence[str]] | None = None,
+        workers: int = 2,
+    ) -> None:
         self.folder = folder
         self.core_data = folder / "core"
-        self.core_port, *ports = free_ports(5)
+        self.core_port, *ports = free_ports(1 + 3 * len(names))
         self.core: subprocess.Popen[bytes] | None = None
         self._clients = contextlib.ExitStack()
-        self.edges = [EdgeProcess(folder, "east", ports[0]), EdgeProcess(folder, "west", ports[1])]
+        self.edges = [
+            EdgeProcess(
+                folder,
+                name,
+                ports.pop(),
+                feed_port=ports.pop() if upstreams is not None else 0,
+                workers=workers,
+            )
+            for name in names
+        ]
         self.run_core("demo-data", "--accounts", str(accounts))
-        peers = dict(zip(("east", "west"), ports[2:], strict=True))
-        for name, port in peers.items():
-            self.run_core("edges", "add", name, "--peer-url", f"http://127.0.0.1:{port}")
+        peers = dict(zip(names, ports, strict=False))
+        for edge in self.edges:
+            feed = f"http://127.0.0.1:{edge.feed_port}" if edge.feed_port else ""
+            peer = f"http://127.0.0.1:{peers[edge.name]}"
+            self.run_core("edges", "add", edge.name, "--peer-url", peer, "--feed-url", feed)
         for edge in self.edges:
             ports_of = ["--port", str(edge.port), "--peer-port", str(peers[edge.name])]
+            ports_of += ["--feed-port", str(edge.feed_port), "--workers", str(workers)]
+            named = (upstreams or {}).get(edge.name, ())
             self.run_core(
                 *("edges", "config", edge.name, "--core-url", f"http://127.0.0.1:{self.core_port}"),
                 *(*ports_of, "--out", str(edge.config), "--normal-min-seconds", "1"),
+                *(word for name in named for word in ("--upstream", name)),
             )
         logins = (self.core_data / "logins.json").read_bytes()
         self.customers: list[dict[str, str]] = msgspec.json.decode(logins)

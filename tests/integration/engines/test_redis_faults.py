@@ -1,4 +1,8 @@
-"""Whatever happens to the Redis of an edge, its customers see no error and no older balance than they have seen."""
+"""
+Whatever happens to the Redis of an edge, its customers see no error and no older balance than they have seen.
+
+The same Redis carries the feed and the accounts that the edge's workers share.
+"""
 
 import threading
 import time
@@ -10,7 +14,9 @@ import msgspec
 import pytest
 
 from cache_sync.frames import Position
+from cache_sync.redis_stream import stream_key
 from edge_portal.redis_accounts import STALE_SECONDS
+from edge_portal.settings import REDIS_FEED_VARIABLE
 from failover.node_config import RedisReplica, read_config, write_config
 from tests.integration.edge_fleet import Customer, EdgeFleet, wait_until
 from tests.integration.engines.redis_servers import RedisServer, running
@@ -20,11 +26,16 @@ PASSWORD = "a-secret-of-the-redis"
 # What an edge's user needs, and no more.
 RIGHTS = (
     "~ridethrough:* +get +set +hget +hgetall +hset +hdel +hexists +del +unlink +scan"
-    " +eval +evalsha +multi +exec +ping"
+    " +eval +evalsha +multi +exec +ping +xadd +xread +xrevrange"
 )
 FAULT_SECONDS = 1.5
 # What a request may take on a busy machine; waiting for a frozen Redis without a bound would take longer.
 ANSWER_SECONDS_MAX = 5.0
+
+
+def address(redis: RedisServer) -> str:
+    """Return the address that fits the rights."""
+    return redis.url.replace("//", f"//edge:{PASSWORD}@")
 
 
 class Fleet(EdgeFleet):
@@ -35,8 +46,7 @@ class Fleet(EdgeFleet):
         self.redis = redis
         (self.edge,) = self.edges
         config = read_config(self.edge.config)
-        url = redis.url.replace("//", f"//edge:{PASSWORD}@")
-        shared = RedisReplica(url=url, read_seconds=0.1)
+        shared = RedisReplica(url=address(redis), read_seconds=0.1)
         write_config(
             self.edge.config, msgspec.structs.replace(config, redis=shared), overwrite=True
         )
@@ -121,7 +131,9 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     folder = tmp_path_factory.mktemp("redis-fleet")
     rights = ["--user", "edge", "on", f">{PASSWORD}", *RIGHTS.split()]
     redis = RedisServer(folder / "redis", *rights)
-    with running(redis):
+    with running(redis), pytest.MonkeyPatch.context() as environment:
+        # Core and edge are told where the streams are.
+        environment.setenv(REDIS_FEED_VARIABLE, address(redis))
         made = Fleet(folder, redis)
         try:
             made.heal()
@@ -210,6 +222,8 @@ def test_customers_notice_nothing(fleet: Fleet, fault: Callable[[RedisServer], N
 def test_operators_see_how_the_copy_is(fleet: Fleet) -> None:
     """Status and metrics tell cursor and lag of the copy, and who answers."""
     wait_until("the redis answers", fleet.answered_by_redis)
+    fleet.customer_of_all.pay(amount=1)
+    wait_until("it is in the stream", lambda: fleet.redis.ask("XLEN", stream_key("0")) != 0)
     told = fleet.edge.status()
     mirror = told["redis"]["0"]
     assert mirror["phase"] == "following"
@@ -218,7 +232,8 @@ def test_operators_see_how_the_copy_is(fleet: Fleet) -> None:
     # A worker's breaker may have been looking whether it serves.
     wait_until("all breakers close", lambda: fleet.counted("redis_breakers_open") == 0)
     metrics = httpx.get(f"{fleet.edge.url}/metrics", timeout=10, trust_env=False).text
-    assert not any(PASSWORD in text for text in (fleet.edge.log.read_text(), metrics, str(told)))
+    logs = fleet.edge.log.read_text() + (fleet.folder / "core.log").read_text()
+    assert not any(PASSWORD in text for text in (logs, metrics, str(told)))
 
 
 def test_an_edge_starts_without_its_redis(fleet: Fleet) -> None:
