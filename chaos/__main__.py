@@ -1,4 +1,4 @@
-"""Commands that break things on purpose: the demo and the drills."""
+"""Commands that break things on purpose, and measure them: the demo, the drills, the benchmarks."""
 
 import sys
 from pathlib import Path
@@ -17,7 +17,7 @@ _SEED_MAX = 2**31
 
 @click.group()
 def commands() -> None:
-    """Start a demo fleet, or run a drill against one."""
+    """Start a demo fleet, run a drill against one, or measure."""
 
 
 @commands.command("demo")
@@ -147,6 +147,64 @@ def run_command(  # noqa: PLR0913, PLR0917 - one parameter an option
             click.echo(f"          {line}")
     click.echo(f"{'passed' if result.report.passed else 'FAILED'}; report: {result.page}")
     sys.exit(0 if result.report.passed else EXIT_VIOLATED)
+
+
+@commands.command("bench")
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--json", "json_file", type=_FILE, help="Also write the figures to this file.")
+@click.option("--strict", is_flag=True, help="End with 1 when a goal is missed.")
+@click.option(
+    "--accounts",
+    type=click.IntRange(10, 2_000_000),
+    help="Of the generated population. [1000000; it takes about 12 kB of disk each, three times]",
+)
+@click.option(
+    "--keep",
+    "kept",
+    type=_DATA,
+    help="Keep the generated population here, for the next run. [thrown away]",
+)
+@click.option(
+    "--quick", is_flag=True, help="Tiny sizes: shows that it runs, the figures say little."
+)
+def bench_command(
+    names: tuple[str, ...],
+    json_file: Path | None,
+    strict: bool,  # noqa: FBT001 - click's flag
+    accounts: int | None,
+    kept: Path | None,
+    quick: bool,  # noqa: FBT001 - click's flag
+) -> None:
+    """
+    Measure what Ridethrough does a second beside what could be done, both in this run.
+
+    Without a NAME everything is measured; "list" lists what there is. Ends with 0 when all ran, whatever was found,
+    unless --strict is given, and with 2 when something could not be started.
+    """
+    import msgspec  # noqa: PLC0415 - the other commands start faster
+
+    from chaos.bench import command  # noqa: PLC0415 - likewise
+    from chaos.bench.catalogue import BENCHES  # noqa: PLC0415 - likewise
+    from chaos.bench.figures import missed  # noqa: PLC0415 - likewise
+    from chaos.bench.setting import QUICK, Sizes  # noqa: PLC0415 - likewise
+
+    if names == ("list",):
+        for name, entry in BENCHES.items():
+            click.echo(f"{name:<12} {entry.summary}")
+        return
+    for name in names:
+        if name not in BENCHES:
+            raise click.UsageError(f"no benchmark {name!r}; there are: {', '.join(BENCHES)}")
+    sizes = QUICK if quick else Sizes()
+    if accounts is not None:
+        sizes = msgspec.structs.replace(sizes, accounts=accounts)
+    environment = command.environment_now()
+    results = command.run_benches(
+        names or tuple(BENCHES), sizes, kept=kept, tell=lambda step: click.echo(step, err=True)
+    )
+    for line in command.write_report(results, environment, json_file):
+        click.echo(line)
+    sys.exit(EXIT_VIOLATED if strict and missed(results) else 0)
 
 
 @commands.command("proxies", hidden=True)
