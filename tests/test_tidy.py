@@ -22,6 +22,8 @@ PURE = (
     "failover.standin",
 )
 PACKAGES = ("cache_sync", "chaos", "core_cis", "edge_portal", "failover")
+# Of this checkout, not of the repository; where a worktree has its repository stands in a file `.git`.
+LOCAL_FILES = {".venv.lock", ".git"}
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 FUNCTION_LINES_MAX = 70
 FILE_LINES_MAX = 450
@@ -57,7 +59,7 @@ def walk(folder: Path) -> Iterator[Path]:
 @cache
 def texts() -> dict[str, str]:
     """Return every text of the repository by its path from the root."""
-    paths = [path for path in ROOT.iterdir() if path.is_file() and path.name != ".venv.lock"]
+    paths = [path for path in ROOT.iterdir() if path.is_file() and path.name not in LOCAL_FILES]
     for folder in (*PACKAGES, "tests", "typings", "docs", ".ci", "examples"):
         paths += walk(ROOT / folder)
     found = {}
