@@ -25,7 +25,7 @@ from pathlib import Path
 import cache_sync.rekey as rekey
 from cache_sync.file_keys import FileKeys, PLAIN
 step = int(sys.argv[2])
-names = ("_own", "_copy", "_check", "_put_in_place")
+names = ("_own", "_export", "_check", "_put_in_place")
 def killed(function):
     def run(*arguments):
         result = function(*arguments)
