@@ -38,8 +38,8 @@ from core_cis.settings import ServerSettings, Utility
 from core_cis.snapshot_shelves import is_of_history, shelves
 from core_cis.store import CoreStore, read_utility
 from core_cis.writer import Turn, Writer
-from failover.intents import Intent
-from failover.signing import secret_hash
+from failover.intents import Intent, Outcome
+from failover.signing import Signer, secret_hash
 
 _CHECKED_INLINE_MAX = 4
 _ANSWER_SECONDS_MAX = 2.0
@@ -72,6 +72,7 @@ class CoreServices:
         self._data_dir = data_dir
         self._utility = utility
         self._keys: CoreKeys | None = None
+        self._signer: Signer | None = None
         self._database: Database | None = None
         self._readers: Readers | None = None
         self._registry: RegistryLook | None = None
@@ -84,6 +85,7 @@ class CoreServices:
     async def __aenter__(self) -> Self:
         await self.writer.start()
         self._keys = load_keys(self._data_dir)
+        self._signer = Signer(self._keys.signing_key)
         self._database = database = find_database(self._data_dir)
         self._readers = open_readers(database)
         self._registry = open_registry(database, self._readers, self.clock)
@@ -198,7 +200,7 @@ class CoreServices:
         self, intents: list[Intent], *, delivered_by: str, drain: bool, within_seconds: float
     ) -> IntakeResult:
         """
-        Check and decide intents, as one transaction in the writer's thread.
+        Check and decide intents, as one transaction in the writer's thread, and sign what was decided.
 
         Raises:
             NotBegun: The caller's time was over before its turn came: nothing was done.
@@ -207,7 +209,7 @@ class CoreServices:
         """
         begun = self.clock.boot_seconds()
         keys = await self.ask(edge_keys)
-        # 0.1 ms each: a long batch is checked in a thread, so that the loop goes on answering.
+        # 0.1 ms each: a long batch is checked and signed in a thread, so that the loop goes on answering.
         offload = inline if len(intents) <= _CHECKED_INLINE_MAX else in_thread
         proven, refused = await offload(lambda: check_signatures(intents, keys))
         for intent, reason in refused:
@@ -238,9 +240,15 @@ class CoreServices:
             raise
         self.feed.notify()
         self.metrics.intake_seconds.observe(self.clock.boot_seconds() - begun)
-        result = msgspec.structs.replace(result, refused=len(refused))
+        offload = inline if len(result.outcomes) <= _CHECKED_INLINE_MAX else in_thread
+        signed = await offload(lambda: self._signed(result.outcomes))
+        result = msgspec.structs.replace(result, outcomes=signed, refused=len(refused))
         self.metrics.count_intake(result)
         return result
+
+    def _signed(self, outcomes: list[Outcome]) -> list[Outcome]:
+        assert self._signer is not None, "the services were entered"
+        return [self._signer.sign_outcome(each) for each in outcomes]
 
     def _read_digests(self, shard: str, question: DigestQuestion) -> DigestAnswer:
         connection = self._compared

@@ -95,6 +95,7 @@ class Agent:
             siblings=self._siblings,
             peers=self._peers,
             limits=config.standin,
+            core_key=config.core_public_key,
             clock=clock,
         )
         self._drain = Drain(
@@ -128,7 +129,9 @@ class Agent:
         keys = {peer.node_id: peer.secret_sha256 for peer in config.peers}
         keys[CORE_NODE_ID] = config.core_secret_sha256
         holder = WitnessHolder(
-            self._journal, public_keys={peer.node_id: peer.public_key for peer in config.peers}
+            self._journal,
+            public_keys={peer.node_id: peer.public_key for peer in config.peers},
+            core_key=config.core_public_key,
         )
         app = peer_app(
             holder=holder,

@@ -328,11 +328,14 @@ class Drain:
         deadline = self._settings.peer_deadline
         try:
             async with asyncio.timeout(deadline):
-                await self._siblings[peer].outcomes(
+                answer = await self._siblings[peer].outcomes(
                     OutcomeNotice(outcomes), deadline_seconds=deadline
                 )
         except (NodeError, TimeoutError):
             return False
+        if answer.refused:
+            # Telling it again would not help: it will ask the core itself.
+            _log.error("a sibling does not believe outcomes", peer=peer, count=len(answer.refused))
         return True
 
 

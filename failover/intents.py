@@ -63,7 +63,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     What the core decided of one intent; final within an epoch, the same for every repetition.
 
     (``epoch``, ``shard``, ``seq``) is the position at which the payment's document stands. ``accepted_at`` is that of
-    the intent which was decided: the same payment, tried at two edges, has one time everywhere.
+    the intent which was decided: the same payment, tried at two edges, has one time everywhere. ``signature`` is the
+    core's Ed25519 signature over `signed_bytes`, base64: what makes an outcome one, whoever passes it on.
     """
 
     intent_id: str
@@ -77,6 +78,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int
     shard: str
     seq: int
+    signature: str = ""
+
+    def signed_bytes(self) -> bytes:
+        """Return the bytes that the signature covers: the outcome with an empty signature, as JSON."""
+        return msgspec.json.encode(msgspec.structs.replace(self, signature=""))
 
 
 class IntentBatch(msgspec.Struct, frozen=True):
@@ -103,7 +109,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """
     What a customer is told of a payment, whatever node holds it.
 
-    ``durable`` says that a second copy exists. ``position`` fields are set once the core decided.
+    ``durable`` says that a second copy exists. The position and ``signature``, the core's over the outcome, are set
+    once the core decided.
     """
 
     intent_id: str
@@ -122,6 +129,18 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int | None = None
     shard: str | None = None
     seq: int | None = None
+    signature: str = ""
+
+    def outcome(self) -> Outcome | None:
+        """Return the outcome that this tells of; None when it tells of none."""
+        told = {name: getattr(self, name) for name in _OUTCOME_FIELDS}
+        try:
+            return msgspec.convert(told, Outcome)
+        except msgspec.ValidationError:
+            return None
+
+
+_OUTCOME_FIELDS = tuple(field.name for field in msgspec.structs.fields(Outcome))
 
 
 def _prefixed(*parts: str) -> bytes:

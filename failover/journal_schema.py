@@ -142,6 +142,7 @@ class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
             epoch=outcome.epoch,
             shard=outcome.shard,
             seq=outcome.seq,
+            signature=outcome.signature,
         )
 
     def _undecided(self) -> Literal["void", "accepted", "checking"]:

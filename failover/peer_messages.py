@@ -30,15 +30,24 @@ class CopyAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OutcomeNotice(msgspec.Struct, frozen=True):
-    """Body of ``POST /peer/v1/outcomes``: what the core decided; the receiver may stop pursuing these intents."""
+    """
+    Body of ``POST /peer/v1/outcomes``: what the core decided, each with its signature.
+
+    The receiver may stop pursuing these intents.
+    """
 
     outcomes: list[Outcome]
 
 
 class OutcomeAnswer(msgspec.Struct, frozen=True):
-    """Answer to an `OutcomeNotice`, given only after it is durable: every id of the notice."""
+    """
+    Answer to an `OutcomeNotice`: the ids that were taken over, durably, and those ``refused``.
+
+    An outcome without the core's signature is refused; whoever holds the intent asks the core itself.
+    """
 
     intent_ids: list[str]
+    refused: list[str] = []
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -2,7 +2,8 @@
 Who recorded an intent, provably; and the secrets with which nodes show who they are.
 
 An intent carries the Ed25519 signature of the edge that recorded it, so that any registered edge may deliver it and
-none can invent one in another's name.
+none can invent one in another's name. An outcome carries the core's, so that any edge may pass it on and none can make
+one up.
 """
 
 import base64
@@ -16,7 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from failover.errors import ConfigInvalid
-from failover.intents import Intent, fingerprint, intent_id
+from failover.intents import Intent, Outcome, fingerprint, intent_id
 
 KEY_BYTES = 32
 
@@ -81,8 +82,14 @@ class Signer:
 
     def sign(self, intent: Intent) -> Intent:
         """Return the intent with this node's signature."""
-        signature = base64.b64encode(self._key.sign(intent.signed_bytes())).decode()
-        return msgspec.structs.replace(intent, signature=signature)
+        return msgspec.structs.replace(intent, signature=self._signature(intent.signed_bytes()))
+
+    def sign_outcome(self, outcome: Outcome) -> Outcome:
+        """Return the outcome with this node's signature, which is worth something when this is the core."""
+        return msgspec.structs.replace(outcome, signature=self._signature(outcome.signed_bytes()))
+
+    def _signature(self, content: bytes) -> str:
+        return base64.b64encode(self._key.sign(content)).decode()
 
 
 def is_consistent(intent: Intent) -> bool:
@@ -100,9 +107,17 @@ def is_consistent(intent: Intent) -> bool:
 
 def verify(intent: Intent, key: str) -> bool:
     """Tell whether the holder of public ``key`` (base64) signed this intent, and the intent agrees with itself."""
+    return _is_signed(intent, key) and is_consistent(intent)
+
+
+def verify_outcome(outcome: Outcome, core_key: str) -> bool:
+    """Tell whether the core, whose public key this is (base64), decided this; nothing is believed without a key."""
+    return _is_signed(outcome, core_key)
+
+
+def _is_signed(signed: Intent | Outcome, key: str) -> bool:
     try:
-        public = Ed25519PublicKey.from_public_bytes(base64.b64decode(key, validate=True))
-        public.verify(base64.b64decode(intent.signature, validate=True), intent.signed_bytes())
-    except (InvalidSignature, binascii.Error, ValueError):
+        signature = base64.b64decode(signed.signature, validate=True)
+    except ValueError:
         return False
-    return is_consistent(intent)
+    return is_signed(signed.signed_bytes(), signature, key)

@@ -28,6 +28,7 @@ from failover.errors import (
     OverLimit,
 )
 from failover.intents import (
+    CORE_FINAL,
     Outcome,
     Receipt,
     fingerprint,
@@ -39,6 +40,7 @@ from failover.journal_schema import JournalEntry
 from failover.offering import CoreIntake, Offering, SubmissionSettings
 from failover.peer_messages import Ask
 from failover.probe import CoreProbe
+from failover.signing import verify_outcome
 from failover.standin import Limits
 from failover.witness import PeerWatch, Sibling
 
@@ -72,8 +74,8 @@ class Submission:
     """
     Takes payments for one node; one instance in its agent, used from one event loop.
 
-    ``run`` must run beside it: it copies again what has no second copy yet, counts what siblings hold of an earlier
-    incarnation, and reopens a fenced journal.
+    ``core_key`` is what the core signs outcomes with. ``run`` must run beside it: it copies again what has no second
+    copy yet, counts what siblings hold of an earlier incarnation, and reopens a fenced journal.
     """
 
     def __init__(  # noqa: PLR0913 — everything it touches is a parameter
@@ -86,6 +88,7 @@ class Submission:
         siblings: Mapping[str, Sibling],
         peers: PeerWatch,
         limits: Limits,
+        core_key: str,
         clock: Clock,
         settings: SubmissionSettings | None = None,
     ) -> None:
@@ -95,6 +98,7 @@ class Submission:
         self._siblings = siblings
         self._peers = peers
         self._limits = limits
+        self._core_key = core_key
         self._clock = clock
         self._settings = settings or SubmissionSettings()
         self._flights: dict[str, _Flight] = {}
@@ -166,9 +170,10 @@ class Submission:
         answers = await asyncio.gather(
             *(self._ask_peer(peer, question) for peer in self._siblings if self._peers.live(peer))
         )
-        for answer in answers:
-            if isinstance(answer, Receipt) and answer.state != "void":
-                return answer
+        told = [each for each in answers if isinstance(each, Receipt) and each.state != "void"]
+        if told:
+            # Who has the core's word knows more than who has not heard it yet.
+            return max(told, key=lambda each: (each.state in CORE_FINAL, each.durable))
         everybody = len(answers) == len(self._siblings) and "silent" not in answers
         if known is None and not everybody:
             raise OutcomeUnknown
@@ -284,9 +289,30 @@ class Submission:
         deadline = self._settings.ask
         try:
             async with asyncio.timeout(deadline):
-                return await self._siblings[peer].ask(question, deadline_seconds=deadline)
+                told = await self._siblings[peer].ask(question, deadline_seconds=deadline)
         except (NodeError, TimeoutError):
             return "silent"
+        if told is not None and not self._is_credible(told, question):
+            _log.error("a sibling tells what cannot be", alarm="forged_outcome", peer=peer)
+            return "silent"
+        return told
+
+    def _is_credible(self, told: Receipt, question: Ask) -> bool:
+        """Tell whether a sibling's answer is to the question and, where it is final, the core's word."""
+        if (told.account_id, told.intent_id) != (question.account_id, question.intent_id):
+            return False
+        if told.state not in CORE_FINAL:
+            return True
+        outcome = told.outcome()
+        if outcome is None or not verify_outcome(outcome, self._core_key):
+            return False
+        return told.fingerprint == fingerprint(
+            account_id=told.account_id,
+            type_="payment",
+            amount_cents=told.amount_cents,
+            currency=told.currency,
+            method_id=told.method_id,
+        )
 
     # -- housekeeping --------------------------------------------------------------------------------------------------
 

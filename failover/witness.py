@@ -16,8 +16,9 @@ import msgspec
 import structlog
 
 from cache_sync.clock import Clock
+from cache_sync.offload import Offload, in_thread, inline
 from failover.errors import JournalError, NodeError
-from failover.intents import Intent, Receipt
+from failover.intents import Intent, Outcome, Receipt
 from failover.journal import Journal
 from failover.peer_messages import (
     Ask,
@@ -27,8 +28,9 @@ from failover.peer_messages import (
     OutcomeAnswer,
     OutcomeNotice,
 )
-from failover.signing import verify
+from failover.signing import verify, verify_outcome
 
+_CHECKED_INLINE_MAX = 4
 _log = structlog.get_logger(__name__)
 
 
@@ -161,12 +163,22 @@ class WitnessHolder:
     """
     What this node does for its siblings; ``caller`` is always the authenticated node id.
 
-    ``public_keys`` are the keys that siblings sign with: node id → base64 Ed25519.
+    ``public_keys`` are the keys that siblings sign with: node id → base64 Ed25519; ``core_key`` is the core's. Many
+    signatures are checked where ``offload`` says.
     """
 
-    def __init__(self, journal: Journal, *, public_keys: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        public_keys: Mapping[str, str],
+        core_key: str,
+        offload: Offload = in_thread,
+    ) -> None:
         self._journal = journal
         self._public_keys = public_keys
+        self._core_key = core_key
+        self._offload = offload
 
     def hello(self, caller: str) -> Hello:
         """Say who this is, and what is held of the caller."""
@@ -201,11 +213,32 @@ class WitnessHolder:
         )
 
     async def outcomes(self, caller: str, notice: OutcomeNotice) -> OutcomeAnswer:
-        """Take over what the core decided; the caller had it from the core."""
-        settled = await self._journal.settle(notice.outcomes)
+        """
+        Take over what the core decided, however the caller came by it: the core's signature is what counts.
+
+        Raises:
+            JournalError: Nothing was taken over.
+        """
+
+        def check() -> list[bool]:
+            return [verify_outcome(each, self._core_key) for each in notice.outcomes]
+
+        few = len(notice.outcomes) <= _CHECKED_INLINE_MAX
+        genuine = await (inline if few else self._offload)(check)
+        judged: list[tuple[Outcome, bool]] = list(zip(notice.outcomes, genuine, strict=True))
+        believed = [outcome for outcome, is_genuine in judged if is_genuine]
+        settled = await self._journal.settle(believed) if believed else []
         if settled:
             _log.info("outcomes heard from a sibling", caller=caller, count=len(settled))
-        return OutcomeAnswer([outcome.intent_id for outcome in notice.outcomes])
+        refused = [outcome.intent_id for outcome, is_genuine in judged if not is_genuine]
+        if refused:
+            _log.error(
+                "outcomes that the core has not signed",
+                alarm="forged_outcome",
+                caller=caller,
+                count=len(refused),
+            )
+        return OutcomeAnswer([each.intent_id for each in believed], refused)
 
     def ask(self, ask: Ask) -> Receipt | None:
         """Say what is known here of one payment; None proves nothing about other nodes."""

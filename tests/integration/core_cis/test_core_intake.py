@@ -18,7 +18,7 @@ from core_cis.settings import ServerSettings
 from core_cis.store import CoreStore, Transaction
 from core_cis.writer import Turn
 from failover.intents import Intent, IntentBatch
-from failover.signing import Signer
+from failover.signing import Signer, verify_outcome
 
 ACCOUNT = "A-1001"
 
@@ -411,3 +411,15 @@ async def test_operators_read_the_ledger(core: Any) -> None:
     assert ledger["entries"][1]["intent_id"] == intent.intent_id
     assert ledger["entries"][1]["value_date"] == "2026-03-10"
     assert (refused.status_code, missing.status_code) == (401, 404)
+
+
+async def test_what_was_decided_is_signed_for_whoever_passes_it_on(core: Any) -> None:
+    """With the key that every edge has in its file; one at a time and many at once."""
+    intents = [core.intent(f"key-{number}", amount_cents=100 + number) for number in range(6)]
+    key = core.configs["west"].core_public_key
+    async with core.serving() as client:
+        (first,) = (await core.deliver(client, intents[0])).outcomes
+        outcomes = (await core.deliver(client, *intents)).outcomes
+    assert len(outcomes) == len(intents)
+    assert all(verify_outcome(outcome, key) for outcome in (first, *outcomes))
+    assert not verify_outcome(msgspec.structs.replace(first, state="rejected"), key)

@@ -1,13 +1,13 @@
 """Signatures and secrets."""
 
 import random
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import msgspec
 import pytest
 
 from failover.errors import ConfigInvalid
-from failover.intents import Intent, fingerprint, intent_id
+from failover.intents import Intent, Outcome, fingerprint, intent_id
 from failover.signing import (
     Signer,
     generate_signing_key,
@@ -15,6 +15,7 @@ from failover.signing import (
     public_key,
     secret_hash,
     verify,
+    verify_outcome,
 )
 
 RANDOM = random.Random(5)
@@ -79,6 +80,60 @@ def test_another_key_and_a_broken_one_do_not_verify() -> None:
     assert not verify(signed, "nonsense")
     with pytest.raises(ConfigInvalid):
         Signer("nonsense")
+
+
+OUTCOME = Outcome(
+    intent_id=INTENT.intent_id,
+    fingerprint=INTENT.fingerprint,
+    state="posted",
+    accepted_at=INTENT.accepted_at,
+    decided_at=datetime(2026, 3, 1, 13, tzinfo=UTC),
+    value_date=date(2026, 3, 1),
+    epoch=1,
+    shard="0",
+    seq=7,
+)
+
+
+def test_an_outcome_signed_by_the_core_survives_every_encoding() -> None:
+    """As it travels, as a journal keeps it, and as a receipt tells it."""
+    signed = Signer(KEY).sign_outcome(OUTCOME)
+    for encoded in (
+        msgspec.msgpack.decode(msgspec.msgpack.encode(signed), type=Outcome),
+        msgspec.json.decode(msgspec.json.encode(signed), type=Outcome),
+    ):
+        assert verify_outcome(encoded, public_key(KEY))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"intent_id": intent_id("A-1", "other")},
+        {"fingerprint": "0" * 64},
+        {"state": "rejected"},
+        {"accepted_at": None},
+        {"decided_at": datetime(2026, 3, 2, tzinfo=UTC)},
+        {"value_date": date(2026, 3, 2)},
+        {"reason": "because"},
+        {"case_number": "C-1"},
+        {"epoch": 2},
+        {"shard": "1"},
+        {"seq": 8},
+        {"signature": ""},
+        {"signature": "====="},
+    ],
+)
+def test_any_change_to_an_outcome_breaks_it(change: dict[str, object]) -> None:
+    """Every field is covered."""
+    signed = Signer(KEY).sign_outcome(OUTCOME)
+    assert not verify_outcome(msgspec.structs.replace(signed, **change), public_key(KEY))
+
+
+def test_without_the_cores_key_no_outcome_is_believed() -> None:
+    """Nor with another's."""
+    signed = Signer(KEY).sign_outcome(OUTCOME)
+    assert not verify_outcome(signed, "")
+    assert not verify_outcome(signed, public_key(generate_signing_key(RANDOM.randbytes)))
 
 
 def test_secrets_are_long_and_stored_as_hashes() -> None:

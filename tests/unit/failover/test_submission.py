@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from failover.errors import (
@@ -13,7 +14,10 @@ from failover.errors import (
     OutcomeUnknown,
     OverLimit,
 )
+from failover.intents import Receipt
+from failover.peer_messages import Ask
 from failover.standin import Limits
+from failover.witness import WitnessHolder
 from tests.unit.failover.world import World, live
 
 
@@ -365,6 +369,57 @@ def test_a_receipt_is_found_at_an_edge_that_never_heard_of_it(tmp_path: Path) ->
         assert found is not None
         assert found.state == "accepted"
         assert await world[other].submission.ask("A-2", receipt.intent_id) is None
+
+    live(tmp_path, story, names=("east", "north", "west"))
+
+
+class Liar(WitnessHolder):
+    """A sibling that answers what it likes when it is asked."""
+
+    lie: Receipt
+
+    def ask(self, ask: Ask) -> Receipt | None:
+        """Lie."""
+        return self.lie
+
+
+def test_a_siblings_final_word_needs_the_cores_signature(tmp_path: Path) -> None:
+    """Asked for a payment, a sibling that lies is not repeated; what the core signed is, before all else."""
+
+    async def story(world: World) -> None:
+        world.core.up = False
+        await asyncio.sleep(4)
+        receipt = await world["east"].submission.pay(world.wish("k1"))
+        holder = next(
+            name for name in ("north", "west") if world[name].journal.reader.queue(None).copies_held
+        )
+        (copy,) = world[holder].journal.reader.page("copies", after=0).items
+        other = world["north" if holder == "west" else "west"]
+        genuine = world.core.decide(copy.intent)
+        true = msgspec.structs.replace(
+            receipt,
+            state="posted",
+            decided_at=genuine.decided_at,
+            epoch=1,
+            shard="0",
+            seq=genuine.seq,
+            signature=genuine.signature,
+        )
+        liar = Liar(world["east"].journal, public_keys={}, core_key="")
+        world["east"].holder = liar
+        for liar.lie in (
+            msgspec.structs.replace(true, signature=""),
+            msgspec.structs.replace(true, state="rejected", reason="past_not_after"),
+            msgspec.structs.replace(true, amount_cents=1),
+            msgspec.structs.replace(true, intent_id="another"),
+        ):
+            found = await other.submission.ask("A-1", receipt.intent_id)
+            assert found is not None
+            assert found.state == "accepted"
+        liar.lie = true
+        found = await other.submission.ask("A-1", receipt.intent_id)
+        assert found is not None
+        assert (found.state, found.outcome()) == ("posted", genuine)
 
     live(tmp_path, story, names=("east", "north", "west"))
 

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from failover.errors import JournalFull
-from failover.intents import Intent, fingerprint, intent_id
-from failover.peer_messages import CopyBatch
+from failover.intents import Intent, Outcome, fingerprint, intent_id
+from failover.peer_messages import CopyBatch, OutcomeNotice
 from failover.signing import Signer, generate_signing_key
 from failover.witness import rank_witnesses
 from tests.unit.failover.world import World, live
@@ -133,6 +133,44 @@ def test_a_full_holder_keeps_nothing_and_says_so(tmp_path: Path) -> None:
         with pytest.raises(JournalFull):
             await west.holder.copy("east", CopyBatch([intent(Signer(world["east"].signing_key))]))
         assert west.journal.reader.queue(None).copies_held == 0
+
+    live(tmp_path, story, settle_seconds=0.0)
+
+
+def test_only_what_the_core_signed_settles_a_copy(tmp_path: Path) -> None:
+    """Made up, changed, or signed by the sibling itself, one or many at once: refused, and the copy stays undecided."""
+
+    async def story(world: World) -> None:
+        west = world["west"]
+        assert west.holder is not None
+        signer = Signer(world["east"].signing_key)
+        copy = intent(signer)
+        await west.holder.copy("east", CopyBatch([copy]))
+        genuine = world.core.decide(copy)
+        made_up = Outcome(
+            intent_id=copy.intent_id,
+            fingerprint=copy.fingerprint,
+            state="rejected",
+            decided_at=world.clock.now(),
+            epoch=1,
+            shard="0",
+            seq=1,
+        )
+        forged = [
+            made_up,
+            signer.sign_outcome(made_up),
+            msgspec.structs.replace(genuine, state="rejected"),
+            msgspec.structs.replace(made_up, signature=genuine.signature),
+            msgspec.structs.replace(made_up, signature="not base64!"),
+        ]
+        for notice in (*([each] for each in forged), forged):
+            answer = await west.holder.outcomes("east", OutcomeNotice(notice))
+            assert (answer.intent_ids, len(answer.refused)) == ([], len(notice))
+        assert west.journal.reader.queue(None).copies_held == 1
+        answer = await west.holder.outcomes("east", OutcomeNotice([*forged, genuine]))
+        assert answer.intent_ids == [copy.intent_id]
+        (item,) = west.journal.reader.page("copies", after=0).items
+        assert item.outcome == genuine
 
     live(tmp_path, story, settle_seconds=0.0)
 

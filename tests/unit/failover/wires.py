@@ -17,6 +17,7 @@ from failover.peer_messages import (
     OutcomeNotice,
 )
 from failover.probe import ProbeAnswer
+from failover.signing import Signer, generate_signing_key, public_key
 from failover.witness import WitnessHolder
 from tests.unit.failover.virtual import VirtualClock
 
@@ -87,6 +88,9 @@ class FakeCore:
 
     def __init__(self, clock: VirtualClock) -> None:
         self.clock = clock
+        signing_key = generate_signing_key(lambda count: bytes(range(count)))
+        self.public_key = public_key(signing_key)
+        self.signer = Signer(signing_key)
         self.up = True
         self.expels = False
         self.ledger: list[str] = []
@@ -107,16 +111,18 @@ class FakeCore:
             reason = "id_conflict" if taken else "expired" if expired else ""
             if not reason:
                 self.ledger.append(intent.intent_id)
-            self.outcomes[pair] = Outcome(
-                intent_id=intent.intent_id,
-                fingerprint=intent.fingerprint,
-                state="rejected" if reason else "posted",
-                accepted_at=intent.accepted_at,
-                reason=reason,
-                decided_at=self.clock.now(),
-                epoch=1,
-                shard="0",
-                seq=len(self.outcomes) + 1,
+            self.outcomes[pair] = self.signer.sign_outcome(
+                Outcome(
+                    intent_id=intent.intent_id,
+                    fingerprint=intent.fingerprint,
+                    state="rejected" if reason else "posted",
+                    accepted_at=intent.accepted_at,
+                    reason=reason,
+                    decided_at=self.clock.now(),
+                    epoch=1,
+                    shard="0",
+                    seq=len(self.outcomes) + 1,
+                )
             )
         return self.outcomes[pair]
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+from cache_sync.offload import inline
 from cache_sync.sqlite import Connection, connect
 from failover.breaker import AsyncBreaker, BreakerSettings
 from failover.drain import Drain, DrainSettings
@@ -67,6 +68,8 @@ class Node:
         self.holder = WitnessHolder(
             self.journal,
             public_keys={name: public_key(node.signing_key) for name, node in world.nodes.items()},
+            core_key=world.core.public_key,
+            offload=inline,
         )
         core = CoreLink(world.core, self.core_wire)
         self.breaker = AsyncBreaker(clock=clock, rng=rng, settings=BreakerSettings())
@@ -80,6 +83,7 @@ class Node:
             siblings=siblings,
             peers=self.peers,
             limits=world.limits,
+            core_key=world.core.public_key,
             clock=clock,
             settings=SubmissionSettings(),
         )
