@@ -216,6 +216,15 @@ def proxies_command(plan: Path) -> None:
     proxy_control.main(plan)
 
 
+@commands.command("processor", hidden=True)
+@click.option("--plan", type=_FILE, required=True)
+def processor_command(plan: Path) -> None:
+    """Run a simulated payment processor; a fleet starts this by itself."""
+    from chaos import processor  # noqa: PLC0415 - the other commands start faster
+
+    processor.main(plan)
+
+
 def _run(arguments: list[str] | None, name: str) -> None:
     try:
         commands.main(arguments, prog_name=name)
