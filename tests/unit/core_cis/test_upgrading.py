@@ -14,6 +14,7 @@ from cache_sync.publication import create_commits, read_chain
 from cache_sync.row_hash import FIRST_CHAIN, add_hashes, row_hash
 from core_cis.database import SqliteDatabase
 from core_cis.errors import UnknownSchema
+from core_cis.keys import load_keys
 from core_cis.publishing import publish_account
 from core_cis.registry import edge_keys, read_edges
 from core_cis.store import CoreStore
@@ -33,6 +34,7 @@ def old_core(data_dir: Path, *, version: int = 2) -> Path:
         connection.execute("DROP TABLE former_edge_keys")
         connection.execute("PRAGMA user_version = 1")
     connection.close()
+    load_keys(data_dir)
     return path
 
 
