@@ -10,6 +10,7 @@ tombstone; `shard_head` keeps the sum and number of all live rows, the chain has
 seal on it (at the core itself it is empty: the core makes it when it answers).
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from cache_sync.documents import CREDENTIAL, Document
@@ -21,6 +22,7 @@ from cache_sync.sqlite import Connection as SqliteConnection
 from cache_sync.sqlite import database
 
 PAGE_BYTES_MAX = 4 * 1024 * 1024
+READ_SECONDS_MAX = 10.0
 
 _HEAD = """
 SELECT epoch, head, floor, live_hash, live_rows, chain, seal FROM shard_head WHERE shard = ?
@@ -154,6 +156,10 @@ def lock_head(connection: Connection, shard: str) -> ShardHead:
     return ShardHead(*held[0])
 
 
+def _never() -> bool:
+    return False
+
+
 def read_page(
     connection: Connection,
     shard: str,
@@ -161,18 +167,22 @@ def read_page(
     limit: int,
     *,
     bytes_max: int = PAGE_BYTES_MAX,
+    overdue: Callable[[], bool] = _never,
 ) -> Page:
     """
     Read the documents after a cursor, in seq order, within one read transaction of its own.
 
-    The page ends at `limit` rows or as soon as its bodies reach `bytes_max`; it has at least one row when there is
-    one.
+    The page ends at `limit` rows, as soon as its bodies reach `bytes_max`, or when it is `overdue`: a slow disk must
+    not keep a read transaction open, because while it is, nothing is tidied up behind it. It has at least one row when
+    there is one.
 
     Raises:
         UnknownShard: There is no such shard here.
     """
     with read(connection):
-        return read_page_within(connection, shard, after, limit, bytes_max=bytes_max)
+        return read_page_within(
+            connection, shard, after, limit, bytes_max=bytes_max, overdue=overdue
+        )
 
 
 def read_page_within(
@@ -182,6 +192,7 @@ def read_page_within(
     limit: int,
     *,
     bytes_max: int = PAGE_BYTES_MAX,
+    overdue: Callable[[], bool] = _never,
 ) -> Page:
     """Read a page as `read_page` does, within the caller's read transaction."""
     head = read_head(connection, shard)
@@ -191,7 +202,7 @@ def read_page_within(
     begin = max(after, first_seq(shard))
     found = stream(connection, _PAGE, (begin, head.head)) if begin < head.head else iter(())
     for row in found:
-        if len(rows) >= limit or spooled_bytes >= bytes_max:
+        if len(rows) >= limit or spooled_bytes >= bytes_max or (rows and overdue()):
             reached_head = False
             break
         rows.append(Document(*row))

@@ -9,16 +9,16 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from cache_sync.clock import Clock
 from cache_sync.document_source import DocumentSource, FileSource
-from cache_sync.document_table import PAGE_BYTES_MAX, Page, read_page
+from cache_sync.document_table import PAGE_BYTES_MAX, READ_SECONDS_MAX, Page, read_page
 from cache_sync.errors import BelowFloor, EpochChanged, FeedUnavailable, Forked
 from cache_sync.frames import FRAME_FORMAT, Frame, sealed
 from cache_sync.offload import Offload, in_thread
 from cache_sync.row_hash import seal_position
-from cache_sync.sql import Error
+from cache_sync.sql import Connection, Error
 
 PAGE_ROWS_MAX = 5000
 WAIT_SECONDS_MAX = 0.5
@@ -27,6 +27,7 @@ T_SHARED_SECONDS = 0.01
 CLOSE_SECONDS_MAX = 2.0
 
 CloseTime = Callable[[], Awaitable[datetime]]
+_ResultT = TypeVar("_ResultT")
 
 
 class ClosedTime(NamedTuple):
@@ -95,11 +96,49 @@ class CoreTimeSource:
             self._closing = None
 
 
+class PageReader:
+    """
+    Reads pages in a thread, one at a time, through one connection; several shards' feeds may share it.
+
+    Call `close` at the end.
+
+    Args:
+        source: The documents table.
+        offload: Where a page is read; it may take some 10 ms.
+    """
+
+    def __init__(self, source: DocumentSource, *, offload: Offload = in_thread) -> None:
+        self._connection = source.open_pages()
+        self._offload = offload
+        self._turn = asyncio.Lock()
+
+    async def read(self, build: Callable[[Connection], _ResultT]) -> _ResultT:
+        """
+        Read when its turn comes.
+
+        Raises:
+            Error: The database does not answer.
+        """
+        # An asker who hangs up must not let the next page begin on a connection that a thread still reads from.
+        reading = asyncio.create_task(self._in_turn(build))
+        reading.add_done_callback(_look_at_result)
+        return await asyncio.shield(reading)
+
+    async def _in_turn(self, build: Callable[[Connection], _ResultT]) -> _ResultT:
+        async with self._turn:
+            return await self._offload(lambda: build(self._connection))
+
+    async def close(self) -> None:
+        """Let the connection go, when nobody reads from it."""
+        async with self._turn:
+            self._connection.close()
+
+
 class FeedSource:
     """
     Answers followers from one shard's documents table.
 
-    It reads through a connection of its own. Call `close` at the end.
+    Call `close` at the end.
 
     Args:
         source: The documents table, or the path of the SQLite file that it is in.
@@ -107,7 +146,8 @@ class FeedSource:
         time_source: Where T comes from.
         clock: Time.
         seal_key: What the core seals positions with; None at a node that passes on the seals it was given.
-        offload: Where a page is read; it may take some 10 ms.
+        offload: Where a page is read, without `pages`.
+        pages: What pages are read through, where it is shared with other shards and closed by whoever made it.
     """
 
     def __init__(
@@ -119,24 +159,24 @@ class FeedSource:
         clock: Clock,
         seal_key: bytes | None = None,
         offload: Offload = in_thread,
+        pages: PageReader | None = None,
     ) -> None:
         self._shard = shard
         self._seal_key = seal_key
         self._time_source = time_source
         self._clock = clock
-        self._offload = offload
-        self._page_turn = asyncio.Lock()
         self._moved = asyncio.Event()
         self._waiting = 0
         self._watcher: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         documents = FileSource(source) if isinstance(source, Path) else source
-        # The connection reads pages in a thread, one at a time; the watch is looked at in the loop.
-        self._pages = documents.open_pages()
+        # Looked at in the loop; pages are read beside it.
+        self._watch = documents.open_watch(shard, self.notify)
+        self._shares_pages = pages is not None
         try:
-            self._watch = documents.open_watch(shard, self.notify)
+            self._pages = pages or PageReader(documents, offload=offload)
         except BaseException:
-            self._pages.close()
+            self._watch.close()
             raise
         self._head = self._watch.look()
 
@@ -173,22 +213,22 @@ class FeedSource:
         closed = await self._time_source.closed()
         limit = max(1, min(limit, PAGE_ROWS_MAX))
 
-        def build() -> Frame:
-            page = read_page(self._pages, self._shard, after, limit, bytes_max=bytes_max)
+        def build(connection: Connection) -> Frame:
+            page = read_page(
+                connection,
+                self._shard,
+                after,
+                limit,
+                bytes_max=bytes_max,
+                overdue=overdue_after(READ_SECONDS_MAX, self._clock),
+            )
             _refuse_what_cannot_follow(page, after=after, epoch=epoch)
             return self._frame(page, after, closed)
 
-        # An asker who hangs up must not let the next page begin on a connection that a thread still reads from.
-        reading = asyncio.create_task(self._in_turn(build))
-        reading.add_done_callback(_look_at_result)
         try:
-            return await asyncio.shield(reading)
+            return await self._pages.read(build)
         except Error as error:
             raise FeedUnavailable("the documents cannot be read") from error
-
-    async def _in_turn(self, build: Callable[[], Frame]) -> Frame:
-        async with self._page_turn:
-            return await self._offload(build)
 
     def _frame(self, page: Page, after: int, closed: ClosedTime) -> Frame:
         head = page.shard
@@ -272,12 +312,18 @@ class FeedSource:
         if self._watcher is not None:
             self._watcher.cancel()
             await asyncio.gather(self._watcher, return_exceptions=True)
-        async with self._page_turn:
-            self._pages.close()
-            self._watch.close()
+        if not self._shares_pages:
+            await self._pages.close()
+        self._watch.close()
 
 
-def _look_at_result(task: asyncio.Task[ClosedTime] | asyncio.Task[Frame]) -> None:
+def overdue_after(seconds: float, clock: Clock) -> Callable[[], bool]:
+    """Make what tells, some seconds from now on, that they are over."""
+    until = clock.boot_seconds() + seconds
+    return lambda: clock.boot_seconds() > until
+
+
+def _look_at_result(task: asyncio.Task[Any]) -> None:
     # Those who waited have been told; with nobody left, asyncio would report an error that nobody missed.
     if not task.cancelled():
         task.exception()

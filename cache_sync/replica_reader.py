@@ -1,6 +1,6 @@
 """A node's copy of the documents, read: one unchanging state per read, at its place in the feed and with its age."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -125,15 +125,25 @@ class SnapshotView:
             at_least=bool(at_least),
         )
 
-    def page(self, shard: str, after: int, limit: int, *, bytes_max: int) -> Page:
+    def page(
+        self,
+        shard: str,
+        after: int,
+        limit: int,
+        *,
+        bytes_max: int,
+        overdue: Callable[[], bool],
+    ) -> Page:
         """
-        Return the rows after a cursor, tombstones among them, for others to follow.
+        Return the rows after a cursor, tombstones among them, for others to follow; fewer when it is overdue.
 
         Raises:
             UnknownShard: This snapshot holds another shard.
         """
         with mapped_errors(self._path):
-            return read_page_within(self._connection, shard, after, limit, bytes_max=bytes_max)
+            return read_page_within(
+                self._connection, shard, after, limit, bytes_max=bytes_max, overdue=overdue
+            )
 
     @property
     def place(self) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from cache_sync.shards import SHARDS_MAX
 from core_cis.options import data_option, database_option, open_store, utility_options
 from core_cis.settings import DEFAULT_HOST, DEFAULT_PORT
 from core_cis.snapshot_settings import SnapshotSettings
@@ -48,10 +49,17 @@ def main() -> None:
 @main.command("init")
 @data_option
 @database_option
+@click.option(
+    "--shards",
+    type=click.IntRange(1, SHARDS_MAX),
+    help="Into how many shards a new core parts its accounts, 1 by default; never changed afterwards.",
+)
 @utility_options
-def init_command(data_dir: Path, database: str | None, **utility: str | int | None) -> None:
+def init_command(
+    data_dir: Path, database: str | None, shards: int | None, **utility: str | int | None
+) -> None:
     """Make a core, or change the settings of one."""
-    with open_store(data_dir, database, **utility) as store:
+    with open_store(data_dir, database, shards, **utility) as store:
         known = store.utility()
         where = "" if store.database.file else f" and {store.database.name}"
     click.echo(f"{known.name}: {known.timezone}, {known.currency}, in {data_dir}{where}")

@@ -69,6 +69,13 @@ def move_command(data_dir: Path, name: str, peer_url: str | None, feed_url: str 
     metavar="NAME",
     help="Whom it asks for documents, the preferred first; by default the core, then its siblings.",
 )
+@click.option(
+    "--shard",
+    "shards",
+    multiple=True,
+    metavar="SHARD",
+    help="A shard that it holds; may be repeated. By default it holds all.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address it listens on.")
 @click.option("--port", required=True, type=click.IntRange(0, 65535), help="Its customers' port.")
 @click.option(
@@ -108,6 +115,7 @@ def config_command(  # noqa: PLR0913, PLR0917 - one parameter an option
     peers: tuple[str, ...],
     feeds: tuple[str, ...],
     upstreams: tuple[str, ...],
+    shards: tuple[str, ...],
     host: str,
     port: int,
     peer_port: int,
@@ -130,6 +138,7 @@ def config_command(  # noqa: PLR0913, PLR0917 - one parameter an option
         peer_urls=dict(_name_and_url(peer, "--peer") for peer in peers),
         feed_urls=dict(_name_and_url(feed, "--feed") for feed in feeds),
         upstreams=upstreams,
+        held_shards=shards,
         normal_min_seconds=normal_min_seconds,
         insecure_cookies=loopback if secure_cookies is None else not secure_cookies,
     )

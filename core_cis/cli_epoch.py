@@ -6,8 +6,8 @@ import click
 import msgspec
 
 from cache_sync.document_table import read_head
-from cache_sync.documents import DEFAULT_SHARD
 from cache_sync.publication import raise_epoch
+from cache_sync.shards import FIRST_SHARD
 from core_cis.options import data_option, json_option, open_known_store
 
 
@@ -20,13 +20,20 @@ def epoch_group() -> None:
 @data_option
 @json_option
 def show_command(data_dir: Path, as_json: bool) -> None:  # noqa: FBT001 - click's flag
-    """Tell the epoch and how far its documents are."""
+    """Tell the epoch and how far its documents are; all shards are in the same epoch."""
     with open_known_store(data_dir) as store:
-        head = read_head(store.connection, DEFAULT_SHARD)
+        heads = {shard: read_head(store.connection, shard) for shard in store.shards}
+    epoch, head = heads[FIRST_SHARD].epoch, heads[FIRST_SHARD].head
     if as_json:
-        click.echo(msgspec.json.encode({"epoch": head.epoch, "head": head.head}))
+        places = {shard: place.head for shard, place in heads.items()}
+        click.echo(msgspec.json.encode({"epoch": epoch, "head": head, "heads": places}))
         return
-    click.echo(f"epoch {head.epoch}, head {head.head}")
+    if len(heads) == 1:
+        click.echo(f"epoch {epoch}, head {head}")
+        return
+    click.echo(f"epoch {epoch}")
+    for shard, place in heads.items():
+        click.echo(f"shard {shard}, head {place.head}")
 
 
 @epoch_group.command("raise")

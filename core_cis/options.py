@@ -69,7 +69,11 @@ def utility_options(command: _CommandT) -> _CommandT:
 
 @contextmanager
 def open_store(
-    data_dir: Path, database: str | None = None, /, **changes: str | int | None
+    data_dir: Path,
+    database: str | None = None,
+    shards: int | None = None,
+    /,
+    **changes: str | int | None,
 ) -> Iterator[CoreStore]:
     """
     Open the core's store for one command; what the core refuses ends the command with a sentence.
@@ -77,6 +81,7 @@ def open_store(
     Args:
         data_dir: The core's folder.
         database: The database that its books are in from now on, as given on the command line.
+        shards: How many shards a new core has; an existing one must have as many.
         changes: Settings of `Utility` as given on the command line; None leaves one as it is.
     """
     given = {name: value for name, value in changes.items() if value is not None}
@@ -86,7 +91,7 @@ def open_store(
         raise click.ClickException(str(error)) from error
     with _refusals_told():
         choose_database(data_dir, database)
-        with CoreStore.open(data_dir, SystemClock(), utility=wanted) as store:
+        with CoreStore.open(data_dir, SystemClock(), utility=wanted, shards=shards) as store:
             _change(store, given)
             yield store
 

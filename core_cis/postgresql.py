@@ -138,10 +138,13 @@ class PostgresConnection:
 
     Args:
         engine: The pool.
+        statement_seconds_max: How long a statement may take, and a transaction stand still; None for as long as in
+            every session.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, statement_seconds_max: float | None = None) -> None:
         self._engine = engine
+        self._statement_seconds_max = statement_seconds_max
         self._held: PoolProxiedConnection | None = None
         self._raw: psycopg.Connection[Any] | None = None
         self._begun = False
@@ -212,8 +215,9 @@ class PostgresConnection:
 
     def close(self) -> None:
         """Give the connection back."""
-        # Back in the pool, one in the middle of something, or one that listens, would surprise the next.
-        self._drop(broken=self._begun or self._listening is not None)
+        # Back in the pool, one in the middle of something, or one that was changed, would surprise the next.
+        changed = self._listening is not None or self._statement_seconds_max is not None
+        self._drop(broken=self._begun or changed)
         self._begun = False
 
     def _within(self) -> psycopg.Connection[Any]:
@@ -259,7 +263,18 @@ class PostgresConnection:
             raw = self._held.driver_connection
             assert isinstance(raw, psycopg.Connection), "the pool is of this driver"
             self._raw = raw
+            try:
+                self._bound(raw)
+            except BaseException:
+                self._drop(broken=True)
+                raise
         return self._raw
+
+    def _bound(self, raw: psycopg.Connection[Any]) -> None:
+        if self._statement_seconds_max is not None:
+            limit = int(self._statement_seconds_max * 1000)
+            for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
+                raw.execute(f"SET {name} = {limit}".encode())
 
     def _drop(self, *, broken: bool) -> None:
         held, self._held, self._raw = self._held, None, None

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from cache_sync.backoff import Backoff
 from cache_sync.document_source import Watch
-from cache_sync.document_table import ShardHead
+from cache_sync.document_table import READ_SECONDS_MAX, ShardHead
 from cache_sync.errors import UnknownShard
 from cache_sync.sql import Connection, Error
 from core_cis.postgresql import PostgresConnection
@@ -42,8 +42,8 @@ class PostgresSource:
         self._lookout: _Lookout | None = None
 
     def open_pages(self) -> Connection:
-        """Open a connection to read pages from."""
-        return PostgresConnection(self._engine)
+        """Open a connection to read pages from; the server itself ends a statement that would take too long."""
+        return PostgresConnection(self._engine, statement_seconds_max=READ_SECONDS_MAX)
 
     def open_watch(self, shard: str, moved: Callable[[], None]) -> Watch:
         """

@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from cache_sync.document_table import read_shards
 from cache_sync.sql import Connection
 from core_cis.errors import EdgeConflict, UnknownEdge
 from core_cis.instants import from_text, to_text
@@ -49,7 +50,8 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
 
     ``peer_urls`` and ``feed_urls`` override registered addresses by node id, such as a proxy's on the way to them.
     ``feed_port`` 0 means that it passes no documents on; ``upstreams`` is whom it asks for them, the preferred first,
-    none named: the core, then the siblings that pass them on.
+    none named: the core, then the siblings that pass them on. ``held_shards`` are the shards that it holds, none named:
+    all of the core's.
     """
 
     core_url: str
@@ -61,6 +63,7 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     peer_urls: Mapping[str, str] = {}
     feed_urls: Mapping[str, str] = {}
     upstreams: Sequence[str] = ()
+    held_shards: Sequence[str] = ()
     normal_min_seconds: float = 60.0
     insecure_cookies: bool = True
 
@@ -208,7 +211,7 @@ def write_edge_config(
     Raises:
         UnknownEdge: It is not registered, or was revoked.
         EdgeConflict: Its file was written before, or ``out`` exists, and ``force`` was not given; or an upstream is
-            neither the core nor a sibling that passes documents on.
+            neither the core nor a sibling that passes documents on; or there is no such shard.
     """
     row = tx.connection.execute(
         "SELECT unissued FROM edges WHERE node_id = ? AND status = 'active'", (node_id,)
@@ -273,6 +276,10 @@ def _config(
     for name in serving.upstreams:
         if name != CORE_NODE_ID and not feeds.get(name):
             raise EdgeConflict(f"{name!r} is no sibling of {node_id} that passes documents on")
+    shards = read_shards(tx.connection)
+    for shard in serving.held_shards:
+        if shard not in shards:
+            raise EdgeConflict(f"this core has no shard {shard!r}, only {len(shards)} from 0 on")
     return EdgeConfig(
         node_id=node_id,
         node_secret=private.node_secret,
@@ -307,6 +314,8 @@ def _config(
             for edge in siblings
         ],
         upstreams=list(serving.upstreams),
+        shards=len(shards),
+        held_shards=sorted(set(serving.held_shards), key=int),
         normal_min_seconds=serving.normal_min_seconds,
         insecure_cookies=serving.insecure_cookies,
     )

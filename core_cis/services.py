@@ -14,18 +14,19 @@ from cache_sync.core_time import close
 from cache_sync.digest_desk import DigestDesk
 from cache_sync.digests import DigestAnswer, DigestQuestion, answer_question
 from cache_sync.document_table import ShardHead, read_head, read_shards
-from cache_sync.documents import DEFAULT_SHARD
 from cache_sync.errors import FeedUnavailable, UnknownShard
-from cache_sync.feed import CLOSE_SECONDS_MAX, CoreTimeSource, FeedSource
+from cache_sync.feed import CLOSE_SECONDS_MAX, CoreTimeSource
 from cache_sync.frames import Proof
 from cache_sync.offload import in_thread, inline
 from cache_sync.publication import oldest_commit, read_chain
+from cache_sync.shards import FIRST_SHARD
 from cache_sync.snapshot_file import SnapshotManifest
 from cache_sync.snapshot_file_desk import SnapshotDesk
 from cache_sync.sql import Connection, read, write
 from core_cis.database import Database
 from core_cis.database_choice import find_database
 from core_cis.errors import NotBegun, WriterFull
+from core_cis.feeds import ShardFeeds
 from core_cis.intake import Intake, IntakeResult, check_signatures
 from core_cis.keys import CoreKeys, load_keys
 from core_cis.lineage import Known, Lineage
@@ -76,7 +77,7 @@ class CoreServices:
         self._database: Database | None = None
         self._readers: Readers | None = None
         self._registry: RegistryLook | None = None
-        self._feed: FeedSource | None = None
+        self._feeds: ShardFeeds | None = None
         self._compared: Connection | None = None
         self._snapshots: SnapshotDesk | None = None
         self.digests = DigestDesk(self._read_digests)
@@ -91,24 +92,25 @@ class CoreServices:
         self._registry = open_registry(database, self._readers, self.clock)
         # Read from in a thread, one question at a time.
         self._compared = database.open_reader(same_thread=False)
-        self._feed = FeedSource(
+        shards = read_shards(self._compared)
+        self._feeds = ShardFeeds(
             database.documents(),
-            DEFAULT_SHARD,
+            shards,
             time_source=self.time_source,
             clock=self.clock,
             seal_key=self._keys.seal_key_bytes,
         )
         self._snapshots = SnapshotDesk(
-            shelves(self._data_dir, read_shards(self._compared)),
+            shelves(self._data_dir, shards),
             clock=self.clock,
             accept=self._is_of_history,
         )
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._feed is not None:
-            await self._feed.close()
-            self._feed = None
+        if self._feeds is not None:
+            await self._feeds.close()
+            self._feeds = None
         for each in (self._registry, self._readers, self._compared, self._database):
             if each is not None:
                 each.close()
@@ -131,10 +133,10 @@ class CoreServices:
         return await self._readers.ask(question, within_seconds=within_seconds)
 
     @property
-    def feed(self) -> FeedSource:
+    def feeds(self) -> ShardFeeds:
         """The documents, for followers."""
-        assert self._feed is not None, "the services were entered"
-        return self._feed
+        assert self._feeds is not None, "the services were entered"
+        return self._feeds
 
     @property
     def snapshots(self) -> SnapshotDesk:
@@ -145,7 +147,7 @@ class CoreServices:
     @property
     def ready(self) -> bool:
         """Whether questions can be answered."""
-        return self._feed is not None
+        return self._feeds is not None
 
     def is_operator(self, token: str | None) -> bool:
         """Tell whether a token is the operators'."""
@@ -172,8 +174,16 @@ class CoreServices:
         return await self.ask(read_utility)
 
     async def head(self) -> ShardHead:
-        """Read how far the documents are: a real read of the database."""
-        return await self.ask(lambda connection: read_head(connection, DEFAULT_SHARD))
+        """Read how far the documents of the first shard are: a real read of the database."""
+        return await self.ask(lambda connection: read_head(connection, FIRST_SHARD))
+
+    async def heads(self) -> dict[str, ShardHead]:
+        """Read how far the documents are, by shard."""
+
+        def look(connection: Connection) -> dict[str, ShardHead]:
+            return {shard: read_head(connection, shard) for shard in self.feeds.shards}
+
+        return await self.ask(look)
 
     async def check_lineage(self, shown: str, node_id: str) -> None:
         """
@@ -238,7 +248,7 @@ class CoreServices:
             if drain:
                 self.pacing.refused()
             raise
-        self.feed.notify()
+        self.feeds.notify()
         self.metrics.intake_seconds.observe(self.clock.boot_seconds() - begun)
         offload = inline if len(result.outcomes) <= _CHECKED_INLINE_MAX else in_thread
         signed = await offload(lambda: self._signed(result.outcomes))
@@ -272,7 +282,7 @@ class CoreServices:
 
 
 def _known(connection: Connection, proof: Proof | None) -> Known:
-    shard = DEFAULT_SHARD if proof is None else proof.shard
+    shard = FIRST_SHARD if proof is None else proof.shard
     head = read_head(connection, shard)
     if proof is None:
         return Known(head, None, 0)

@@ -12,7 +12,6 @@ from datetime import datetime
 import structlog
 
 from cache_sync.clock import Clock, SystemClock
-from cache_sync.replica_reader import ReplicaReader
 from edge_portal.agent_link import (
     AgentServer,
     PayRequest,
@@ -29,6 +28,8 @@ from edge_portal.core_client import (
     core_client,
 )
 from edge_portal.core_clock import CoreClock
+from edge_portal.held_shards import held_shards, snapshot_folder
+from edge_portal.held_snapshots import open_held
 from edge_portal.mode_keeper import ModeKeeper, SnapshotAge
 from edge_portal.peer_api import peer_app
 from edge_portal.peer_client import PeerClient
@@ -67,8 +68,9 @@ class Agent:
     def __init__(self, settings: EdgeSettings, *, clock: Clock, rng: random.Random) -> None:
         config, paths = settings.config, settings.paths
         self._settings = settings
-        self._reader = ReplicaReader(paths.snapshot, clock=clock)
-        self._snapshot = SnapshotAge(self._reader, paths.snapshot, clock)
+        self._held = open_held(settings, clock=clock)
+        folders = [snapshot_folder(settings, shard) for shard in held_shards(config)]
+        self._snapshot = SnapshotAge(self._held, folders, clock)
         self._journal = Journal.open(
             paths.journal, node_id=config.node_id, signer=Signer(config.signing_key)
         )
@@ -158,7 +160,7 @@ class Agent:
             for sibling in self._siblings.values():
                 await sibling.close()
             self._journal.close()
-            self._reader.close()
+            self._held.close()
 
     async def answer(self, request: Request) -> Reply:
         """Answer one request of a worker."""
@@ -168,7 +170,7 @@ class Agent:
             except OutcomeUnknown:
                 return RefusedReply("unknown")
             return ReceiptReply(receipt)
-        snapshot = self._snapshot.state()
+        snapshot = self._snapshot.state(request.account_id)
         if snapshot is None:
             return RefusedReply("not_taken", message="there is no snapshot to judge by")
         wish = PaymentWish(

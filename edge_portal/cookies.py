@@ -17,6 +17,9 @@ from edge_portal.session import Session
 from edge_portal.views import Freshness, Mode
 
 SESSION_COOKIE: Final = "ridethrough_session"
+POSITIONS_MAX: Final = 8
+"""Customers with accounts in more shards than this are rare; the cookie stays small."""
+
 POSITION_COOKIE: Final = "ridethrough_position"
 SESSION_COOKIE_SECONDS: Final = 8 * 3600
 POSITION_COOKIE_SECONDS: Final = 30 * 86400
@@ -42,25 +45,28 @@ def session_of(request: AnyRequest) -> Session:
     return portal_of(request).authenticate(request.cookies.get(SESSION_COOKIE))
 
 
-def position_of(request: AnyRequest) -> Position | None:
+def seen_by(request: AnyRequest) -> tuple[Position, ...]:
     """
-    Return the furthest position this customer has seen, by header or cookie; None when there is none.
+    Return the furthest position that this customer has seen of each shard, by header or cookie.
 
     The cookie is signed: one left behind by another installation on the same host name is not believed.
     """
     header = request.headers.get("Ridethrough-Position")
     cookie = request.cookies.get(POSITION_COOKIE)
-    positions = [
-        Position.parse(header) if header else None,
-        portal_of(request).read_position(cookie) if cookie else None,
-    ]
-    return furthest(*positions)
+    named = Position.parse(header) if header else None
+    return furthest(
+        *(portal_of(request).read_positions(cookie) if cookie else ()),
+        *((named,) if named is not None else ()),
+    )
 
 
-def furthest(*positions: Position | None) -> Position | None:
-    """Return the position that has seen the most; None when all are None."""
-    known = [position for position in positions if position is not None]
-    return max(known, key=lambda position: (position.epoch, position.seq), default=None)
+def furthest(*positions: Position) -> tuple[Position, ...]:
+    """Return of each shard the position that has seen the most, of the shards that were named last."""
+    newest: dict[str, Position] = {}
+    for position in positions:
+        other = newest.pop(position.shard, position)
+        newest[position.shard] = max(other, position, key=lambda one: (one.epoch, one.seq))
+    return tuple(newest.values())[-POSITIONS_MAX:]
 
 
 def label(response: AnyResponse, freshness: Freshness, mode: Mode) -> None:
@@ -78,10 +84,8 @@ def rfc3339(moment: datetime) -> str:
 
 
 def keep_position(request: AnyRequest, response: AnyResponse, shown: Position) -> None:
-    """Let the browser carry the furthest position seen to whichever edge answers next."""
-    position = furthest(shown, position_of(request))
-    assert position is not None
-    value = portal_of(request).write_position(position)
+    """Let the browser carry the furthest positions seen to whichever edge answers next."""
+    value = portal_of(request).write_positions(furthest(*seen_by(request), shown))
     response.set_cookie(_cookie(request, POSITION_COOKIE, value, POSITION_COOKIE_SECONDS))
 
 

@@ -10,6 +10,7 @@ EdgeError
 │   ├── WrongCredentials     unknown e-mail or wrong password, never told apart
 │   ├── SignInBusy           the bounded pool is full; retry_after_seconds
 │   └── SignInThrottled      too many wrong attempts; retry_after_seconds
+├── NotHeldHere              the account is in a shard that other nodes hold
 ├── NotFound                 no such account, statement or payment for this customer
 ├── AgentSilent              (agent_link) the one process that records payments gave no answer
 ├── ArchiveUnavailable       the core cannot be asked right now; what is held goes on
@@ -75,6 +76,14 @@ class SignInThrottled(SignInError):
 
 class NotFound(EdgeError):
     """What was asked for does not exist for this customer; another customer's things do not exist either."""
+
+
+class NotHeldHere(EdgeError):
+    """This node does not hold the shard that an account is in: another node does."""
+
+    def __init__(self, shard: str = "") -> None:
+        super().__init__(f"shard {shard} is not held here" if shard else "not held here")
+        self.shard = shard
 
 
 class ArchiveUnavailable(EdgeError):

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -11,11 +12,11 @@ import msgspec
 import structlog
 
 from cache_sync.clock import Clock
-from cache_sync.errors import SyncError
 from cache_sync.follower_status import read_status
 from cache_sync.frames import Proof
-from cache_sync.replica_reader import ReplicaReader, ReplicaState
+from cache_sync.replica_reader import ReplicaState
 from edge_portal.core_clock import CoreClock
+from edge_portal.held_snapshots import HeldSnapshots
 from edge_portal.mode_order import read_order
 from edge_portal.settings import EdgeSettings
 from failover.breaker import AsyncBreaker
@@ -41,36 +42,35 @@ log = structlog.get_logger(__name__)
 
 
 class SnapshotAge:
-    """What the agent reads in the snapshot: how old it is, and what the core's clock says."""
+    """What the agent reads in the snapshots: how old they are, and what the core's clock says."""
 
-    def __init__(self, reader: ReplicaReader, directory: Path, clock: Clock) -> None:
-        self._reader = reader
-        self._directory = directory
+    def __init__(self, held: HeldSnapshots, directories: Sequence[Path], clock: Clock) -> None:
+        self._held = held
+        self._directories = directories
         self._clock = clock
 
-    def state(self) -> ReplicaState | None:
-        """Return where the snapshot stands; None when there is none that can be read."""
-        try:
-            with self._reader.read() as reading:
-                return reading.state()
-        except SyncError:
-            return None
+    def state(self, account_id: str = "") -> ReplicaState | None:
+        """
+        Return where the snapshot of an account stands, the oldest where none is named.
+
+        None when there is none that can be read.
+        """
+        return self._held.state(account_id)
 
     def proof(self) -> Proof | None:
-        """Return the barrier the snapshot has reached with the core's seal on it; None when there is none to show."""
-        try:
-            with self._reader.read() as reading:
-                return reading.proof()
-        except SyncError:
-            return None
+        """Return a barrier that was reached with the core's seal on it; None when there is none to show."""
+        return self._held.proof()
 
     def following(self) -> bool:
         """
-        Tell whether the applier is there and nothing keeps it from applying what comes.
+        Tell whether the applier is there and nothing keeps it from applying what comes, of any shard.
 
         A lost connection is no stall yet: the age of the snapshot tells when it becomes one, the probe why.
         """
-        status = read_status(self._directory)
+        return all(self._follows(directory) for directory in self._directories)
+
+    def _follows(self, directory: Path) -> bool:
+        status = read_status(directory)
         if status is None or status.phase == "stopped":
             return False
         written = status.written_age_seconds(self._clock)

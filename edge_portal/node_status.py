@@ -6,12 +6,11 @@ from typing import Final, Literal
 import msgspec
 
 from cache_sync.clock import Clock
-from cache_sync.errors import SyncError
-from cache_sync.follower_status import read_status
 from cache_sync.redis_mirror import MirrorStatus, read_mirrors
-from cache_sync.replica_reader import ReplicaReader, ReplicaState
+from cache_sync.replica_reader import ReplicaReader
+from edge_portal.held_snapshots import HeldSnapshots
 from edge_portal.settings import EdgePaths
-from edge_portal.shard_status import ShardStatus, read_shards
+from edge_portal.shard_status import ShardStatus, oldest_shard, read_shards, worst_shard
 from edge_portal.verifier import Verifications, read_verifications
 from edge_portal.views import ModeView, PaymentLimits
 from failover.mode_lease import LeaseReader, ModeLease
@@ -65,8 +64,9 @@ class EdgeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """
     How an edge is.
 
-    ``as_of`` and ``lag_seconds`` are the snapshot's, None before the first. ``feed`` is what the applier does,
-    ``upstream`` whom it asks for documents, ``feed_path`` all the nodes that they come through, the core last.
+    ``as_of`` and ``lag_seconds`` are those of the oldest snapshot, None before there is one of every shard. ``feed`` is
+    what the applier does (with the shard that is worst off), ``upstream`` whom it asks for documents, ``feed_path`` all
+    the nodes that they come through, the core last.
     ``redis`` says how far the copies in a Redis are, by shard, where there is one.
     """
 
@@ -106,7 +106,7 @@ class NodeStatus:
         paths: EdgePaths,
         *,
         lease: LeaseReader,
-        snapshot: ReplicaReader,
+        snapshot: HeldSnapshots | ReplicaReader,
         clock: Clock,
     ) -> None:
         self._node_id = node_id
@@ -116,7 +116,7 @@ class NodeStatus:
         self._clock = clock
 
     def ready(self) -> bool:
-        """Tell whether there is a snapshot to serve, core or not."""
+        """Tell whether there is a snapshot of every shard to serve, core or not."""
         return self._snapshot.ready()
 
     def mode(self) -> ModeView:
@@ -125,20 +125,20 @@ class NodeStatus:
 
     def read(self) -> EdgeStatus:
         """Put the status together."""
-        lease, state = self._lease.read(), self._state()
-        follower = read_status(self._paths.snapshot)
+        lease = self._lease.read()
         processes = self._processes()
         kept = read_verifications(self._paths.verifications)
         shards = read_shards(self._paths.snapshot, kept.reports, self._clock)
+        oldest, worst = oldest_shard(shards.values()), worst_shard(shards.values())
         queue = lease.queue
         return EdgeStatus(
             node_id=self._node_id,
             mode=lease.mode,
             reason=lease.reason,
             since=lease.since,
-            as_of=state.as_of if state else None,
-            lag_seconds=round(state.age_seconds, 3) if state else None,
-            lag_at_least=state.at_least if state else False,
+            as_of=oldest.as_of,
+            lag_seconds=oldest.lag_seconds,
+            lag_at_least=oldest.lag_at_least,
             shards=shards,
             queue=QueueStatus(
                 pending=queue.pending,
@@ -156,22 +156,15 @@ class NodeStatus:
             journal_full=lease.journal_full,
             incarnation=lease.incarnation,
             witnesses=lease.witnesses,
-            feed=follower.phase if follower else "starting",
-            feed_reason=follower.reason if follower else "",
-            upstream=follower.upstream if follower else "",
-            feed_path=follower.path if follower else [],
+            feed=worst.phase,
+            feed_reason=worst.reason,
+            upstream=worst.upstream,
+            feed_path=worst.path,
             verification=_verification(kept),
             redis=read_mirrors(self._paths.snapshot, self._clock),
             processes=processes.processes if processes else [],
             supervisor=processes.supervisor if processes else None,
         )
-
-    def _state(self) -> ReplicaState | None:
-        try:
-            with self._snapshot.read() as reading:
-                return reading.state()
-        except SyncError:
-            return None
 
     def _processes(self) -> ProcessList | None:
         try:

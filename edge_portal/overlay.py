@@ -107,10 +107,10 @@ def is_in_snapshot(receipt: Receipt, position: Position) -> bool:
     )
 
 
-def is_behind(here: Position, seen: Position | None) -> bool:
+def is_behind(here: Position, seen: Iterable[Position]) -> bool:
     """Tell whether a customer has already seen more than a snapshot at this position shows."""
-    if seen is None:
-        return False
-    if seen.epoch != here.epoch:
-        return seen.epoch > here.epoch
-    return seen.shard == here.shard and seen.seq > here.seq
+    return any(
+        one.epoch > here.epoch
+        or (one.epoch == here.epoch and one.shard == here.shard and one.seq > here.seq)
+        for one in seen
+    )

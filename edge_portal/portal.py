@@ -6,7 +6,7 @@ Reads are answered from the local snapshot, the journal and the mode lease, in e
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -29,6 +29,7 @@ from edge_portal.errors import (
     KeyReused,
     NoSnapshot,
     NotFound,
+    NotHeldHere,
     NotTaken,
     OverLimit,
     PaymentError,
@@ -98,7 +99,7 @@ class Archive(Protocol):
 class SharedAccounts(Protocol):
     """What the portal needs of `edge_portal.redis_accounts`."""
 
-    def reading(self, account_id: str, seen: Position | None) -> Reading | None:
+    def reading(self, account_id: str, seen: Sequence[Position]) -> Reading | None:
         """Read an account where workers share it, no older than was seen; None when the snapshot must be asked."""
         ...
 
@@ -134,13 +135,20 @@ class Portal:
     # Sign-in
 
     def authenticate(self, token: str | None) -> Session:
-        """Check a token. Raises `NotSignedIn`; `NoSnapshot`."""
+        """Check a token. Raises `NotSignedIn`; `NotHeldHere`, `NoSnapshot`."""
         with self._reading() as reading:
             return self._tokens.check(
                 token,
                 now=core_time(reading.state()),
-                credential_of=lambda key: read_credential(reading, key),
+                credential_of=lambda key: self._credential_in(reading, key),
             )
+
+    def _credential_in(self, reading: Reading, key: str) -> CredentialBody | None:
+        found = read_credential(reading, key)
+        if found is None and not self._snapshot.are_all:
+            # Whether it was withdrawn, or lies in a shard that is not here, only another node can tell.
+            raise NotHeldHere
+        return found
 
     async def sign_in(self, email: str, password: str, client_id: str) -> str:
         """
@@ -171,21 +179,21 @@ class Portal:
 
     # Reads
 
-    def read_position(self, text: str) -> Position | None:
-        """Read a position cookie; None when this installation did not write it."""
-        return self._tokens.read_position(text)
+    def read_positions(self, text: str) -> tuple[Position, ...]:
+        """Read a position cookie; empty when this installation did not write it."""
+        return self._tokens.read_positions(text)
 
-    def write_position(self, position: Position) -> str:
-        """Write a position as a signed cookie value."""
-        return self._tokens.write_position(position)
+    def write_positions(self, positions: Iterable[Position]) -> str:
+        """Write positions as a signed cookie value."""
+        return self._tokens.write_positions(positions)
 
     def mode(self) -> ModeView:
         """Tell the node's mode; for pages without an account (sign-in, status)."""
         return self._mode()
 
-    def freshness(self) -> Freshness:
-        """Tell how old the snapshot is. Raises `NoSnapshot`."""
-        with self._reading() as reading:
+    def freshness(self, account_id: str = "") -> Freshness:
+        """Tell how old the snapshot of an account is, or the oldest one. Raises `NoSnapshot`."""
+        with self._reading(account_id, shared=False) as reading:
             return freshness_of(reading.state())
 
     def core_now(self) -> datetime:
@@ -194,14 +202,20 @@ class Portal:
             return core_time(reading.state())
 
     def view(
-        self, account_id: str, seen: Position | None, *, statements: bool = True, usage: bool = True
+        self,
+        account_id: str,
+        seen: Iterable[Position],
+        *,
+        statements: bool = True,
+        usage: bool = True,
     ) -> AccountView:
         """
         Show an account as this node knows it, from one read transaction.
 
-        ``seen`` is the position the customer already saw (cookie or header). ``statements`` (with the archived) and
-        ``usage`` may be left out, and are empty then. Raises `NotFound`, `NoSnapshot`.
+        ``seen`` are the positions the customer already saw (cookie or header). ``statements`` (with the archived) and
+        ``usage`` may be left out, and are empty then. Raises `NotFound`, `NotHeldHere`, `NoSnapshot`.
         """
+        seen = tuple(seen)
         with self._reading(account_id, seen) as reading:
             account = _known_account(reading, account_id)
             state = reading.state()
@@ -223,7 +237,7 @@ class Portal:
 
     def statement(self, account_id: str, statement_id: str) -> StatementBody | None:
         """Return a statement that is held here; None when it is not. Raises `NoSnapshot`."""
-        with self._reading() as reading:
+        with self._reading(account_id, shared=False) as reading:
             return read_statement(reading, account_id, statement_id)
 
     async def archived_statement(self, account_id: str, statement_id: str) -> StatementBody:
@@ -232,7 +246,7 @@ class Portal:
 
         Only what the snapshot lists as archived is asked for. Raises `ArchiveUnavailable`, `NotFound`.
         """
-        with self._reading() as reading:
+        with self._reading(account_id, shared=False) as reading:
             listed = read_archived(reading, account_id)
         if all(statement.statement_id != statement_id for statement in listed):
             raise NotFound("no such statement")
@@ -251,7 +265,7 @@ class Portal:
         """
         _check_key(idempotency_key)
         _check_amount(amount_cents)
-        with self._reading() as reading:
+        with self._reading(account_id, shared=False) as reading:
             account = _known_account(reading, account_id)
         method = _checked_method(account, method_id)
         id_ = intent_id(account_id, idempotency_key)
@@ -289,7 +303,7 @@ class Portal:
             currency=request.currency,
             method_id=request.method_id,
         )
-        with self._reading() as reading:
+        with self._reading(request.account_id, shared=False) as reading:
             known = self._payments(reading, request.account_id).payments
         pair = (id_, wanted)
         return next((one for one in known if (one.intent_id, one.fingerprint) == pair), None)
@@ -325,7 +339,7 @@ class Portal:
 
     def payments(self, account_id: str) -> dict[str, Receipt]:
         """Return the payments known here by id; the document's where there is one. Raises `NoSnapshot`."""
-        with self._reading() as reading:
+        with self._reading(account_id, shared=False) as reading:
             newest_first = self._payments(reading, account_id).payments
         found: dict[str, Receipt] = {}
         for receipt in newest_first:
@@ -344,15 +358,21 @@ class Portal:
         return self._form_keys.check(account_id, key)
 
     @contextmanager
-    def _reading(self, account_id: str = "", seen: Position | None = None) -> Iterator[Reading]:
-        """Read one barrier state; where an account is named, perhaps of nothing else, and no older than was seen."""
-        if self._shared is not None and account_id:
-            shared = self._shared.reading(account_id, seen)
-            if shared is not None:
-                yield OneReading(shared)
+    def _reading(
+        self, account_id: str = "", seen: Sequence[Position] = (), *, shared: bool = True
+    ) -> Iterator[Reading]:
+        """
+        Read one barrier state; where an account is named, perhaps of nothing else, and no older than was seen.
+
+        Not ``shared`` for what is only in the snapshot on the disk, or must be as new as that.
+        """
+        if self._shared is not None and account_id and shared:
+            found = self._shared.reading(account_id, seen)
+            if found is not None:
+                yield OneReading(found)
                 return
         try:
-            with self._snapshot.read() as reading:
+            with self._snapshot.read(account_id) as reading:
                 yield OneReading(reading)
         except cache_sync.errors.NoSnapshot as missing:
             raise NoSnapshot("this edge has no snapshot yet") from missing

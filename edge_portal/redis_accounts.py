@@ -8,7 +8,7 @@ disk, is not shown.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from random import Random
 from typing import Final, Literal, NamedTuple
@@ -21,10 +21,10 @@ from cache_sync.errors import DamagedSnapshot, RedisLost, RedisUnavailable, Sync
 from cache_sync.frames import Position
 from cache_sync.offload import Offload, in_thread
 from cache_sync.redis_reader import RedisReader, RedisReading
-from cache_sync.replica_reader import ReplicaState
+from cache_sync.replica_reader import ReplicaReader, ReplicaState
 from cache_sync.shards import shard_of
 from edge_portal.overlay import is_behind
-from edge_portal.snapshot import Snapshot, position_of
+from edge_portal.snapshot import position_of
 from failover.breaker import AsyncBreaker, BreakerSettings, BreakerState
 
 STALE_SECONDS: Final = 2.0
@@ -52,7 +52,7 @@ class SharedShard(NamedTuple):
     """One shard's copy in the Redis, and its snapshot on the disk to compare with."""
 
     reader: RedisReader
-    local: Snapshot
+    local: ReplicaReader
 
 
 class SharedAccounts:
@@ -108,11 +108,11 @@ class SharedAccounts:
 
         return tell
 
-    def reading(self, account_id: str, seen: Position | None) -> RedisReading | None:
+    def reading(self, account_id: str, seen: Sequence[Position]) -> RedisReading | None:
         """
         Read an account, as it stands at one barrier; None when the disk must be asked, and never an error.
 
-        ``seen`` is the position that the customer has already seen: nothing before it is returned.
+        ``seen`` are the positions that the customer has already seen: nothing before them is returned.
         """
         shard = shard_of(account_id, self._shard_count)
         shared = self._shards.get(shard)
@@ -123,7 +123,7 @@ class SharedAccounts:
         return found
 
     def _read(
-        self, shard: str, shared: SharedShard, account_id: str, seen: Position | None
+        self, shard: str, shared: SharedShard, account_id: str, seen: Sequence[Position]
     ) -> tuple[RedisReading | None, Answered]:
         breaker = self.breakers[shard]
         if shard == self._looked_at or not shared.reader.connected or not breaker.admits():
@@ -146,7 +146,7 @@ class SharedAccounts:
         return self._judge(reading, shared.local, account_id, seen)
 
     def _judge(
-        self, reading: RedisReading, local: Snapshot, account_id: str, seen: Position | None
+        self, reading: RedisReading, local: ReplicaReader, account_id: str, seen: Sequence[Position]
     ) -> tuple[RedisReading | None, Answered]:
         state = reading.state()
         if is_behind(position_of(state), seen):
@@ -197,7 +197,7 @@ class SharedAccounts:
             shared.reader.close()
 
 
-def _is_older(state: ReplicaState, local: Snapshot) -> bool:
+def _is_older(state: ReplicaState, local: ReplicaReader) -> bool:
     """Tell whether the disk knows better; one that cannot be read does not."""
     try:
         with local.read() as view:

@@ -10,7 +10,7 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -154,17 +154,19 @@ class Tokens:
             renew=claims.expires_at - now < IDLE_LIFETIME - RENEW_AFTER,
         )
 
-    def write_position(self, position: Position) -> str:
-        """Write a position as a cookie value that only this installation can have written."""
-        text = str(position)
+    def write_positions(self, positions: Iterable[Position]) -> str:
+        """Write positions as a cookie value that only this installation can have written."""
+        text = "+".join(str(position) for position in positions)
         return f"{text}~{_mac(self._position_key, text.encode())}"
 
-    def read_position(self, value: str) -> Position | None:
-        """Read a position cookie; None when this installation did not write it."""
+    def read_positions(self, value: str) -> tuple[Position, ...]:
+        """Read a position cookie; empty when this installation did not write it."""
         text, _, mac = value.partition("~")
         if not hmac.compare_digest(mac.encode(), _mac(self._position_key, text.encode()).encode()):
-            return None
-        return Position.parse(text)
+            return ()
+        return tuple(
+            position for one in text.split("+") if (position := Position.parse(one)) is not None
+        )
 
     def _seal(self, claims: _Claims) -> str:
         payload = msgspec.msgpack.encode(claims)

@@ -1,7 +1,9 @@
 """How each shard's snapshot is: where it stands, how old it is, who feeds it, and when it was last compared."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -12,15 +14,22 @@ from cache_sync.replica_reader import ReplicaReader, ReplicaState
 from cache_sync.snapshot_folder import SnapshotFolder
 from cache_sync.verification import VerificationReport
 
+_BADNESS: Final = {
+    phase: number
+    for number, phase in enumerate(
+        ("following", "catching_up", "bootstrapping", "starting", "disconnected", "stopped")
+    )
+}
+
 
 class ShardStatus(msgspec.Struct, frozen=True, kw_only=True):
     """
     How far the snapshot of a shard is.
 
     ``head`` is the feed's as last heard and ``lag`` how many seqs the snapshot is behind it; ``lag_seconds`` is the age
-    of ``as_of``. ``heartbeat_seconds`` is how long ago the feed last answered. ``phase`` and ``reason`` say what the
-    follower does; ``bytes`` is what the current snapshot takes on the disk. ``verified_at`` is the end of the last
-    comparison with the node above that was clean.
+    of ``as_of``, at least where ``lag_at_least`` says so. ``heartbeat_seconds`` is how long ago the feed last answered.
+    ``phase`` and ``reason`` say what the follower does; ``bytes`` is what the current snapshot takes on the disk.
+    ``verified_at`` is the end of the last comparison with the node above that was clean.
     """
 
     epoch: int = 0
@@ -29,6 +38,7 @@ class ShardStatus(msgspec.Struct, frozen=True, kw_only=True):
     lag: int = 0
     as_of: datetime | None = None
     lag_seconds: float | None = None
+    lag_at_least: bool = False
     heartbeat_seconds: float | None = None
     phase: str = "starting"
     reason: str = ""
@@ -63,6 +73,22 @@ def read_shards(
     return found
 
 
+def oldest_shard(shards: Iterable[ShardStatus]) -> ShardStatus:
+    """Choose the shard whose label holds for all: without a snapshot, else of the oldest T; an empty one for none."""
+    return max(shards, key=_age, default=ShardStatus())
+
+
+def _age(shard: ShardStatus) -> tuple[bool, bool, float]:
+    return shard.lag_seconds is None, shard.lag_at_least, shard.lag_seconds or 0.0
+
+
+def worst_shard(shards: Iterable[ShardStatus]) -> ShardStatus:
+    """Choose the shard whose follower is worst off, the oldest of those; an empty one for none."""
+    return max(
+        shards, key=lambda shard: (_BADNESS[shard.phase], _age(shard)), default=ShardStatus()
+    )
+
+
 def _status(
     folder: Path,
     follower: FollowerStatus | None,
@@ -81,6 +107,7 @@ def _status(
         lag=head - cursor,
         as_of=state.as_of if state is not None else None,
         lag_seconds=round(state.age_seconds, 3) if state is not None else None,
+        lag_at_least=state is not None and state.at_least,
         heartbeat_seconds=None if heartbeat is None else round(heartbeat, 3),
         phase=told.phase,
         reason=told.reason,

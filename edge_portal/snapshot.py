@@ -106,8 +106,17 @@ class Reading(Protocol):
 class Snapshot(Protocol):
     """The snapshot as workers see it."""
 
-    def read(self) -> AbstractContextManager[Reading]:
-        """Open a read transaction. Raises `cache_sync.errors.NoSnapshot`."""
+    @property
+    def are_all(self) -> bool:
+        """Whether every account of the utility is held here."""
+        ...
+
+    def read(self, account_id: str = "") -> AbstractContextManager[Reading]:
+        """
+        Open a read transaction of the shard that an account is in, of all shards where none is named.
+
+        Raises `cache_sync.errors.NoSnapshot`, `edge_portal.errors.NotHeldHere`.
+        """
         ...
 
 

@@ -10,13 +10,13 @@ import os
 import socket
 
 from cache_sync.clock import SystemClock
-from cache_sync.replica_reader import ReplicaReader
 from edge_portal.agent_link import AgentLink
 from edge_portal.app import create_app
 from edge_portal.archive import ArchiveReader
 from edge_portal.child import all_of, child_command, seeded_rng
 from edge_portal.core_client import ARCHIVE_CALLS_MAX, CoreArchiveClient, core_client
 from edge_portal.form_keys import FormKeys
+from edge_portal.held_snapshots import open_held
 from edge_portal.node_status import NodeStatus, archive_is_closed
 from edge_portal.pages.site import Site
 from edge_portal.portal import Portal
@@ -34,7 +34,7 @@ SESSION_ID_BYTES = 12
 async def run_worker(settings: EdgeSettings, sockets: list[int], stop: asyncio.Event) -> None:
     """Serve customers on the public socket until told to stop."""
     config, paths, clock = settings.config, settings.paths, SystemClock()
-    snapshot = ReplicaReader(paths.snapshot, clock=clock)
+    snapshot = open_held(settings, clock=clock)
     lease = LeaseReader(paths.lease, clock)
     node = NodeStatus(config.node_id, paths, lease=lease, snapshot=snapshot, clock=clock)
     agent = AgentLink(paths.data)

@@ -8,8 +8,7 @@ import msgspec
 from litestar import Request, Response, get
 from litestar.params import FromPath, FromQuery, Parameter
 
-from cache_sync.documents import DEFAULT_SHARD
-from cache_sync.errors import BelowFloor, EpochChanged, FeedUnavailable, Forked
+from cache_sync.errors import BelowFloor, EpochChanged, FeedUnavailable, Forked, UnknownShard
 from cache_sync.feed import WAIT_SECONDS_MAX
 from cache_sync.frames import FRAME_CONTENT_TYPE, encode_frame
 from core_cis.api.guards import fleet_guard, services
@@ -25,7 +24,7 @@ class Probe(msgspec.Struct, frozen=True):
     """
     Proof that the core can read and write: ``as_of`` is a core time that was closed for this answer.
 
-    ``epoch`` and ``head`` say how far the documents were then.
+    ``epoch`` and ``head`` say how far the documents of the first shard were then.
     """
 
     epoch: int
@@ -57,13 +56,15 @@ async def read_feed(
     `feed_unavailable`, 503 `restored` when ``proof`` shows that this core has forgotten a barrier.
     """
     running = services(request)
-    if shard != DEFAULT_SHARD:
-        raise Problem("unknown_shard", status=404, title="There is no such shard")
+    try:
+        feed = running.feeds.of(shard)
+    except UnknownShard as error:
+        raise Problem("unknown_shard", status=404, title="There is no such shard") from error
     await running.check_lineage(proof, caller(request))
     seconds = remaining_seconds(request.headers, default=_FEED_SECONDS, maximum=_FEED_SECONDS)
     try:
         async with asyncio.timeout(seconds):
-            frame = await running.feed.page(
+            frame = await feed.page(
                 after=after,
                 epoch=epoch,
                 limit=min(limit, running.settings.feed_rows_max),

@@ -7,6 +7,7 @@ import msgspec
 from litestar import Request, Response, get
 
 from cache_sync.errors import FeedUnavailable
+from cache_sync.shards import FIRST_SHARD
 from cache_sync.sql import Connection
 from core_cis import metrics
 from core_cis.api.guards import operator_guard, services
@@ -27,10 +28,19 @@ class EdgeStatus(msgspec.Struct, frozen=True):
     status: str
 
 
+class ShardPlace(msgspec.Struct, frozen=True):
+    """How far a shard's documents are."""
+
+    epoch: int
+    head: int
+    floor: int
+
+
 class CoreStatus(msgspec.Struct, frozen=True, kw_only=True):
     """
     How the core is: how far its documents are, what waits, what became of all intents so far.
 
+    ``epoch``, ``head`` and ``floor`` are those of the first shard; ``shards`` has them of all.
     ``as_of`` is the core time that was closed for this answer; ``drain_credits`` the pace that drains are granted.
     ``restored`` is set when a node has reached a position that this core never gave out: it then serves no edge until
     its epoch is raised.
@@ -44,6 +54,7 @@ class CoreStatus(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int
     head: int
     floor: int
+    shards: dict[str, ShardPlace]
     as_of: datetime
     writer_waiting: int
     drain_credits: int
@@ -70,7 +81,8 @@ async def show_status(request: Request[Any, Any, Any]) -> CoreStatus:
         closed = await running.time_source.closed()
     except FeedUnavailable as error:
         raise Problem("core_unavailable", status=503, title="The core cannot write now") from error
-    head, utility = await running.head(), await running.utility()
+    heads, utility = await running.heads(), await running.utility()
+    head = heads[FIRST_SHARD]
     seen = await running.ask(_look, within_seconds=_LOOK_SECONDS_MAX)
     return CoreStatus(
         utility=utility.name,
@@ -80,6 +92,10 @@ async def show_status(request: Request[Any, Any, Any]) -> CoreStatus:
         epoch=head.epoch,
         head=head.head,
         floor=head.floor,
+        shards={
+            shard: ShardPlace(place.epoch, place.head, place.floor)
+            for shard, place in heads.items()
+        },
         as_of=closed.as_of,
         writer_waiting=running.writer.waiting,
         drain_credits=running.pacing.credits,

@@ -14,7 +14,7 @@ from edge_portal.cookies import (
     furthest,
     label,
     portal_of,
-    position_of,
+    seen_by,
 )
 from edge_portal.csrf import from_own_page
 from edge_portal.errors import (
@@ -24,6 +24,7 @@ from edge_portal.errors import (
     KeyReused,
     NoSnapshot,
     NotFound,
+    NotHeldHere,
     NotSignedIn,
     NotTaken,
     OverLimit,
@@ -95,7 +96,7 @@ def open_view(request: AnyRequest, *, statements: bool = False, usage: bool = Fa
     """Authenticate a caller and read the account that the token looks at."""
     session = signed_in(request)
     return portal_of(request).view(
-        session.account_id, position_of(request), statements=statements, usage=usage
+        session.account_id, seen_by(request), statements=statements, usage=usage
     )
 
 
@@ -118,10 +119,10 @@ def answer_payment(
 ) -> Response[bytes]:
     """Answer with a payment; the position covers what the core decided, so that other edges know they are behind."""
     portal = portal_of(request)
-    freshness = portal.freshness()
-    position = furthest(freshness.position, receipt_position(receipt))
-    assert position is not None
-    shown = msgspec.structs.replace(freshness, position=position)
+    freshness = portal.freshness(receipt.account_id)
+    decided = receipt_position(receipt)
+    known = (freshness.position,) if decided is None else (freshness.position, decided)
+    shown = msgspec.structs.replace(freshness, position=furthest(*known)[-1])
     return answer(body, shown, portal.mode().mode, status=status)
 
 
@@ -159,6 +160,10 @@ def problem_of(error: EdgeError) -> Problem:  # noqa: PLR0911 - one answer an er
             )
         case NotFound():
             return Problem("not_found", status=404, title="There is no such thing in this account")
+        case NotHeldHere():
+            return Problem(
+                "not_held_here", status=421, title="This account is served at another address"
+            )
         case NoSnapshot():
             return Problem(
                 "no_snapshot",

@@ -8,7 +8,7 @@ from litestar.types import ExceptionHandlersMap
 
 from edge_portal import words
 from edge_portal.cookies import AnyRequest
-from edge_portal.errors import NoSnapshot, NotFound, NotSignedIn
+from edge_portal.errors import NoSnapshot, NotFound, NotHeldHere, NotSignedIn
 from edge_portal.pages.band import Band
 from edge_portal.pages.rendering import page, render
 from edge_portal.pages.site import site_of
@@ -30,6 +30,10 @@ TOLD: Final = {
     404: ("We could not find that page", "It may have moved, or it may belong to another account."),
     405: ("That does not work here", "This address is not for that."),
     413: ("That was too much at once", "What you sent is larger than any of our forms."),
+    421: (
+        "Your account is kept at another address",
+        "This address serves other customers. Please sign in where you usually do.",
+    ),
     429: ("Too many tries", "Please wait a moment and try again."),
     500: (
         "Something went wrong on our side",
@@ -79,7 +83,7 @@ def _visit(request: Request[Any, Any, Any]) -> Visit | None:
     """Who is signed in keeps the navigation; nobody is asked to sign in for being told that something is missing."""
     try:
         return open_visit(request)
-    except (NotSignedIn, NotFound, NoSnapshot):
+    except (NotSignedIn, NotFound, NotHeldHere, NoSnapshot):
         return None
 
 

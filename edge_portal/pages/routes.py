@@ -4,7 +4,7 @@ from typing import Any
 
 from litestar import Request, Response, Router
 
-from edge_portal.errors import NoSnapshot, NotFound, NotSignedIn, PaymentUnknown
+from edge_portal.errors import NoSnapshot, NotFound, NotHeldHere, NotSignedIn, PaymentUnknown
 from edge_portal.pages.assets import static_file
 from edge_portal.pages.bills import bill, bill_pdf, bills
 from edge_portal.pages.failures import failure_page
@@ -63,6 +63,7 @@ def page_handlers() -> list[Router]:
             exception_handlers={
                 NotSignedIn: _not_signed_in,
                 NotFound: _not_found,
+                NotHeldHere: _not_held_here,
                 NoSnapshot: _no_snapshot,
                 PaymentUnknown: _unknown,
             },
@@ -79,6 +80,10 @@ def _not_signed_in(request: AnyRequest, _: NotSignedIn) -> Response[bytes]:
 
 def _not_found(request: AnyRequest, _: NotFound) -> Response[bytes]:
     return failure_page(request, 404)
+
+
+def _not_held_here(request: AnyRequest, _: NotHeldHere) -> Response[bytes]:
+    return failure_page(request, 421)
 
 
 def _no_snapshot(request: AnyRequest, _: NoSnapshot) -> Response[bytes]:

@@ -4,7 +4,7 @@ from litestar import Response, get
 
 from edge_portal import words
 from edge_portal.cookies import SESSION_COOKIE, AnyRequest, AnyResponse, label, portal_of
-from edge_portal.errors import NotFound, NotSignedIn
+from edge_portal.errors import NotFound, NotHeldHere, NotSignedIn
 from edge_portal.pages.band import FRESH_SECONDS, as_of_words, choose_band, what_is_away
 from edge_portal.pages.rendering import page, render
 from edge_portal.pages.site import site_of
@@ -117,5 +117,5 @@ def _visit(request: AnyRequest) -> Visit | None:
         return None
     try:
         return open_visit(request)
-    except (NotSignedIn, NotFound):
+    except (NotSignedIn, NotFound, NotHeldHere):
         return None

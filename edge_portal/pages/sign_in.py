@@ -14,7 +14,14 @@ from edge_portal.cookies import (
     portal_of,
 )
 from edge_portal.csrf import form_is_ours, from_own_page
-from edge_portal.errors import NotFound, NotSignedIn, SignInBusy, SignInThrottled, WrongCredentials
+from edge_portal.errors import (
+    NotFound,
+    NotHeldHere,
+    NotSignedIn,
+    SignInBusy,
+    SignInThrottled,
+    WrongCredentials,
+)
 from edge_portal.pages.band import choose_band
 from edge_portal.pages.failures import FORM_BYTES_MAX, read_form
 from edge_portal.pages.rendering import page, render, see_other
@@ -110,8 +117,8 @@ def accounts(request: AnyRequest) -> Response[bytes]:
     listed = []
     for account_id in visit.session.account_ids:
         try:
-            other = visit.portal.view(account_id, None, statements=False, usage=False)
-        except NotFound:
+            other = visit.portal.view(account_id, (), statements=False, usage=False)
+        except (NotFound, NotHeldHere):
             continue
         points = other.account.service_points
         listed.append(

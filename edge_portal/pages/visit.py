@@ -13,7 +13,7 @@ from edge_portal.cookies import (
     keep_session,
     label,
     portal_of,
-    position_of,
+    seen_by,
     session_of,
 )
 from edge_portal.pages.band import Band, PageKind, band_of, being_checked, checked_words
@@ -117,7 +117,7 @@ def open_visit(request: AnyRequest, kind: PageKind = "account") -> Visit:
     """
     session = session_of(request)
     portal = portal_of(request)
-    view = portal.view(session.account_id, position_of(request))
+    view = portal.view(session.account_id, seen_by(request))
     now = words.core_now(view.freshness)
     return Visit(
         request=request,

@@ -116,7 +116,8 @@ class EdgeFleet:
     """
     A core with a few made-up customers, and edges that are each other's witness.
 
-    `upstreams` makes them pass documents on, and says whom each asks for them.
+    `upstreams` makes them pass documents on, and says whom each asks for them. The core has `shards`; `holding` says
+    which of them an edge holds, where it does not hold all.
     """
 
     def __init__(
@@ -127,6 +128,8 @@ class EdgeFleet:
         names: Sequence[str] = ("east", "west"),
         upstreams: Mapping[str, Sequence[str]] | None = None,
         workers: int = 2,
+        shards: int = 1,
+        holding: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.folder = folder
         self.core_data = folder / "core"
@@ -143,6 +146,7 @@ class EdgeFleet:
             )
             for name in names
         ]
+        self.run_core("init", "--shards", str(shards))
         self.run_core("demo-data", "--accounts", str(accounts))
         peers = dict(zip(names, ports, strict=False))
         for edge in self.edges:
@@ -157,6 +161,11 @@ class EdgeFleet:
                 *("edges", "config", edge.name, "--core-url", f"http://127.0.0.1:{self.core_port}"),
                 *(*ports_of, "--out", str(edge.config), "--normal-min-seconds", "1"),
                 *(word for name in named for word in ("--upstream", name)),
+                *(
+                    word
+                    for held in (holding or {}).get(edge.name, ())
+                    for word in ("--shard", held)
+                ),
             )
         logins = (self.core_data / "logins.json").read_bytes()
         self.customers: list[dict[str, str]] = msgspec.json.decode(logins)

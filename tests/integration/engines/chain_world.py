@@ -142,7 +142,7 @@ class DirectClient:
 
     async def fetch(self, after: int, epoch: int, limit: int, wait: float) -> Frame:
         """Ask the source itself."""
-        return await self._services.feed.page(
+        return await self._services.feeds.of(SHARD).page(
             after=after, epoch=epoch, limit=limit, wait_seconds=wait
         )
 
@@ -187,7 +187,7 @@ async def streamed(
     """Publish into a stream, and read out of it."""
     keys, clock = load_keys(core.folder), SystemClock()
     publisher = StreamPublisher(
-        services.feed,
+        services.feeds.of(SHARD),
         RedisLink(redis_url, clock=clock),
         SHARD,
         sign=lambda content: sign_bytes(keys.signing_key, content),

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
-from typing import cast
 
 import pytest
 
@@ -17,7 +16,6 @@ from cache_sync.frames import Position
 from cache_sync.redis_link import RedisLink
 from cache_sync.redis_reader import RedisReader
 from edge_portal.redis_accounts import STALE_SECONDS, Answered, SharedAccounts, SharedShard
-from edge_portal.snapshot import Snapshot
 from tests.integration.engines.mirror_world import MirrorWorld, SystemClockBut
 from tests.integration.engines.redis_servers import RedisServer
 
@@ -37,7 +35,7 @@ class World(MirrorWorld):
             self._link(5.0), self.layout, clock=BootClock(self), seconds=READ_SECONDS
         )
         self.shared = SharedAccounts(
-            {"0": SharedShard(reader, cast("Snapshot", self.local))},
+            {"0": SharedShard(reader, self.local)},
             1,
             clock=SystemClock(),
             rng=Random(1),
@@ -53,7 +51,7 @@ class World(MirrorWorld):
     def answered(self, seen: Position | None = None, account_id: str = MINE) -> str:
         """Read an account; tell who answered."""
         self.counted.clear()
-        reading = self.shared.reading(account_id, seen)
+        reading = self.shared.reading(account_id, () if seen is None else (seen,))
         (answered,) = self.counted
         assert (answered == "redis") == (reading is not None)
         return answered

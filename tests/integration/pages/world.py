@@ -1,6 +1,7 @@
 # ruff: noqa: D102 - the methods of World are those of Portal, documented there
 """A portal that answers from memory, to look at every page in every mode without processes."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 
 from litestar import Litestar
@@ -94,11 +95,12 @@ class World(Portal):
     def renew(self, session: Session) -> str:
         return "token"
 
-    def read_position(self, text: str) -> Position | None:
-        return Position.parse(text)
+    def read_positions(self, text: str) -> tuple[Position, ...]:
+        position = Position.parse(text)
+        return () if position is None else (position,)
 
-    def write_position(self, position: Position) -> str:
-        return str(position)
+    def write_positions(self, positions: Iterable[Position]) -> str:
+        return "+".join(str(position) for position in positions)
 
     def mode(self) -> ModeView:
         return ModeView(
@@ -112,7 +114,7 @@ class World(Portal):
             ),
         )
 
-    def freshness(self) -> Freshness:
+    def freshness(self, account_id: str = "") -> Freshness:
         return Freshness(
             position=Position(1, "0", 42),
             as_of=AS_OF,
@@ -121,7 +123,12 @@ class World(Portal):
         )
 
     def view(
-        self, account_id: str, seen: Position | None, *, statements: bool = True, usage: bool = True
+        self,
+        account_id: str,
+        seen: Iterable[Position],
+        *,
+        statements: bool = True,
+        usage: bool = True,
     ) -> AccountView:
         shown = self.account
         if account_id != ACCOUNT:

@@ -89,8 +89,10 @@ class MemorySnapshot:
     def put(self, account_id: str, kind: str, key: str, body: Body, seq: int = 1) -> None:
         self.bodies[account_id, kind, key] = Document(account_id, kind, key, seq, encode_body(body))
 
+    are_all = True
+
     @contextmanager
-    def read(self) -> Iterator["MemorySnapshot"]:
+    def read(self, account_id: str = "") -> Iterator["MemorySnapshot"]:
         if self.held is None:
             raise NoSnapshot("none yet")
         self.reads += 1

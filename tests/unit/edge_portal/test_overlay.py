@@ -77,14 +77,17 @@ def test_payments_are_listed_newest_first() -> None:
 @pytest.mark.parametrize(
     ("seen", "behind"),
     [
-        (None, False),
-        (Position(1, "0", 10), False),
-        (Position(1, "0", 11), True),
-        (Position(2, "0", 1), True),
-        (Position(0, "0", 99), False),
-        (Position(1, "1", 99), False),
+        ((), False),
+        ((Position(1, "0", 10),), False),
+        ((Position(1, "0", 11),), True),
+        ((Position(2, "0", 1),), True),
+        ((Position(0, "0", 99),), False),
+        ((Position(1, "1", 99),), False),
+        ((Position(1, "1", 99), Position(1, "0", 11)), True),
     ],
 )
-def test_a_node_is_behind_what_the_customer_saw(seen: Position | None, *, behind: bool) -> None:
+def test_a_node_is_behind_what_the_customer_saw(
+    seen: tuple[Position, ...], *, behind: bool
+) -> None:
     """A later seq of this epoch and shard, or a later epoch."""
     assert is_behind(HERE, seen) is behind

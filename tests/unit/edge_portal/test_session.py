@@ -115,8 +115,9 @@ def test_switching_keeps_the_session_and_refuses_strangers() -> None:
 
 def test_only_positions_of_this_installation_are_believed() -> None:
     """A cookie left behind by another one on the same host is not."""
-    written = TOKENS.write_position(Position(3, "0", 77))
-    assert TOKENS.read_position(written) == Position(3, "0", 77)
-    assert Tokens(b"x" * 32).read_position(written) is None
+    positions = (Position(3, "0", 77), Position(3, "12", 5))
+    written = TOKENS.write_positions(positions)
+    assert TOKENS.read_positions(written) == positions
+    assert Tokens(b"x" * 32).read_positions(written) == ()
     for rubbish in ("", "3.0.77", written.replace("77", "78"), "é~é"):
-        assert TOKENS.read_position(rubbish) is None
+        assert TOKENS.read_positions(rubbish) == ()
