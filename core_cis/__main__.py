@@ -13,6 +13,8 @@ from core_cis.snapshot_settings import SnapshotSettings
 # Verbs that live elsewhere and are imported only when they are asked for: a command starts in a blink.
 _ELSEWHERE = {
     "import": ("core_cis.cli_import", "import_group"),
+    "audit": ("core_cis.cli_audit", "audit_group"),
+    "drain": ("core_cis.cli_drain", "drain_group"),
     "bill": ("core_cis.cli_bill", "bill_command"),
     "demo-data": ("core_cis.cli_demo_data", "demo_data_command"),
     "backup": ("core_cis.cli_backup", "backup_command"),

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from core_cis.audit import by_command, write_down
 from core_cis.options import data_option, json_option, open_known_store
 from core_cis.registry import (
     Serving,
@@ -37,6 +38,7 @@ def add_command(data_dir: Path, name: str, peer_url: str, feed_url: str) -> None
     """Register an edge."""
     with open_known_store(data_dir) as store, store.transaction(alone=True) as tx:
         add_edge(tx, name, peer_url, feed_url)
+        write_down(tx, by_command("edges.add", subject=name), store.keys)
     click.echo(f"edge {name} is registered; write its configuration with: core edges config {name}")
 
 
@@ -49,6 +51,7 @@ def move_command(data_dir: Path, name: str, peer_url: str | None, feed_url: str 
     """Change where an edge is reached; write its siblings' configuration again afterwards."""
     with open_known_store(data_dir) as store, store.transaction(alone=True) as tx:
         move_edge(tx, name, peer_url=peer_url, feed_url=feed_url)
+        write_down(tx, by_command("edges.move", subject=name), store.keys)
     click.echo(f"edge {name} has moved; write its siblings' configuration again, with --force")
 
 
@@ -144,6 +147,7 @@ def config_command(  # noqa: PLR0913, PLR0917 - one parameter an option
     )
     with open_known_store(data_dir) as store, store.transaction(alone=True) as tx:
         write_edge_config(tx, name, serving, out, keys=store.keys, force=force)
+        write_down(tx, by_command("edges.config", subject=name, again=int(force)), store.keys)
     click.echo(f"wrote {out}")
 
 
@@ -168,6 +172,7 @@ def revoke_command(data_dir: Path, name: str) -> None:
     """Expel an edge; what it accepted before is still posted when a sibling brings it."""
     with open_known_store(data_dir) as store, store.transaction(alone=True) as tx:
         revoke_edge(tx, name)
+        write_down(tx, by_command("edges.revoke", subject=name), store.keys)
     click.echo(f"edge {name} is revoked")
 
 

@@ -8,6 +8,7 @@ import msgspec
 from cache_sync.document_table import read_head
 from cache_sync.publication import raise_epoch
 from cache_sync.shards import FIRST_SHARD
+from core_cis.audit import by_command, write_down
 from core_cis.options import data_option, json_option, open_known_store
 
 
@@ -50,4 +51,5 @@ def raise_command(data_dir: Path) -> None:
         epoch = max(head.epoch for head in heads) + 1
         for shard in store.shards:
             raise_epoch(tx.connection, shard, epoch)
+        write_down(tx, by_command("epoch.raise", epoch=epoch), store.keys)
     click.echo(f"epoch {epoch} has begun; edges build anew. Then run: core reconcile")

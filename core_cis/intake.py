@@ -29,7 +29,12 @@ from failover.signing import verify
 _AMOUNT_BITS = 62
 _log = structlog.get_logger(__name__)
 
-_FIND = "SELECT fingerprint, outcome FROM inbox WHERE intent_id = ?"
+# What became of a case follows its first outcome.
+_FIND = """
+    SELECT i.fingerprint, coalesce(c.outcome, i.outcome)
+    FROM inbox i LEFT JOIN case_outcomes c ON c.intent_id = i.intent_id AND c.fingerprint = i.fingerprint
+    WHERE i.intent_id = ?
+"""
 _INSERT = """
     INSERT INTO inbox (intent_id, fingerprint, won, state, account_id, edge_id, incarnation, ordinal, delivered_by,
         received_at, intent, outcome)
@@ -64,8 +69,8 @@ class IntakeResult(msgspec.Struct, frozen=True, kw_only=True):
     What became of a batch.
 
     ``outcomes`` are final. ``posted``, ``rejected``, ``dead_lettered``, ``repeated`` and ``conflicts`` count them;
-    ``refused`` counts intents that nobody proved to have recorded, ``failed`` those to be tried again: neither has an
-    outcome.
+    ``refused`` counts intents that nobody proved to have recorded, ``failed`` those to be tried again, ``held`` those
+    left for later by an operator's order, with how long the drain should pause: none of them has an outcome.
     """
 
     outcomes: list[Outcome]
@@ -76,6 +81,8 @@ class IntakeResult(msgspec.Struct, frozen=True, kw_only=True):
     conflicts: int = 0
     refused: int = 0
     failed: int = 0
+    held: int = 0
+    pause_seconds: float = 0.0
 
 
 class _Tally:
@@ -161,10 +168,7 @@ class Intake:
         """
 
         def work(tx: Transaction) -> tuple[Transaction, _Tally]:
-            tally = _Tally()
-            tx.hold_accounts(intent.account_id for intent in proven)
-            for intent in proven:
-                self._take_one(tx, intent, delivered_by, tally)
+            tally = self._take_all(tx, proven, delivered_by)
             for intent, outcome in tally.decided:
                 tx.locate(*_document(intent, outcome))
             return tx, tally
@@ -175,6 +179,13 @@ class Intake:
             for intent, outcome in tally.decided
         ]
         return IntakeResult(outcomes=placed, **tally.counts)
+
+    def _take_all(self, tx: Transaction, proven: list[Intent], delivered_by: str) -> _Tally:
+        tally = _Tally()
+        tx.hold_accounts(intent.account_id for intent in proven)
+        for intent in proven:
+            self._take_one(tx, intent, delivered_by, tally)
+        return tally
 
     def _take_one(self, tx: Transaction, intent: Intent, delivered_by: str, tally: _Tally) -> None:
         try:
@@ -198,14 +209,17 @@ class Intake:
         known = dict(tx.connection.execute(_FIND, (intent.intent_id,)).fetchall())
         if intent.fingerprint in known:
             return msgspec.msgpack.decode(known[intent.fingerprint], type=Outcome), True
-        if known:
-            _log.error("one id, two payments", alarm="id_conflict", edge=intent.edge_id)
-            decision = _decision(intent, state="rejected", reason="id_conflict")
-        else:
-            decision = self._decide(tx, intent, self._settings)
+        decision = self._judge(tx, intent, taken=bool(known))
         outcome = _write(tx, intent, decision, delivered_by, won=not known)
         tx.connection.execute(_FORGET_FAILURE, (intent.intent_id, intent.fingerprint))
         return outcome, False
+
+    def _judge(self, tx: Transaction, intent: Intent, *, taken: bool) -> Decision:
+        """Judge an intent; ``taken`` says that another payment has its id already."""
+        if not taken:
+            return self._decide(tx, intent, self._settings)
+        _log.error("one id, two payments", alarm="id_conflict", edge=intent.edge_id)
+        return decision_of(intent, state="rejected", reason="id_conflict")
 
     def _park(
         self, tx: Transaction, intent: Intent, delivered_by: str, error: Exception
@@ -227,7 +241,7 @@ class Intake:
         try:
             with tx.savepoint():
                 won = tx.connection.execute(_FIND, (intent.intent_id,)).fetchone() is None
-                decision = _decision(
+                decision = decision_of(
                     intent,
                     state="dead_letter",
                     reason="under_review",
@@ -256,7 +270,7 @@ def decide(tx: Transaction, intent: Intent, settings: ServerSettings) -> Decisio
     label = method.label if method else ""
     reason: RejectReason | None = reason_to_reject(wish, facts, tx.stamp)
     if reason is not None:
-        return _decision(intent, state="rejected", reason=reason, method_label=label)
+        return decision_of(intent, state="rejected", reason=reason, method_label=label)
     counts_on = value_date(
         intent.accepted_at,
         now=tx.stamp,
@@ -269,13 +283,14 @@ def decide(tx: Transaction, intent: Intent, settings: ServerSettings) -> Decisio
             "a time of acceptance cannot be believed", alarm="value_date", edge=intent.edge_id
         )
     return msgspec.structs.replace(
-        _decision(intent, state="posted", method_label=label),
+        decision_of(intent, state="posted", method_label=label),
         value_date=counts_on.day,
         value_date_clamped=counts_on.clamped,
     )
 
 
-def _decision(intent: Intent, **decided: object) -> Decision:
+def decision_of(intent: Intent, **decided: object) -> Decision:
+    """Fill a decision with what is decided about; ``decided`` are the other fields of `Decision`."""
     return msgspec.convert(
         {
             "payment_id": intent.intent_id,
@@ -304,12 +319,13 @@ def _placed(outcome: Outcome, position: Position) -> Outcome:
     )
 
 
-def _write(
-    tx: Transaction, intent: Intent, decision: Decision, delivered_by: str, *, won: bool
-) -> Outcome:
-    record_decision(tx, decision)
-    # Where its document stands is known when the transaction ends, and asked for anew with every repetition.
-    outcome = Outcome(
+def outcome_of(tx: Transaction, intent: Intent, decision: Decision) -> Outcome:
+    """
+    Write a decision of this transaction as an outcome.
+
+    Where its document stands is known when the transaction ends, and asked for anew with every repetition.
+    """
+    return Outcome(
         intent_id=intent.intent_id,
         fingerprint=intent.fingerprint,
         state=decision.state,
@@ -322,6 +338,13 @@ def _write(
         shard="",
         seq=0,
     )
+
+
+def _write(
+    tx: Transaction, intent: Intent, decision: Decision, delivered_by: str, *, won: bool
+) -> Outcome:
+    record_decision(tx, decision)
+    outcome = outcome_of(tx, intent, decision)
     tx.connection.execute(
         _INSERT,
         (

@@ -2,8 +2,8 @@
 What a new core's database is made of: the tables of `tables`, and what the database itself refuses.
 
 Refused, whoever writes: a ledger transaction that does not balance, an entry added to a written transaction, a changed
-or deleted ledger row, a changed or deleted statement, a changed first outcome of an intent, a second winner of an
-intent's id.
+or deleted ledger row, a changed or deleted statement, a changed first outcome of an intent or of a case, a second
+winner of an intent's id, a changed or deleted line of the audit log.
 
 A core that was made before is brought up to date by `migrations`, one step a schema version.
 """
@@ -22,6 +22,8 @@ _APPEND_ONLY = {
     "ledger_entries": "ledger: append only",
     "statements": "a statement is immutable once issued",
     "inbox": "an outcome is final",
+    "case_outcomes": "an outcome is final",
+    "audit_log": "audit: append only",
 }
 
 _SQLITE_RULES = (

@@ -25,13 +25,14 @@ from cache_sync.snapshot_file_desk import SnapshotDesk
 from cache_sync.sql import Connection, read, write
 from core_cis.database import Database
 from core_cis.database_choice import find_database
+from core_cis.drain_orders import read_orders
 from core_cis.errors import NotBegun, WriterFull
 from core_cis.feeds import ShardFeeds
 from core_cis.intake import Intake, IntakeResult, check_signatures
 from core_cis.keys import CoreKeys, load_keys
 from core_cis.lineage import Known, Lineage
 from core_cis.metrics import CoreMetrics
-from core_cis.pacing import DrainPacing
+from core_cis.pacing import DrainGate, DrainPacing, Passage
 from core_cis.readers import Readers, open_readers
 from core_cis.registry import edge_keys
 from core_cis.registry_look import RegistryLook, open_registry
@@ -68,6 +69,7 @@ class CoreServices:
         self.settings = settings
         self.metrics = CoreMetrics()
         self.pacing = DrainPacing()
+        self.gate = DrainGate()
         self.lineage = Lineage()
         self.writer = Writer(self._open_store, clock)
         self._data_dir = data_dir
@@ -212,12 +214,21 @@ class CoreServices:
         """
         Check and decide intents, as one transaction in the writer's thread, and sign what was decided.
 
+        Of a drain's batch as much as operators' orders let through.
+
         Raises:
             NotBegun: The caller's time was over before its turn came: nothing was done.
             WriterFull: Too many wait: nothing was done.
             DatabaseError: The database refused: nothing was done.
         """
         begun = self.clock.boot_seconds()
+        brought, passage = len(intents), Passage(len(intents), 0.0)
+        if drain:
+            orders = await self.ask(read_orders)
+            passage = self.gate.take(delivered_by, brought, orders, begun)
+            intents = intents[: passage.taken]
+            if not intents:
+                return IntakeResult(outcomes=[], held=brought, pause_seconds=passage.pause_seconds)
         keys = await self.ask(edge_keys)
         # 0.1 ms each: a long batch is checked and signed in a thread, so that the loop goes on answering.
         offload = inline if len(intents) <= _CHECKED_INLINE_MAX else in_thread
@@ -252,7 +263,13 @@ class CoreServices:
         self.metrics.intake_seconds.observe(self.clock.boot_seconds() - begun)
         offload = inline if len(result.outcomes) <= _CHECKED_INLINE_MAX else in_thread
         signed = await offload(lambda: self._signed(result.outcomes))
-        result = msgspec.structs.replace(result, outcomes=signed, refused=len(refused))
+        result = msgspec.structs.replace(
+            result,
+            outcomes=signed,
+            refused=len(refused),
+            held=brought - passage.taken,
+            pause_seconds=passage.pause_seconds,
+        )
         self.metrics.count_intake(result)
         return result
 

@@ -12,28 +12,28 @@ What more the database refuses stands in `schema`. The tables of documents, thei
 """
 
 from functools import cache
-from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
     CheckConstraint,
-    Column,
     ForeignKey,
-    Identity,
     Index,
-    Integer,
-    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     Table,
-    Text,
     UniqueConstraint,
     text,
 )
 
-_TEXT = Text().with_variant(Text(collation="C"), "postgresql")
-_INTEGER = BigInteger().with_variant(Integer(), "sqlite")
-_BYTES = LargeBinary()
+from core_cis.columns import Described as _Described
+from core_cis.columns import bytes_ as _bytes
+from core_cis.columns import in_order as _in_order
+from core_cis.columns import integer as _integer
+from core_cis.columns import key as _key
+from core_cis.columns import numbered as _numbered
+from core_cis.columns import one_of as _one_of
+from core_cis.columns import text_ as _text
+from core_cis.columns import where as _where
+from core_cis.operator_tables import operator_tables
 
 
 @cache
@@ -47,6 +47,7 @@ def tables(dialect: str) -> MetaData:
         *_ledger(),
         *_payments(dialect),
         *_edges(),
+        *operator_tables(),
         *_documents(),
     )
     for name, parts in described:
@@ -59,45 +60,6 @@ def tables(dialect: str) -> MetaData:
             sqlite_with_rowid=not without_rowid,
         )
     return metadata
-
-
-_Described = tuple[str, tuple[Any, ...]]
-
-
-def _text(name: str, *parts: Any, **options: Any) -> Column[str]:
-    return Column(name, _TEXT, *parts, **{"nullable": False, **options})
-
-
-def _integer(name: str, *parts: Any, **options: Any) -> Column[int]:
-    return Column(name, _INTEGER, *parts, **{"nullable": False, **options})
-
-
-def _bytes(name: str, **options: Any) -> Column[bytes]:
-    return Column(name, _BYTES, **{"nullable": False, **options})
-
-
-def _key(name: str) -> Column[int]:
-    """Make a primary key that the program chooses."""
-    return Column(name, _INTEGER, primary_key=True, autoincrement=False)
-
-
-def _numbered(name: str) -> Column[int]:
-    """Make a primary key that the database counts."""
-    return Column(name, _INTEGER, Identity(), primary_key=True)
-
-
-def _in_order(dialect: str) -> Column[int] | None:
-    """Keep the order of arrival, as every SQLite table does."""
-    return Column("rowid", BigInteger, Identity(always=True)) if dialect == "postgresql" else None
-
-
-def _where(condition: str) -> dict[str, Any]:
-    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
-
-
-def _one_of(column: str, *values: str) -> CheckConstraint:
-    listed = ", ".join(f"'{value}'" for value in values)
-    return CheckConstraint(f"{column} IN ({listed})")
 
 
 def _parties(dialect: str) -> tuple[_Described, ...]:
@@ -348,6 +310,7 @@ def _payments(dialect: str) -> tuple[_Described, ...]:
         CheckConstraint("won IN (0, 1)"),
         UniqueConstraint("intent_id", "fingerprint"),
         Index("inbox_one_winner", "intent_id", unique=True, **_where("won = 1")),
+        Index("inbox_dead_letters", "intent_id", **_where("state = 'dead_letter'")),
     )
     # Intents whose processing failed unexpectedly and has not been given up yet.
     intake_failures = (

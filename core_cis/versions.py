@@ -3,7 +3,7 @@
 from core_cis.errors import UnknownSchema
 
 FIRST_VERSION = 1
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 def revision(version: int) -> str:

@@ -17,7 +17,7 @@ import structlog
 from cache_sync.clock import Clock
 from failover.breaker import AsyncBreaker
 from failover.errors import BreakerOpen, JournalError, NodeError, NodeRefused, NotSent, Overloaded
-from failover.intents import IntentBatch, Outcome
+from failover.intents import IntentBatch, Outcome, OutcomeBatch
 from failover.journal import Journal
 from failover.journal_schema import JournalEntry
 from failover.offering import CoreIntake
@@ -214,7 +214,7 @@ class Drain:
     async def _offer(self, batch: Sequence[JournalEntry]) -> int:
         """Offer a batch; where the core refuses it as a whole, find the one that spoils it by halves."""
         try:
-            outcomes = await self._post(batch)
+            answer = await self._post(batch)
         except (BreakerOpen, NotSent):
             self._slow_down()
             return 0
@@ -232,9 +232,9 @@ class Drain:
             self._slow_down()
             self._failed(batch, core_is_there=False)
             return 0
-        return await self._decided(batch, outcomes)
+        return await self._decided(batch, answer)
 
-    async def _post(self, batch: Sequence[JournalEntry]) -> list[Outcome]:
+    async def _post(self, batch: Sequence[JournalEntry]) -> OutcomeBatch:
         for entry in batch:
             if entry.source == "own" and not entry.offered_core:
                 await self._journal.offer(entry.position, core=True)
@@ -246,13 +246,13 @@ class Drain:
         self._credits = answer.credits
         if answer.retry_after_seconds:
             self._pause(answer.retry_after_seconds)
-        return answer.outcomes
+        return answer
 
-    async def _decided(self, batch: Sequence[JournalEntry], outcomes: Iterable[Outcome]) -> int:
+    async def _decided(self, batch: Sequence[JournalEntry], answer: OutcomeBatch) -> int:
         offered = {pair(entry): entry for entry in batch}
         decided = {
             (outcome.intent_id, outcome.fingerprint): outcome
-            for outcome in outcomes
+            for outcome in answer.outcomes
             if (outcome.intent_id, outcome.fingerprint) in offered
         }
         if decided:
@@ -260,7 +260,8 @@ class Drain:
         for known in decided:
             self._trouble.pop(known, None)
         left_over = [entry for known, entry in offered.items() if known not in decided]
-        self._failed(left_over, core_is_there=True)
+        if not answer.held:
+            self._failed(left_over, core_is_there=True)
         if not left_over:
             self._window = min(self._settings.window_max, self._window + self._settings.window_step)
         copies = [offered[known] for known in decided if offered[known].source == "copies"]

@@ -97,12 +97,14 @@ class OutcomeBatch(msgspec.Struct, frozen=True):
 
     An intent without an outcome here was not decided and must be offered again. ``credits`` is how many more queued
     intents the core takes from this node within the next second (None: it does not say), ``retry_after_seconds`` how
-    long a drain should pause first.
+    long a drain should pause first. ``held`` says that what has no outcome was left for later by an operator's order:
+    nothing failed.
     """
 
     outcomes: list[Outcome]
     credits: int | None = None
     retry_after_seconds: float | None = None
+    held: bool = False
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):

@@ -40,7 +40,8 @@ async def deliver_intents(
     Decide a msgpack `IntentBatch`, at most once each; answer a msgpack `OutcomeBatch`.
 
     For nodes of the fleet (`Authorization: Node`); any registered edge may deliver what another signed. With
-    `drain=true` the batch yields to live traffic, and the answer grants a pace. Nothing is begun for a caller whose
+    `drain=true` the batch yields to live traffic, and the answer grants a pace; what operators hold back of it has no
+    outcome, and `held` says so. Nothing is begun for a caller whose
     deadline has passed, and nothing for one who shows a position that this core never gave out (503 `restored`).
     Problems: 400 and 422 for a body that is no batch, 413 for one too large or with too many
     intents, 503 (`retry: same`) when nothing was done, 504
@@ -85,7 +86,10 @@ async def deliver_intents(
             "not_decided", status=503, title="The core cannot write now", retry="same"
         ) from error
     answer = OutcomeBatch(
-        outcomes=result.outcomes, credits=running.pacing.credits if drain else None
+        outcomes=result.outcomes,
+        credits=running.pacing.credits if drain else None,
+        retry_after_seconds=result.pause_seconds or None,
+        held=result.held > 0,
     )
     return Response(msgspec.msgpack.encode(answer), status_code=200, media_type=MSGPACK)
 

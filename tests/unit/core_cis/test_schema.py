@@ -45,6 +45,14 @@ def store(tmp_path: Path) -> Iterator[CoreStore]:
                 " delivered_by, received_at, intent, outcome)"
                 " VALUES ('i', 'f', 1, 'posted', 'A', 'e', 'j', 1, 'e', '', x'', x'')"
             )
+            connection.execute(
+                "INSERT INTO audit_log (number, at, operator, via, action, subject, reason, detail, hash, signature)"
+                " VALUES (1, '', 'o', 'command', 'a', '', '', '{}', x'00', x'00')"
+            )
+            connection.execute(
+                "INSERT INTO case_outcomes (intent_id, fingerprint, state, decided_at, outcome)"
+                " VALUES ('i', 'f', 'rejected', '', x'')"
+            )
         yield opened
 
 
@@ -86,6 +94,9 @@ REFUSED = {
     "a statement of no days": statement("'S2'", "'2026-03-01'", "'2026-03-01'"),
     "a changed outcome": "UPDATE inbox SET state = 'rejected'",
     "a deleted outcome": "DELETE FROM inbox",
+    "a changed line of the audit log": "UPDATE audit_log SET operator = 'nobody'",
+    "a deleted line of the audit log": "DELETE FROM audit_log",
+    "a changed outcome of a case": "UPDATE case_outcomes SET state = 'posted'",
     "the same outcome twice": INBOX.format(print="'f'", won=0),
     "a second winner": INBOX.format(print="'g'", won=1),
     "cents that are no integer": "INSERT INTO payments SELECT 'p', 'f', 'A', 'rejected', 1.5, 'USD', '', '', 'office',"

@@ -124,6 +124,23 @@ def test_the_core_grants_the_pace(tmp_path: Path) -> None:
     live(tmp_path, story)
 
 
+def test_what_an_operator_holds_is_no_failure(tmp_path: Path) -> None:
+    """However often the core says "held", nothing parks and the breaker stays closed; then everything is posted."""
+
+    async def story(world: World) -> None:
+        ids = await queued(world, 5)
+        world.core.up, world.core.held = True, True
+        await asyncio.sleep(60)
+        assert world.core.ledger == []
+        east = world["east"]
+        assert (east.drain.parked, east.breaker.state) == (0, "closed")
+        world.core.held = False
+        await asyncio.sleep(5)
+        assert sorted(world.core.ledger) == sorted(ids)
+
+    live(tmp_path, story)
+
+
 def test_an_overloaded_core_is_left_alone_for_as_long_as_it_asks(tmp_path: Path) -> None:
     """Retry-After counts, and failures cut the pace."""
 

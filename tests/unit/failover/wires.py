@@ -100,6 +100,7 @@ class FakeCore:
         self.refuses: set[str] = set()
         self.skips: set[str] = set()
         self.credits: int | None = None
+        self.held = False
         self.overloaded_for: float | None = None
 
     def decide(self, intent: Intent) -> Outcome:
@@ -138,6 +139,8 @@ class FakeCore:
         self.admit()
         ids = [intent.intent_id for intent in batch.intents]
         self.batches.append(ids)
+        if self.held:
+            return OutcomeBatch([], held=True, retry_after_seconds=2.0)
         if self.overloaded_for is not None:
             raise Overloaded(self.overloaded_for)
         if self.refuses.intersection(ids):

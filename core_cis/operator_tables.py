@@ -1,0 +1,48 @@
+"""The tables of what operators order and do; conventions as in `tables`."""
+
+from sqlalchemy import CheckConstraint, PrimaryKeyConstraint
+
+from core_cis.columns import Described, bytes_, integer, key, one_of, text_
+
+
+def operator_tables() -> tuple[Described, ...]:
+    """Describe them."""
+    # What operators did, each row chained to the one before by its hash and signed by the core. detail is JSON;
+    # request_key names the request that it answered, so that the same request is answered once.
+    audit_log = (
+        key("number"),
+        text_("at"),
+        text_("operator"),
+        text_("via"),
+        text_("action"),
+        text_("subject"),
+        text_("reason"),
+        text_("detail"),
+        text_("request_key", nullable=True, unique=True),
+        bytes_("hash"),
+        bytes_("signature"),
+        one_of("via", "console", "api", "command"),
+    )
+    # What operators want of the drain, by edge; node_id is empty for the whole fleet. pace is in intents a second.
+    drain_orders = (
+        text_("node_id", primary_key=True),
+        integer("held"),
+        integer("pace", nullable=True),
+        text_("ordered_at"),
+        CheckConstraint("held IN (0, 1)"),
+        CheckConstraint("pace > 0"),
+    )
+    # What became of dead letters: the outcome that follows the inbox's. outcome is msgpack.
+    case_outcomes = (
+        text_("intent_id"),
+        text_("fingerprint"),
+        text_("state"),
+        text_("decided_at"),
+        bytes_("outcome"),
+        PrimaryKeyConstraint("intent_id", "fingerprint"),
+    )
+    return (
+        ("audit_log", audit_log),
+        ("drain_orders", drain_orders),
+        ("case_outcomes", case_outcomes),
+    )
