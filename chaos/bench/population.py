@@ -64,6 +64,16 @@ def account_id_of(number: int) -> str:
     return f"44{number % 100:02d}-{number:07d}-{number * 7 % 97:02d}"
 
 
+def newest_statement_of(number: int) -> str:
+    """Return the id of an account's newest statement."""
+    return _statement_id(number, 0)
+
+
+def method_of(number: int) -> str:
+    """Return the id of an account's saved way to pay."""
+    return f"pm_{number:07d}_bank"
+
+
 class Population:
     """
     Accounts by number; the same seed makes the same documents, each account by itself.
@@ -89,7 +99,7 @@ class Population:
         due = rng.randrange(2_000, 40_000)
         changes = [
             self.account(number, due),
-            self._credential(number, account_id, rng),
+            self.credential(number),
             self._usage(number, account_id, rng),
         ]
         for back in range(STATEMENTS):
@@ -118,7 +128,7 @@ class Population:
             due_date=date(2026, 11, 22),
             payment_methods=[
                 PaymentMethod(
-                    method_id=f"pm_{number:07d}_bank",
+                    method_id=method_of(number),
                     type="bank_account",
                     label=f"{rng.choice(_BANKS)} checking ending {rng.randrange(10_000):04d}",
                     status="verified",
@@ -150,7 +160,7 @@ class Population:
             state="posted",
             amount_cents=rng.randrange(1_000, 40_000),
             currency="USD",
-            method_id=f"pm_{number:07d}_bank",
+            method_id=method_of(number),
             method_label=f"{rng.choice(_BANKS)} checking ending {rng.randrange(10_000):04d}",
             accepted_at=accepted,
             decided_at=accepted + timedelta(microseconds=rng.randrange(900_000)),
@@ -158,7 +168,11 @@ class Population:
         )
         return Change(Name(account_id, PAYMENT, id_), encode_body(body))
 
-    def _credential(self, number: int, account_id: str, rng: Random) -> Change:
+    def credential(self, number: int) -> Change:
+        """Make the sign-in of an account's customer; nobody knows a password to it."""
+        rng = Random(self._seed << 35 | number)
+        account_id = account_id_of(number)
+
         def text(size: int) -> str:
             return base64.b64encode(rng.randbytes(size)).rstrip(b"=").decode()
 

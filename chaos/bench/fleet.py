@@ -1,0 +1,112 @@
+"""A fleet to measure: a core whose documents were made by the thousand, edges before it, no demo data."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cache_sync.clock import SystemClock
+from cache_sync.documents import CredentialBody
+from chaos.bench.population import Population, account_id_of, in_batches
+from chaos.fleet import Fleet, FleetOptions
+from chaos.fleet_file import Customer, write_private
+from core_cis.settings import Utility
+from core_cis.store import CoreStore
+from edge_portal.session import Tokens
+from edge_portal.settings import load_settings
+from failover.node_config import read_config, write_config
+
+_ACCOUNTS_A_COMMIT = 500
+# Limits that a customer would meet and a benchmark must not.
+_PLENTY = 1_000_000_000
+
+
+def fill_core(folder: Path, accounts: int, tell: Callable[[str], None]) -> None:
+    """Make a core's folder with a population's documents, published as the core publishes."""
+    with CoreStore.open(
+        folder, SystemClock(), utility=Utility(name="Northwater Power & Light")
+    ) as store:
+        population = Population(lookup_key=store.keys.lookup_key_bytes)
+        done = 0
+        for changes in in_batches(population, accounts, _ACCOUNTS_A_COMMIT):
+            with store.transaction() as tx:
+                for change in changes:
+                    tx.publish_encoded(*change.name, change.body)
+            done += _ACCOUNTS_A_COMMIT
+            if done % 50_000 == 0:
+                tell(f"  {done} accounts")
+
+
+class BenchFleet:
+    """
+    A fleet that is made, changed, started and stopped for one measurement.
+
+    Args:
+        folder: Empty.
+        accounts: Of its population.
+        edges: How many.
+        tell: Told how far it is.
+    """
+
+    def __init__(
+        self, folder: Path, accounts: int, tell: Callable[[str], None], *, edges: int = 1
+    ) -> None:
+        self.accounts = accounts
+        fill_core(folder / "core", accounts, tell)
+        self.fleet = Fleet(folder, FleetOptions(accounts=accounts, edges=edges))
+        customers = [
+            Customer(account_id=account_id_of(number), email="", password="")
+            for number in range(accounts)
+        ]
+        write_private(self.fleet.logins_file, msgspec.json.encode(customers))
+        self.fleet.prepare()
+        for name in self.fleet.edges:
+            # One worker a core: what is compared has one too.
+            self.configure(name, workers=1)
+
+    def configure(self, name: str, **changes: Any) -> None:
+        """Change an edge's configuration before it is started."""
+        path = self.fleet.edge_config(name)
+        config = msgspec.structs.replace(read_config(path), **changes)
+        write_config(path, config, overwrite=True)
+
+    def without_limits(self, name: str) -> None:
+        """Let an edge take any number of payments."""
+        limits = read_config(self.fleet.edge_config(name)).standin
+        plenty = msgspec.structs.replace(
+            limits,
+            account_day_count=_PLENTY,
+            account_day_cents=_PLENTY,
+            edge_outstanding_cents=_PLENTY,
+        )
+        self.configure(name, standin=plenty)
+
+    def without_proxy(self, name: str) -> None:
+        """Have an edge reach the core directly: the fault proxy's own time is not what is measured."""
+        self.configure(name, core_url=self.fleet.core_url)
+
+    def tokens(self, name: str, *, sessions: int = 1) -> list[str]:
+        """Issue tokens of every account's customer, as sign-ins at this edge would; the accounts in turn."""
+        settings = load_settings(self.fleet.edge_config(name), self.fleet.edge_data(name))
+        tokens = Tokens(settings.keys.session)
+        population = Population(lookup_key=settings.keys.lookup)
+        now = datetime.now(UTC)
+        changes = [population.credential(number) for number in range(self.accounts)]
+        bodies = [msgspec.json.decode(one.body or b"", type=CredentialBody) for one in changes]
+        return [
+            tokens.issue(change.name.key, body, now=now, session_id=f"{session:08x}{number:016x}")
+            for session in range(sessions)
+            for number, (change, body) in enumerate(zip(changes, bodies, strict=True))
+        ]
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Fleet]:
+        """Run it for the block; no process is left."""
+        try:
+            self.fleet.start()
+            yield self.fleet
+        finally:
+            self.fleet.stop()
