@@ -2,11 +2,12 @@
 A core that also commits at a steady rate by itself, and notes when each commit was done.
 
 Everything about it is the product's: the application, the writer's thread, the feed. Only who commits is not: commits
-that came over HTTP would measure the intake too, and nobody could tell from outside when they were done. It waits for
-SIGUSR1, commits, writes what it noted, and goes on serving until SIGTERM.
+that came over HTTP would measure the intake too, and nobody could tell from outside when they were done. With every
+SIGUSR1 it commits for a while and writes what it noted; it serves until SIGTERM.
 """
 
 import asyncio
+import itertools
 import signal
 import sys
 import time
@@ -59,15 +60,16 @@ async def _commit_one(
         return Committed(seq, time.monotonic_ns())
 
     committed = await services.writer.run(work, turn=Turn.LIVE, within_seconds=_WRITER_SECONDS)
-    services.feed.notify()
+    services.feeds.notify()
     return committed
 
 
-async def _commit(services: CoreServices, plan: Plan) -> list[Committed]:
+async def _commit(services: CoreServices, plan: Plan, first: int) -> list[Committed]:
     population, done = Population(), []
     begun = time.monotonic()
-    for number in range(plan.commits):
-        await asyncio.sleep(max(0.0, begun + number / plan.rate - time.monotonic()))
+    for number in range(first, first + plan.commits):
+        due = begun + (number - first) / plan.rate
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
         # Payments that the population has not got yet: what is known already is not published again.
         ordinal = PAYMENTS + number // plan.accounts
         done.append(await _commit_one(services, population, number % plan.accounts, ordinal))
@@ -90,9 +92,10 @@ async def _run(plan: Plan) -> None:
     app = create_app(Path(plan.data), SystemClock(), ServerSettings())
 
     async def when_told() -> None:
-        await go.wait()
-        committed = await _commit(app.state.services, plan)
-        _keep(Path(plan.notes), committed)
+        for first in itertools.count(0, plan.commits):
+            await go.wait()
+            go.clear()
+            _keep(Path(plan.notes), await _commit(app.state.services, plan, first))
 
     with open_socket("127.0.0.1", plan.port) as listener:
         committing = asyncio.create_task(when_told())

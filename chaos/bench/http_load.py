@@ -6,6 +6,7 @@ its own. For rates at which it would be the limit there is `wrk` (`chaos.bench.w
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import urlsplit
@@ -87,14 +88,16 @@ class _Connection:
             await reader.readexactly(length)
             return int(head[9:12])
         except BaseException:
-            self.close()
+            await self.close()
             raise
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let it go."""
-        if self._streams is not None:
-            self._streams[1].close()
-        self._streams = None
+        streams, self._streams = self._streams, None
+        if streams is not None:
+            streams[1].close()
+            with contextlib.suppress(OSError):
+                await streams[1].wait_closed()
 
 
 async def _one(connection: _Connection, what: Call, due: float, tally: Tally) -> None:
@@ -145,7 +148,7 @@ async def paced(
             tasks.create_task(work(next(calls), due))
     tally.elapsed = time.monotonic() - begun
     for connection in made:
-        connection.close()
+        await connection.close()
     return tally
 
 
@@ -162,7 +165,7 @@ async def closed_loop(
             while time.monotonic() - begun < seconds:
                 await _one(connection, next_call(), time.monotonic(), tally)
         finally:
-            connection.close()
+            await connection.close()
 
     await asyncio.gather(*(work() for _ in range(waiting)))
     tally.elapsed = time.monotonic() - begun

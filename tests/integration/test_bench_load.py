@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import repeat
 
 from chaos.bench.http_load import Tally, call, closed_loop, paced
@@ -13,14 +13,17 @@ async def answering(answer: bytes) -> AsyncIterator[str]:
     """Run a server that answers everything with the same bytes; an empty answer closes the connection."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while await reader.readline():
-            while (await reader.readline()).strip():
-                pass
-            if not answer:
-                break
-            writer.write(answer)
-            await writer.drain()
+        with suppress(OSError):
+            while await reader.readline():
+                while (await reader.readline()).strip():
+                    pass
+                if not answer:
+                    break
+                writer.write(answer)
+                await writer.drain()
         writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
