@@ -1,7 +1,7 @@
 """What customers of a measured fleet ask for: their accounts, their newest bills, and payments."""
 
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -35,21 +35,34 @@ def as_call(ask: Ask) -> Call:
     return call("GET", ask.path, [(ask.header, ask.value)])
 
 
+class PaymentForm(NamedTuple):
+    """A payment as it is asked for."""
+
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
 class Payments:
     """Payments that nobody made before: each of the next customer in turn, under a key of its own."""
 
-    def __init__(self, tokens: list[str], method_ids: list[str]) -> None:
+    def __init__(self, tokens: list[str], method_ids: list[str], mark: str = "bench") -> None:
         self._tokens = tokens
+        self._mark = mark
         self._method_ids = method_ids
         self._numbers = count()
 
     def next(self) -> Call:
-        """Write the next one down."""
+        """Write the next one down for a plain socket."""
+        headers, body = self.form()
+        return call("POST", "/api/v1/payments", headers, body)
+
+    def form(self) -> PaymentForm:
+        """Tell the next one."""
         number = next(self._numbers)
         index = number % len(self._tokens)
         form: dict[str, Any] = {"amount": _PAYMENT_CENTS, "method_id": self._method_ids[index]}
         headers = [
             ("Authorization", f"Bearer {self._tokens[index]}"),
-            ("Idempotency-Key", f"bench-{number}"),
+            ("Idempotency-Key", f"{self._mark}-{number}"),
         ]
-        return call("POST", "/api/v1/payments", headers, msgspec.json.encode(form))
+        return PaymentForm(headers, msgspec.json.encode(form))

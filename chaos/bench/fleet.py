@@ -13,6 +13,7 @@ from cache_sync.documents import CredentialBody
 from chaos.bench.population import Population, account_id_of, in_batches
 from chaos.fleet import Fleet, FleetOptions
 from chaos.fleet_file import Customer, write_private
+from chaos.proxy_control import HOST
 from core_cis.settings import Utility
 from core_cis.store import CoreStore
 from edge_portal.session import Tokens
@@ -47,21 +48,29 @@ class BenchFleet:
     Args:
         folder: Empty.
         accounts: Of its population.
-        edges: How many.
         tell: Told how far it is.
+        edges: How many.
+        core: A core's folder with such a population, which is taken over; made when it is not given.
     """
 
     def __init__(
-        self, folder: Path, accounts: int, tell: Callable[[str], None], *, edges: int = 1
+        self,
+        folder: Path,
+        accounts: int,
+        tell: Callable[[str], None],
+        *,
+        edges: int = 1,
+        core: Path | None = None,
     ) -> None:
         self.accounts = accounts
-        fill_core(folder / "core", accounts, tell)
-        self.fleet = Fleet(folder, FleetOptions(accounts=accounts, edges=edges))
-        customers = [
-            Customer(account_id=account_id_of(number), email="", password="")
-            for number in range(accounts)
-        ]
-        write_private(self.fleet.logins_file, msgspec.json.encode(customers))
+        if core is None:
+            fill_core(folder / "core", accounts, tell)
+        else:
+            core.rename(folder / "core")
+        self.fleet = Fleet(folder, FleetOptions(edges=edges))
+        # Nobody signs in by password here; the file says that the core has been filled.
+        first = Customer(account_id=account_id_of(0), email="", password="")
+        write_private(self.fleet.logins_file, msgspec.json.encode([first]))
         self.fleet.prepare()
         for name in self.fleet.edges:
             # One worker a core: what is compared has one too.
@@ -88,13 +97,23 @@ class BenchFleet:
         """Have an edge reach the core directly: the fault proxy's own time is not what is measured."""
         self.configure(name, core_url=self.fleet.core_url)
 
-    def tokens(self, name: str, *, sessions: int = 1) -> list[str]:
-        """Issue tokens of every account's customer, as sign-ins at this edge would; the accounts in turn."""
+    def peers_directly(self, name: str) -> None:
+        """Have an edge reach its siblings directly too."""
+        peers = [
+            msgspec.structs.replace(
+                peer, url=f"http://{HOST}:{self.fleet.plan.edge(peer.node_id).peer_port}"
+            )
+            for peer in read_config(self.fleet.edge_config(name)).peers
+        ]
+        self.configure(name, peers=peers)
+
+    def tokens(self, name: str, *, sessions: int = 1, accounts: int | None = None) -> list[str]:
+        """Issue tokens of every account's customer, or the first ones', as sign-ins would; the accounts in turn."""
         settings = load_settings(self.fleet.edge_config(name), self.fleet.edge_data(name))
         tokens = Tokens(settings.keys.session)
         population = Population(lookup_key=settings.keys.lookup)
         now = datetime.now(UTC)
-        changes = [population.credential(number) for number in range(self.accounts)]
+        changes = [population.credential(number) for number in range(accounts or self.accounts)]
         bodies = [msgspec.json.decode(one.body or b"", type=CredentialBody) for one in changes]
         return [
             tokens.issue(change.name.key, body, now=now, session_id=f"{session:08x}{number:016x}")
