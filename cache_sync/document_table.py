@@ -16,7 +16,7 @@ from typing import NamedTuple
 from cache_sync.documents import CREDENTIAL, Document
 from cache_sync.errors import UnknownShard
 from cache_sync.row_hash import FIRST_CHAIN
-from cache_sync.shards import first_seq
+from cache_sync.shards import first_seq, last_seq
 from cache_sync.sql import Connection, read, stream
 from cache_sync.sqlite import Connection as SqliteConnection
 from cache_sync.sqlite import database
@@ -209,6 +209,15 @@ def read_page_within(
         spooled_bytes += len(row[4]) if row[4] is not None else 0
     upto = head.head if reached_head else rows[-1].seq
     return Page(rows, reached_head, upto, head)
+
+
+def count_tombstones(connection: Connection, shard: str) -> int:
+    """Count a shard's tombstones."""
+    (count,) = connection.execute(
+        "SELECT count(*) FROM documents WHERE body IS NULL AND seq > ? AND seq <= ?",
+        (first_seq(shard), last_seq(shard)),
+    ).fetchone()
+    return int(count)
 
 
 def forget_tombstones(connection: Connection, shard: str, through: int) -> int:

@@ -1,7 +1,9 @@
 """The feed on the wire: frames of documents, barriers and core time."""
 
 import hashlib
+from collections.abc import Iterable
 from datetime import datetime
+from itertools import islice
 
 import msgspec
 
@@ -12,6 +14,7 @@ from cache_sync.row_hash import CHAIN_BYTES, SEAL_BYTES, is_sealed
 FRAME_FORMAT = 2
 FRAME_CONTENT_TYPE = "application/vnd.ridethrough.frame+msgpack"
 POSITION_CHARACTERS_MAX = 64
+POSITIONS_MAX = 32
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +74,17 @@ class Position(msgspec.Struct, frozen=True):
         if not text.isascii() or not epoch.isdigit() or not seq.isdigit():
             return None
         return Position(int(epoch), shard, int(seq))
+
+
+def write_positions(positions: Iterable[Position]) -> str:
+    """Write positions of several shards as one text; `POSITIONS_MAX` at most."""
+    return ",".join(str(position) for position in islice(positions, POSITIONS_MAX))
+
+
+def parse_positions(text: str) -> list[Position]:
+    """Read positions of several shards; what is none is left out."""
+    parts = text.split(",", POSITIONS_MAX)[:POSITIONS_MAX]
+    return [position for part in parts if (position := Position.parse(part)) is not None]
 
 
 class Proof(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ import click
 
 from cache_sync.shards import SHARDS_MAX
 from core_cis.options import data_option, database_option, open_store, utility_options
-from core_cis.settings import DEFAULT_HOST, DEFAULT_PORT
+from core_cis.settings import DEFAULT_HOST, DEFAULT_PORT, ServerSettings
 from core_cis.snapshot_settings import SnapshotSettings
 
 # Verbs that live elsewhere and are imported only when they are asked for: a command starts in a blink.
@@ -91,6 +91,20 @@ def init_command(
     show_default=True,
     help="From how many documents on: the feed of fewer is read as fast.",
 )
+@click.option(
+    "--edge-away-days",
+    type=click.FloatRange(min=0),
+    default=ServerSettings().edge_away_days,
+    show_default=True,
+    help="How long deletes are kept for an edge that says nothing; later it has to begin anew.",
+)
+@click.option(
+    "--tombstone-hours",
+    type=click.FloatRange(min=0),
+    default=ServerSettings().tombstone_hours,
+    show_default=True,
+    help="How long deletes are kept at least, for nodes that are beginning.",
+)
 @database_option
 @utility_options
 def serve_command(
@@ -100,6 +114,8 @@ def serve_command(
     port: int,
     snapshot_hours: float,
     snapshot_documents: int,
+    edge_away_days: float,
+    tombstone_hours: float,
     **utility: str | int | None,
 ) -> None:
     """Serve feed, intake and operators until SIGTERM or Ctrl-C."""
@@ -112,7 +128,8 @@ def serve_command(
         pass
     try:
         snapshots = SnapshotSettings(hours=snapshot_hours, documents_min=snapshot_documents)
-        asyncio.run(serve_core(data_dir, host, port, snapshots))
+        limits = ServerSettings(edge_away_days=edge_away_days, tombstone_hours=tombstone_hours)
+        asyncio.run(serve_core(data_dir, host, port, snapshots, limits))
     except (CoreBusy, OSError) as error:
         raise click.ClickException(str(error)) from error
 

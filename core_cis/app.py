@@ -1,5 +1,6 @@
 """The core as an ASGI application, wired in one place."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -42,6 +43,18 @@ def _handle_database(request: Request[Any, Any, Any], error: OperationalError) -
     )
 
 
+@asynccontextmanager
+async def _forgetting(services: CoreServices) -> AsyncIterator[None]:
+    """Forget tombstones that nobody needs for as long as a block lasts."""
+    stop = asyncio.Event()
+    running = asyncio.create_task(services.floors.run(stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await running
+
+
 def create_app(
     data_dir: Path,
     clock: Clock,
@@ -65,7 +78,10 @@ def create_app(
         async with CoreServices(data_dir, clock, limits, utility=utility) as services:
             app.state.services = services
             app.state.node_keys = NodeKeys(services.node_hash)
-            async with publishing(services, load_keys(data_dir), limits.redis_feed):
+            async with (
+                publishing(services, load_keys(data_dir), limits.redis_feed),
+                _forgetting(services),
+            ):
                 yield
 
     return Litestar(

@@ -5,7 +5,9 @@ from pathlib import Path
 import click
 import msgspec
 
+from cache_sync.document_table import ShardHead, read_head
 from core_cis.audit import by_command, write_down
+from core_cis.edge_places import EdgePlace, read_places
 from core_cis.options import data_option, json_option, open_known_store
 from core_cis.registry import (
     Serving,
@@ -155,14 +157,23 @@ def config_command(  # noqa: PLR0913, PLR0917 - one parameter an option
 @data_option
 @json_option
 def list_command(data_dir: Path, as_json: bool) -> None:  # noqa: FBT001 - click's flag
-    """List the registered edges."""
+    """List the registered edges, and how far each holds every shard for good, as it last said."""
     with open_known_store(data_dir) as store:
         edges = read_edges(store.connection)
+        places = read_places(store.connection)
+        heads = {shard: read_head(store.connection, shard) for shard in store.shards}
     if as_json:
-        click.echo(msgspec.json.encode(edges))
+        rows = [
+            msgspec.structs.asdict(edge) | {"places": places.get(edge.node_id, [])}
+            for edge in edges
+        ]
+        click.echo(msgspec.json.encode(rows))
         return
     for edge in edges:
         click.echo(f"{edge.node_id:<20} {edge.status:<8} {edge.peer_url}")
+        if edge.status == "active":
+            for line in _holdings(places.get(edge.node_id, []), heads):
+                click.echo(f"    {line}")
 
 
 @edges_group.command("revoke")
@@ -174,6 +185,24 @@ def revoke_command(data_dir: Path, name: str) -> None:
         revoke_edge(tx, name)
         write_down(tx, by_command("edges.revoke", subject=name), store.keys)
     click.echo(f"edge {name} is revoked")
+
+
+def _holdings(places: list[EdgePlace], heads: dict[str, ShardHead]) -> list[str]:
+    if not places:
+        return ["has not said yet what it holds"]
+    lines = []
+    for place in places:
+        head = heads.get(place.shard)
+        said = place.reported_at.isoformat(timespec="seconds")
+        place_ = f"shard {place.shard}: epoch {place.epoch}, seq {place.seq}"
+        if head is None or place.epoch != head.epoch:
+            told = "of another epoch: it begins anew"
+        elif place.seq < head.floor:
+            told = f"below the floor {head.floor}: it begins anew"
+        else:
+            told = f"of {head.head}"
+        lines.append(f"{place_} {told}; said at {said}")
+    return lines
 
 
 def _name_and_url(text: str, option: str) -> tuple[str, str]:

@@ -1,10 +1,22 @@
 """What the core counts; no label holds an id of a customer or an account."""
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from core_cis.floor_keeper import ShardFloor
 from core_cis.intake import IntakeResult
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+_FLOOR_GAUGES = {
+    "floor": "The oldest cursor that still sees every delete.",
+    "floor_lag": "How many seqs the floor is behind the head.",
+    "tombstones": "Deletes that are still told to followers.",
+    "tombstones_forgotten": "Deletes that were forgotten since the start.",
+    "edges_away": "Edges that deletes are no longer kept for.",
+}
 
 
 class CoreMetrics:
@@ -48,6 +60,33 @@ class CoreMetrics:
             "Jobs that wait for the writer.",
             registry=self.registry,
         )
+
+        self._floor = {
+            name: Gauge(f"ridethrough_core_{name}", what, ["shard"], registry=self.registry)
+            for name, what in _FLOOR_GAUGES.items()
+        }
+        self._floor_held = Gauge(
+            "ridethrough_core_floor_held",
+            "1 for who keeps the floor of a shard from rising.",
+            ["shard", "by"],
+            registry=self.registry,
+        )
+
+    def tell_floors(self, floors: Iterable[ShardFloor]) -> None:
+        """Take over up to where the deletes of each shard are forgotten."""
+        self._floor_held.clear()
+        for floor in floors:
+            told = {
+                "floor": floor.floor,
+                "floor_lag": floor.head - floor.floor,
+                "tombstones": floor.tombstones,
+                "tombstones_forgotten": floor.forgotten,
+                "edges_away": len(floor.away),
+            }
+            for name, value in told.items():
+                self._floor[name].labels(floor.shard).set(value)
+            if floor.held_by:
+                self._floor_held.labels(floor.shard, floor.held_by).set(1)
 
     def count_intake(self, result: IntakeResult) -> None:
         """Count what became of a batch, and raise what needs eyes."""

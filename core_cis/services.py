@@ -28,6 +28,7 @@ from core_cis.database_choice import find_database
 from core_cis.drain_orders import read_orders
 from core_cis.errors import NotBegun, WriterFull
 from core_cis.feeds import ShardFeeds
+from core_cis.floor_keeper import FloorKeeper, FloorSettings
 from core_cis.intake import Intake, IntakeResult, check_signatures
 from core_cis.keys import CoreKeys, load_keys
 from core_cis.lineage import Known, Lineage
@@ -37,7 +38,7 @@ from core_cis.readers import Readers, open_readers
 from core_cis.registry import edge_keys
 from core_cis.registry_look import RegistryLook, open_registry
 from core_cis.settings import ServerSettings, Utility
-from core_cis.snapshot_shelves import is_of_history, shelves
+from core_cis.snapshot_shelves import is_of_history, newest_file_seq, shelves
 from core_cis.store import CoreStore, read_utility
 from core_cis.writer import Turn, Writer
 from failover.intents import Intent, Outcome
@@ -45,6 +46,9 @@ from failover.signing import Signer, secret_hash
 
 _CHECKED_INLINE_MAX = 4
 _ANSWER_SECONDS_MAX = 2.0
+_WRITE_SECONDS_MAX = 30.0
+_HOUR_SECONDS = 3600.0
+_DAY_SECONDS = 86400.0
 _ResultT = TypeVar("_ResultT")
 _log = structlog.get_logger(__name__)
 
@@ -82,6 +86,8 @@ class CoreServices:
         self._feeds: ShardFeeds | None = None
         self._compared: Connection | None = None
         self._snapshots: SnapshotDesk | None = None
+        self._counted: Connection | None = None
+        self._floors: FloorKeeper | None = None
         self.digests = DigestDesk(self._read_digests)
         self.time_source = CoreTimeSource(self._close_time, clock)
 
@@ -107,16 +113,19 @@ class CoreServices:
             clock=self.clock,
             accept=self._is_of_history,
         )
+        self._counted = database.open_reader(same_thread=False)
+        self._floors = self._keep_floors(self._counted)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         if self._feeds is not None:
             await self._feeds.close()
             self._feeds = None
-        for each in (self._registry, self._readers, self._compared, self._database):
+        held = (self._registry, self._readers, self._compared, self._counted, self._database)
+        for each in held:
             if each is not None:
                 each.close()
-        self._registry = self._readers = self._compared = self._database = None
+        self._registry = self._readers = self._compared = self._counted = self._database = None
         await self.writer.stop()
 
     async def ask(
@@ -145,6 +154,12 @@ class CoreServices:
         """The snapshot files, for nodes that begin anew."""
         assert self._snapshots is not None, "the services were entered"
         return self._snapshots
+
+    @property
+    def floors(self) -> FloorKeeper:
+        """Up to where deletes are forgotten."""
+        assert self._floors is not None, "the services were entered"
+        return self._floors
 
     @property
     def ready(self) -> bool:
@@ -283,6 +298,31 @@ class CoreServices:
             raise FeedUnavailable("the core is not serving")
         with read(connection):
             return answer_question(connection, shard, question)
+
+    def _keep_floors(self, connection: Connection) -> FloorKeeper:
+        away_seconds = self.settings.edge_away_days * _DAY_SECONDS
+        return FloorKeeper(
+            connection,
+            self._write,
+            read_shards(connection),
+            newest_file=lambda reading, shard: newest_file_seq(
+                reading, self._data_dir, shard, clock=self.clock, age_seconds_max=away_seconds
+            ),
+            clock=self.clock,
+            settings=FloorSettings(
+                away_seconds=away_seconds,
+                keep_seconds=self.settings.tombstone_hours * _HOUR_SECONDS,
+            ),
+        )
+
+    async def _write(self, work: Callable[[Connection], _ResultT], /) -> _ResultT:
+        """Do what can wait, as a transaction of its own, after everybody else's."""
+
+        def job(store: CoreStore) -> _ResultT:
+            with write(store.connection) as connection:
+                return work(connection)
+
+        return await self.writer.run(job, turn=Turn.DRAIN, within_seconds=_WRITE_SECONDS_MAX)
 
     async def _is_of_history(self, manifest: SnapshotManifest) -> bool:
         return await self.ask(lambda connection: is_of_history(connection, manifest))

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import structlog
 
 from cache_sync.clock import SystemClock
@@ -46,7 +47,11 @@ def locked(data_dir: Path) -> Iterator[None]:
 
 
 async def serve_core(
-    data_dir: Path, host: str, port: int, snapshots: SnapshotSettings | None = None
+    data_dir: Path,
+    host: str,
+    port: int,
+    snapshots: SnapshotSettings | None = None,
+    limits: ServerSettings | None = None,
 ) -> None:
     """
     Serve a core until SIGTERM or SIGINT; what is in flight is finished. Snapshot files are built beside it.
@@ -65,8 +70,10 @@ async def serve_core(
                 loop.add_signal_handler(number, stop.set)
             address = listener.getsockname()
             _log.info("serving", host=address[0], port=address[1])
-            limits = ServerSettings(redis_feed=named_redis_feed())
-            app = HeadAsGet(create_app(data_dir, SystemClock(), limits))
+            bounds = msgspec.structs.replace(
+                limits or ServerSettings(), redis_feed=named_redis_feed()
+            )
+            app = HeadAsGet(create_app(data_dir, SystemClock(), bounds))
             schedule = SnapshotSchedule(
                 data_dir, clock=SystemClock(), settings=snapshots or SnapshotSettings()
             )

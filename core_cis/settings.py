@@ -60,6 +60,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
         future_seconds_max: How far it may lie ahead.
         attempts_max: Failed attempts after which an intent is put under review.
         redis_feed: The Redis into whose streams the feed is published too; empty for none.
+        edge_away_days: How long deletes are kept for an edge that says nothing; later it has to begin anew.
+        tombstone_hours: How long deletes are kept at least.
     """
 
     feed_rows_max: int = 5000
@@ -69,6 +71,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     future_seconds_max: int = 120
     attempts_max: int = 3
     redis_feed: str = ""
+    edge_away_days: float = 30.0
+    tombstone_hours: float = 1.0
 
 
 def default_data_dir() -> Path:

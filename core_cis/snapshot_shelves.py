@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from cache_sync.clock import Clock
 from cache_sync.document_table import read_head
 from cache_sync.errors import UnknownShard
 from cache_sync.publication import read_chain
@@ -31,6 +32,16 @@ def shelf_of(data_dir: Path, shard: str) -> SnapshotShelf:
 def shelves(data_dir: Path, shards: Iterable[str]) -> dict[str, SnapshotShelf]:
     """Return the shelves of all shards."""
     return {shard: shelf_of(data_dir, shard) for shard in shards}
+
+
+def newest_file_seq(
+    connection: Connection, data_dir: Path, shard: str, *, clock: Clock, age_seconds_max: float
+) -> int | None:
+    """Tell where the newest file stands that is handed out of a shard; None without one, or when it is too old."""
+    newest = shelf_of(data_dir, shard).newest(lambda manifest: is_of_history(connection, manifest))
+    if newest is None or newest.kept.offer(clock).age_seconds > age_seconds_max:
+        return None
+    return newest.manifest.seq
 
 
 def is_of_history(connection: Connection, manifest: SnapshotManifest) -> bool:

@@ -346,7 +346,20 @@ def _edges() -> tuple[_Described, ...]:
         _text("replaced_at"),
         PrimaryKeyConstraint("node_id", "public_key"),
     )
-    return ("edges", edges), ("former_edge_keys", former_edge_keys)
+    # What an edge said last that it holds of a shard, also after a power loss.
+    edge_places = (
+        _text("node_id", ForeignKey("edges.node_id")),
+        _text("shard"),
+        _integer("epoch"),
+        _integer("seq"),
+        _text("reported_at"),
+        PrimaryKeyConstraint("node_id", "shard"),
+    )
+    return (
+        ("edges", edges),
+        ("former_edge_keys", former_edge_keys),
+        ("edge_places", edge_places),
+    )
 
 
 def _documents() -> tuple[_Described, ...]:

@@ -28,8 +28,9 @@ from edge_portal.core_client import (
     core_client,
 )
 from edge_portal.core_clock import CoreClock
-from edge_portal.held_shards import held_shards, snapshot_folder
+from edge_portal.held_shards import held_shards, snapshot_folder, snapshot_folders
 from edge_portal.held_snapshots import open_held
+from edge_portal.kept_places import KeptPlaces
 from edge_portal.mode_keeper import ModeKeeper, SnapshotAge
 from edge_portal.peer_api import peer_app
 from edge_portal.peer_client import PeerClient
@@ -82,7 +83,9 @@ class Agent:
         self._siblings = {peer.node_id: PeerClient(config, peer) for peer in config.peers}
         breaker = AsyncBreaker(clock=clock, rng=rng, listeners=[self._breaker_moved])
         self._probe = CoreProbe(
-            CoreProbeClient(self._clients["probe"], self._snapshot.proof),
+            CoreProbeClient(
+                self._clients["probe"], self._snapshot.proof, KeptPlaces(snapshot_folders(settings))
+            ),
             breaker=breaker,
             clock=clock,
             rng=rng,

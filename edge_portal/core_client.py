@@ -1,6 +1,6 @@
 """The only HTTP to the core: its feed, its probe, its intake and its archive, each through a client of its own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 from urllib.parse import quote
 
@@ -9,7 +9,7 @@ import msgspec
 
 from cache_sync.documents import StatementBody
 from cache_sync.errors import Behind, BelowFloor, EpochChanged, FeedUnavailable, Forked
-from cache_sync.frames import Frame, Proof, decode_frame
+from cache_sync.frames import Frame, Position, Proof, decode_frame, write_positions
 from edge_portal.node_client import Answer, NodeClient, checked, read_problem, slug_of
 from failover.errors import Ambiguous, NodeError, NodeRefused
 from failover.intents import IntentBatch, OutcomeBatch
@@ -113,18 +113,24 @@ def _refuse_feed(answer: Answer) -> None:
 
 
 class CoreProbeClient:
-    """Implements `failover.probe.CoreProber`."""
+    """Implements `failover.probe.CoreProber`; ``kept`` tells what of the snapshots a power loss would leave."""
 
-    def __init__(self, client: NodeClient, reached: ReachedProof = nothing_reached) -> None:
+    def __init__(
+        self,
+        client: NodeClient,
+        reached: ReachedProof = nothing_reached,
+        kept: Callable[[], Iterable[Position]] = tuple,
+    ) -> None:
         self._client = client
         self._reached = reached
+        self._kept = kept
 
     async def probe(self, *, deadline_seconds: float) -> ProbeAnswer:
         """Ask whether the core can read and write. Raises `NodeError`."""
         answer = await self._client.call(
             "GET",
             "/probe",
-            params={"position": _shown(self._reached)},
+            params={"position": _shown(self._reached), "kept": write_positions(self._kept())},
             deadline_seconds=deadline_seconds,
             bytes_max=PROBE_BYTES_MAX,
         )

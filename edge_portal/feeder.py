@@ -40,7 +40,7 @@ from cache_sync.replica_feed import ReplicaFeed
 from cache_sync.replica_reader import ReplicaReader
 from cache_sync.standing import encode_standing
 from edge_portal.child import child_command, seeded_rng
-from edge_portal.held_shards import held_shards, snapshot_folder
+from edge_portal.held_shards import snapshot_folders
 from edge_portal.settings import EdgeSettings
 from edge_portal.snapshot_serving import FOLDER_NAME, ServedSnapshots, ServingSettings
 from failover.digest_route import QUESTION_BYTES_MAX, answer_digests
@@ -87,9 +87,7 @@ class Feeds:
     def __init__(
         self, settings: EdgeSettings, *, clock: Clock, readers_max: int = READERS_MAX
     ) -> None:
-        folders = {
-            shard: snapshot_folder(settings, shard) for shard in held_shards(settings.config)
-        }
+        folders = snapshot_folders(settings)
         self._feeds = {
             shard: ReplicaFeed(folder, shard, clock=clock, path=partial(_path_of, folder))
             for shard, folder in folders.items()

@@ -12,6 +12,11 @@ def held_shards(config: EdgeConfig) -> list[str]:
     return list(config.held_shards) or shard_names(config.shards)
 
 
+def snapshot_folders(settings: EdgeSettings) -> dict[str, Path]:
+    """Tell the snapshot folders of all shards that this node holds."""
+    return {shard: snapshot_folder(settings, shard) for shard in held_shards(settings.config)}
+
+
 def snapshot_folder(settings: EdgeSettings, shard: str) -> Path:
     """Tell the snapshot folder of a shard; the first shard's is where it was before there were several."""
     snapshot = settings.paths.snapshot

@@ -10,7 +10,7 @@ from litestar.params import FromPath, FromQuery, Parameter
 
 from cache_sync.errors import BelowFloor, EpochChanged, FeedUnavailable, Forked, UnknownShard
 from cache_sync.feed import WAIT_SECONDS_MAX
-from cache_sync.frames import FRAME_CONTENT_TYPE, encode_frame
+from cache_sync.frames import FRAME_CONTENT_TYPE, encode_frame, parse_positions
 from core_cis.api.guards import fleet_guard, services
 from core_cis.api.problems import problems
 from failover.web import Problem, caller, remaining_seconds
@@ -100,15 +100,20 @@ async def read_feed(
     summary="Can the core read and write?",
     responses=problems(401, 503),
 )
-async def probe(request: Request[Any, Any, Any], position: FromQuery[str] = "") -> Probe:
+async def probe(
+    request: Request[Any, Any, Any], position: FromQuery[str] = "", kept: FromQuery[str] = ""
+) -> Probe:
     """
     Close a core time (a real, durable write) and read the head.
 
-    For nodes of the fleet (`Authorization: Node`), which show the position they have reached. 503 `core_unavailable`
-    when it takes longer than the caller waits, 503 `restored` when that proves a barrier which this core has forgotten.
+    For nodes of the fleet (`Authorization: Node`), which show the position they have reached, and as ``kept`` what of
+    each shard would survive a power loss (``epoch.shard.seq``, separated by commas): deletes up to there are not needed
+    for them any more. 503 `core_unavailable` when it takes longer than the caller waits, 503 `restored` when the
+    position proves a barrier which this core has forgotten.
     """
     running = services(request)
     await running.check_lineage(position, caller(request))
+    running.floors.note(caller(request), parse_positions(kept))
     seconds = remaining_seconds(request.headers, default=_PROBE_SECONDS, maximum=_PROBE_SECONDS)
     try:
         async with asyncio.timeout(seconds):

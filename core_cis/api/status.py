@@ -12,6 +12,8 @@ from cache_sync.sql import Connection
 from core_cis import metrics
 from core_cis.api.guards import operator_guard, services
 from core_cis.api.problems import problems
+from core_cis.edge_places import EdgePlace, read_places
+from core_cis.floor_keeper import ShardFloor
 from core_cis.lineage import ForgottenPosition
 from core_cis.registry import Edge, read_edges
 from failover.web import Problem
@@ -22,10 +24,11 @@ _OUTCOMES = "SELECT state, count(*) FROM inbox GROUP BY state ORDER BY state"
 
 
 class EdgeStatus(msgspec.Struct, frozen=True):
-    """A registered edge, by name."""
+    """A registered edge, by name, and how far it said that it holds each shard for good."""
 
     node_id: str
     status: str
+    places: list[EdgePlace] = []
 
 
 class ShardPlace(msgspec.Struct, frozen=True):
@@ -43,7 +46,7 @@ class CoreStatus(msgspec.Struct, frozen=True, kw_only=True):
     ``epoch``, ``head`` and ``floor`` are those of the first shard; ``shards`` has them of all.
     ``as_of`` is the core time that was closed for this answer; ``drain_credits`` the pace that drains are granted.
     ``restored`` is set when a node has reached a position that this core never gave out: it then serves no edge until
-    its epoch is raised.
+    its epoch is raised. ``floors`` tells of each shard up to where deletes are forgotten, and who needs the others.
     """
 
     node_id: str = "core"
@@ -62,6 +65,7 @@ class CoreStatus(msgspec.Struct, frozen=True, kw_only=True):
     failing: int
     restored: ForgottenPosition | None
     edges: list[EdgeStatus]
+    floors: list[ShardFloor]
 
 
 @get(
@@ -102,7 +106,11 @@ async def show_status(request: Request[Any, Any, Any]) -> CoreStatus:
         intents=seen.outcomes,
         failing=seen.failing,
         restored=running.lineage.forgotten(head),
-        edges=[EdgeStatus(edge.node_id, edge.status) for edge in seen.edges],
+        edges=[
+            EdgeStatus(edge.node_id, edge.status, seen.places.get(edge.node_id, []))
+            for edge in seen.edges
+        ],
+        floors=list(running.floors.floors.values()),
     )
 
 
@@ -110,12 +118,13 @@ class _Seen(NamedTuple):
     outcomes: dict[str, int]
     failing: int
     edges: list[Edge]
+    places: dict[str, list[EdgePlace]]
 
 
 def _look(connection: Connection) -> _Seen:
     (failing,) = connection.execute("SELECT count(*) FROM intake_failures").fetchone()
     outcomes = dict(connection.execute(_OUTCOMES).fetchall())
-    return _Seen(outcomes, failing, read_edges(connection))
+    return _Seen(outcomes, failing, read_edges(connection), read_places(connection))
 
 
 @get("/healthz", media_type="text/plain", summary="Is the process alive?")
@@ -140,4 +149,5 @@ async def show_metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Answer counters and timings in Prometheus' text format. Open to all: no figure is of one customer."""
     running = services(request)
     running.metrics.waiting.set(running.writer.waiting)
+    running.metrics.tell_floors(running.floors.floors.values())
     return Response(running.metrics.exposition(), media_type=metrics.CONTENT_TYPE)
