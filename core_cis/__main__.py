@@ -130,7 +130,7 @@ def serve_command(
         snapshots = SnapshotSettings(hours=snapshot_hours, documents_min=snapshot_documents)
         limits = ServerSettings(edge_away_days=edge_away_days, tombstone_hours=tombstone_hours)
         asyncio.run(serve_core(data_dir, host, port, snapshots, limits))
-    except (CoreBusy, OSError) as error:
+    except (CoreBusy, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
 
 

@@ -17,6 +17,7 @@ from core_cis.api.accounts import show_archived_statement, show_ledger
 from core_cis.api.digests import compare_digests
 from core_cis.api.feed import probe, read_feed
 from core_cis.api.intents import deliver_intents, show_intent
+from core_cis.api.processor_events import hear_event
 from core_cis.api.snapshots import fetch_snapshot, offer_snapshot
 from core_cis.api.status import healthz, readyz, show_metrics, show_status
 from core_cis.keys import load_keys
@@ -92,6 +93,7 @@ def create_app(
             offer_snapshot,
             fetch_snapshot,
             deliver_intents,
+            hear_event,
             show_intent,
             show_ledger,
             show_archived_statement,

@@ -7,12 +7,13 @@ import msgspec
 
 from core_cis.books import read_books
 from core_cis.cli_ledger import money
-from core_cis.errors import EdgeUnreachable
+from core_cis.errors import BadSettlement, EdgeUnreachable
 from core_cis.options import data_option, json_option, open_known_store
 from core_cis.peer_journals import PeerJournals
 from core_cis.reconcile import reconcile
 from core_cis.reconciliation import Difference, Journal, Line, Report
 from core_cis.registry import read_edges
+from core_cis.settlement import SettlementLine, read_settlement
 from core_cis.store import CoreStore
 
 EXIT_CODES = {"equal": 0, "different": 1, "incomplete": 3}
@@ -26,7 +27,17 @@ EXIT_CODES = {"equal": 0, "different": 1, "incomplete": 3}
     is_flag=True,
     help="Do without edges that do not answer; they are still named.",
 )
-def reconcile_command(data_dir: Path, as_json: bool, skip_unreachable: bool) -> None:  # noqa: FBT001 - click's flags
+@click.option(
+    "--settlement",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The payment processor's settlement file, CSV or JSON lines, to be compared too.",
+)
+def reconcile_command(
+    data_dir: Path,
+    as_json: bool,  # noqa: FBT001 - click's flag
+    skip_unreachable: bool,  # noqa: FBT001 - click's flag
+    settlement: Path | None,
+) -> None:
     """
     Compare what edges accepted with the ledger, to the cent.
 
@@ -35,7 +46,13 @@ def reconcile_command(data_dir: Path, as_json: bool, skip_unreachable: bool) -> 
     """
     with open_known_store(data_dir) as store:
         registered = read_edges(store.connection)
-        report, skipped = run_reconciliation(store, skip_unreachable=skip_unreachable)
+        try:
+            lines = read_settlement(settlement) if settlement is not None else None
+        except BadSettlement as error:
+            raise click.ClickException(str(error)) from error
+        report, skipped = run_reconciliation(
+            store, skip_unreachable=skip_unreachable, settlement=lines
+        )
     if as_json:
         click.echo(msgspec.json.encode(report))
     else:
@@ -48,7 +65,11 @@ def reconcile_command(data_dir: Path, as_json: bool, skip_unreachable: bool) -> 
 
 
 def run_reconciliation(
-    store: CoreStore, *, skip_unreachable: bool = False, journals: PeerJournals | None = None
+    store: CoreStore,
+    *,
+    skip_unreachable: bool = False,
+    journals: PeerJournals | None = None,
+    settlement: list[SettlementLine] | None = None,
 ) -> tuple[Report, list[str]]:
     """
     Ask every registered edge, then read the books, and compare.
@@ -67,7 +88,10 @@ def run_reconciliation(
         except EdgeUnreachable:
             silent.append(edge.node_id)
     report = reconcile(
-        found, read_books(store.connection), unreachable=() if skip_unreachable else silent
+        found,
+        read_books(store.connection),
+        unreachable=() if skip_unreachable else silent,
+        settlement=settlement,
     )
     return report, silent if skip_unreachable else []
 

@@ -24,6 +24,8 @@ CoreError
 ├── CoreBusy               another process serves this core
 ├── SnapshotsBusy          another process builds this core's snapshot files
 ├── SnapshotStuck          the replica that snapshot files are cut from cannot follow the feed
+├── MoneyUnknown           a payment that may have been charged: it cannot be decided yet
+├── BadSettlement          a settlement file that is none
 ├── NotBegun               a job whose turn did not come in time: nothing was done
 └── WriterFull             too many jobs wait: nothing was done
 ```
@@ -249,3 +251,14 @@ class EdgeUnreachable(CoreError):
     def __init__(self, node_id: str, detail: str) -> None:
         super().__init__(f"edge {node_id}: {detail}")
         self.node_id = node_id
+
+
+class MoneyUnknown(CoreError):
+    """A payment may have been charged, and the processor has not said yet: it cannot be decided."""
+
+    def __init__(self) -> None:
+        super().__init__("the payment processor has not answered yet")
+
+
+class BadSettlement(CoreError):
+    """A settlement file cannot be read, or is none."""

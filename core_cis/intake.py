@@ -17,9 +17,12 @@ import structlog
 from cache_sync.documents import PAYMENT
 from cache_sync.frames import Position
 from cache_sync.sql import DatabaseError, IntegrityError
-from core_cis.domain.payments import RejectReason, Wish, reason_to_reject, value_date
+from core_cis.charge_records import owe_refund
+from core_cis.domain.payments import reason_to_reject, value_date
+from core_cis.errors import MoneyUnknown
 from core_cis.instants import to_text
-from core_cis.payment_posting import Decision, read_account_facts, record_decision
+from core_cis.money_of_intents import hear_late, money_of
+from core_cis.payment_posting import Decision, read_account_facts, record_decision, wish_of
 from core_cis.publishing import payment_key
 from core_cis.settings import ServerSettings
 from core_cis.store import CoreStore, Transaction
@@ -132,7 +135,9 @@ def _reason_to_refuse(intent: Intent, key: EdgeKey | None) -> str:
     if intent.amount_cents.bit_length() > _AMOUNT_BITS:
         return "absurd_amount"
     # Nor does a database server hold this character in any text.
-    if any("\0" in text for text in msgspec.structs.astuple(intent) if isinstance(text, str)):
+    capture = () if intent.capture is msgspec.UNSET else msgspec.structs.astuple(intent.capture)
+    said = (*msgspec.structs.astuple(intent), *capture)
+    if any("\0" in text for text in said if isinstance(text, str)):
         return "absurd_text"
     valid = [key.public_key]
     valid += [former.public_key for former in key.former if intent.accepted_at < former.replaced_at]
@@ -191,6 +196,9 @@ class Intake:
         try:
             with tx.savepoint():
                 outcome, repeated = self._first_outcome(tx, intent, delivered_by)
+        except MoneyUnknown:
+            # Nobody's fault, and not the intent's: it is asked for again.
+            tally.count("failed")
         except Exception as error:
             # A failing disk is nobody's poison: the whole batch is undone and asked again.
             if isinstance(error, DatabaseError) and not isinstance(error, IntegrityError):
@@ -208,6 +216,7 @@ class Intake:
     ) -> tuple[Outcome, bool]:
         known = dict(tx.connection.execute(_FIND, (intent.intent_id,)).fetchall())
         if intent.fingerprint in known:
+            hear_late(tx, intent)
             return msgspec.msgpack.decode(known[intent.fingerprint], type=Outcome), True
         decision = self._judge(tx, intent, taken=bool(known))
         outcome = _write(tx, intent, decision, delivered_by, won=not known)
@@ -219,6 +228,9 @@ class Intake:
         if not taken:
             return self._decide(tx, intent, self._settings)
         _log.error("one id, two payments", alarm="id_conflict", edge=intent.edge_id)
+        money = money_of(tx, intent)
+        if money.state == "captured":
+            owe_refund(tx, intent, money.charge_id, "id_conflict")
         return decision_of(intent, state="rejected", reason="id_conflict")
 
     def _park(
@@ -241,12 +253,7 @@ class Intake:
         try:
             with tx.savepoint():
                 won = tx.connection.execute(_FIND, (intent.intent_id,)).fetchone() is None
-                decision = decision_of(
-                    intent,
-                    state="dead_letter",
-                    reason="under_review",
-                    case_number=f"C-{receipt_number(intent.intent_id + intent.fingerprint)}",
-                )
+                decision = decision_of(intent, **_under_review(intent))
                 outcome = _write(tx, intent, decision, delivered_by, won=won)
                 tx.connection.execute(_FORGET_FAILURE, (intent.intent_id, intent.fingerprint))
                 return outcome
@@ -258,19 +265,17 @@ class Intake:
 def decide(tx: Transaction, intent: Intent, settings: ServerSettings) -> Decision:
     """Judge one intent that has no outcome yet by the account as it stands in this transaction."""
     facts = read_account_facts(tx.connection, intent.account_id, tx.utility.currency)
-    wish = Wish(
-        account_id=intent.account_id,
-        amount_cents=intent.amount_cents,
-        currency=intent.currency,
-        method_id=intent.method_id,
-        accepted_at=intent.accepted_at,
-        not_after=intent.not_after,
-    )
+    money = money_of(tx, intent)
+    charged = money.state == "captured"
     method = facts.method(intent.method_id) if facts else None
     label = method.label if method else ""
-    reason: RejectReason | None = reason_to_reject(wish, facts, tx.stamp)
+    reason = reason_to_reject(wish_of(intent, charged=charged), facts, tx.stamp) or money.reason
     if reason is not None:
+        if charged:
+            owe_refund(tx, intent, money.charge_id, reason)
         return decision_of(intent, state="rejected", reason=reason, method_label=label)
+    if money.state == "review":
+        return decision_of(intent, **_under_review(intent), method_label=label)
     counts_on = value_date(
         intent.accepted_at,
         now=tx.stamp,
@@ -287,6 +292,11 @@ def decide(tx: Transaction, intent: Intent, settings: ServerSettings) -> Decisio
         value_date=counts_on.day,
         value_date_clamped=counts_on.clamped,
     )
+
+
+def _under_review(intent: Intent) -> dict[str, object]:
+    case_number = f"C-{receipt_number(intent.intent_id + intent.fingerprint)}"
+    return {"state": "dead_letter", "reason": "under_review", "case_number": case_number}
 
 
 def decision_of(intent: Intent, **decided: object) -> Decision:

@@ -10,9 +10,11 @@ from cache_sync.sql import Connection
 from core_cis.bookkeeping import post
 from core_cis.domain import ledger
 from core_cis.domain.accounts import AccountFacts, AccountStatus, Method
+from core_cis.domain.payments import Wish
 from core_cis.instants import to_text
 from core_cis.publishing import publish_account, publish_payment
 from core_cis.store import Transaction
+from failover.intents import Intent
 from failover.intents import fingerprint as payment_fingerprint
 
 DESCRIPTION = "Payment, thank you"
@@ -44,6 +46,19 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     value_date_clamped: bool = False
     reason: str = ""
     case_number: str = ""
+
+
+def wish_of(intent: Intent, *, charged: bool = False) -> Wish:
+    """Tell what is judged of an intent; ``charged`` says that its money was taken already."""
+    return Wish(
+        account_id=intent.account_id,
+        amount_cents=intent.amount_cents,
+        currency=intent.currency,
+        method_id=intent.method_id,
+        accepted_at=intent.accepted_at,
+        not_after=intent.not_after,
+        charged=charged,
+    )
 
 
 def read_account_facts(

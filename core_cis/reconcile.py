@@ -20,11 +20,18 @@ from core_cis.reconciliation import (
     Verdict,
     pair_of,
 )
+from core_cis.settlement import SettlementLine, charge_differences, settlement_differences
 from failover.intents import Outcome
 from failover.peer_messages import RecordedIntent
 
 
-def reconcile(journals: list[Journal], books: Books, *, unreachable: Iterable[str] = ()) -> Report:
+def reconcile(
+    journals: list[Journal],
+    books: Books,
+    *,
+    unreachable: Iterable[str] = (),
+    settlement: list[SettlementLine] | None = None,
+) -> Report:
     """
     Compare what edges recorded with what the core decided, posted and published.
 
@@ -32,9 +39,14 @@ def reconcile(journals: list[Journal], books: Books, *, unreachable: Iterable[st
         journals: Of every edge that could be asked.
         books: The core's side, read after the journals.
         unreachable: Edges that could not be asked and count as not reconciled.
+        settlement: The payment processor's file, to be compared too.
     """
     recorded = Recorded(journals)
     found = list(differences(journals, recorded, books))
+    posted = {(one.payment_id, one.fingerprint) for one in books.payments if one.state == "posted"}
+    found += charge_differences(books.card_charges, books.refunds, posted)
+    if settlement is not None:
+        found += settlement_differences(settlement, books.card_charges, books.refunds)
     lines = _lines(
         recorded, books, {(item.intent_id, item.edge_id) for item in found if item.intent_id}
     )

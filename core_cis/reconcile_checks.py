@@ -105,6 +105,8 @@ def _same_content(recorded: Intent, decided: Intent) -> bool:
             accepted_at=decided.accepted_at,
             not_after=decided.not_after,
         )
+    # The kind and the processor's answer say how the money came, not what was wished.
+    recorded = msgspec.structs.replace(recorded, kind=decided.kind, capture=decided.capture)
     return recorded == msgspec.structs.replace(decided, signature=recorded.signature)
 
 

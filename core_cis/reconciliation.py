@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from core_cis.charge_records import ChargeRow, RefundRow
 from failover.intents import Intent, Outcome
 from failover.peer_messages import RecordedIntent
 
@@ -73,6 +74,7 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
     The core's side, read in one transaction.
 
     ``balances`` pairs what the ledger says an account owes with what its published document says (None without one).
+    ``card_charges`` and ``refunds`` are what became of payments at the processor.
     ``charges`` are statements whose ledger transaction is missing or of another amount: (statement, expected, found).
     """
 
@@ -83,6 +85,8 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
     published: dict[Pair, tuple[str, int]] = {}
     charges: list[tuple[str, int, int]] = []
     unbalanced: list[int] = []
+    card_charges: list[ChargeRow] = []
+    refunds: list[RefundRow] = []
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):

@@ -33,6 +33,7 @@ from core_cis.intake import Intake, IntakeResult, check_signatures
 from core_cis.keys import CoreKeys, load_keys
 from core_cis.lineage import Known, Lineage
 from core_cis.metrics import CoreMetrics
+from core_cis.money_desk import MoneyDesk
 from core_cis.pacing import DrainGate, DrainPacing, Passage
 from core_cis.readers import Readers, open_readers
 from core_cis.registry import edge_keys
@@ -49,6 +50,8 @@ _ANSWER_SECONDS_MAX = 2.0
 _WRITE_SECONDS_MAX = 30.0
 _HOUR_SECONDS = 3600.0
 _DAY_SECONDS = 86400.0
+# How much of the caller's time may be waited for the payment processor: what it has answered is still to be decided.
+_MONEY_SHARE = 0.7
 _ResultT = TypeVar("_ResultT")
 _log = structlog.get_logger(__name__)
 
@@ -88,11 +91,13 @@ class CoreServices:
         self._snapshots: SnapshotDesk | None = None
         self._counted: Connection | None = None
         self._floors: FloorKeeper | None = None
+        self.money = MoneyDesk(settings.processor, self.writer, clock)
         self.digests = DigestDesk(self._read_digests)
         self.time_source = CoreTimeSource(self._close_time, clock)
 
     async def __aenter__(self) -> Self:
         await self.writer.start()
+        self.money.open()
         self._keys = load_keys(self._data_dir)
         self._signer = Signer(self._keys.signing_key)
         self._database = database = find_database(self._data_dir)
@@ -126,6 +131,7 @@ class CoreServices:
             if each is not None:
                 each.close()
         self._registry = self._readers = self._compared = self._counted = self._database = None
+        await self.money.close()
         await self.writer.stop()
 
     async def ask(
@@ -257,18 +263,19 @@ class CoreServices:
                 edge=intent.edge_id if intent.edge_id in keys else "unknown",
                 delivered_by=delivered_by,
             )
+        turn = Turn.DRAIN if drain else Turn.LIVE
+        left = within_seconds - (self.clock.boot_seconds() - begun)
+        decidable = await self.money.settle(proven, turn=turn, within_seconds=left * _MONEY_SHARE)
         queued = self.clock.boot_seconds()
 
         def work(store: CoreStore) -> IntakeResult:
             if drain:
                 self.pacing.waited(self.clock.boot_seconds() - queued)
-            return Intake(store, self.settings).take(proven, delivered_by=delivered_by)
+            return Intake(store, self.settings).take(decidable, delivered_by=delivered_by)
 
         left = within_seconds - (queued - begun)
         try:
-            result = await self.writer.run(
-                work, turn=Turn.DRAIN if drain else Turn.LIVE, within_seconds=left
-            )
+            result = await self.writer.run(work, turn=turn, within_seconds=left)
         except (NotBegun, WriterFull):
             self.metrics.not_begun.inc()
             if drain:

@@ -14,7 +14,7 @@ import structlog
 from cache_sync.clock import SystemClock
 from core_cis.app import create_app
 from core_cis.errors import CoreBusy
-from core_cis.settings import ServerSettings, named_redis_feed
+from core_cis.settings import ServerSettings, named_processor, named_redis_feed
 from core_cis.snapshot_schedule import SnapshotSchedule
 from core_cis.snapshot_settings import SnapshotSettings
 from failover.head_requests import HeadAsGet
@@ -59,6 +59,7 @@ async def serve_core(
     Raises:
         CoreBusy: Another process serves this folder.
         OSError: The address is taken.
+        ValueError: The payment processor's settings cannot be used.
     """
     configure_logs("core")
     with locked(data_dir):
@@ -71,7 +72,9 @@ async def serve_core(
             address = listener.getsockname()
             _log.info("serving", host=address[0], port=address[1])
             bounds = msgspec.structs.replace(
-                limits or ServerSettings(), redis_feed=named_redis_feed()
+                limits or ServerSettings(),
+                redis_feed=named_redis_feed(),
+                processor=named_processor(),
             )
             app = HeadAsGet(create_app(data_dir, SystemClock(), bounds))
             schedule = SnapshotSchedule(

@@ -10,6 +10,7 @@ DATA_VARIABLE = "RIDETHROUGH_CORE_DATA"
 DATABASE_VARIABLE = "RIDETHROUGH_DATABASE"
 DATABASE_PASSWORD_FILE_VARIABLE = "RIDETHROUGH_DATABASE_PASSWORD_FILE"  # noqa: S105 - a variable's name
 REDIS_FEED_VARIABLE = "RIDETHROUGH_REDIS_FEED"
+PROCESSOR_FILE_VARIABLE = "RIDETHROUGH_PROCESSOR_FILE"
 DEFAULT_DATA = Path("ridethrough-core")
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8100
@@ -47,6 +48,31 @@ class Utility(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("edge_retention_months must be at least 1")
 
 
+class ProcessorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """
+    The payment processor that the core charges, asks and refunds through.
+
+    Args:
+        url: Its API's address, without a path.
+        secret: The account's key.
+        webhook_secret: What it signs events with; empty where it tells none.
+        deadline_seconds: How long one call may take.
+        horizon_seconds: How long it remembers keys: from then on nothing is sent again, only asked.
+        resend_seconds: A promise of which it knows nothing this long after the attempt is sent again, same key.
+        capture_seconds: What an edge was to charge and it knows nothing of this long after was never charged.
+        refund_seconds: How often refunds that are due are tried.
+    """
+
+    url: str
+    secret: str
+    webhook_secret: str = ""
+    deadline_seconds: float = 10.0
+    horizon_seconds: float = 24 * 3600.0
+    resend_seconds: float = 60.0
+    capture_seconds: float = 900.0
+    refund_seconds: float = 2.0
+
+
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
     The limits of a running core.
@@ -62,6 +88,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
         redis_feed: The Redis into whose streams the feed is published too; empty for none.
         edge_away_days: How long deletes are kept for an edge that says nothing; later it has to begin anew.
         tombstone_hours: How long deletes are kept at least.
+        processor: Who charges what customers promise; None where that is collected elsewhere.
     """
 
     feed_rows_max: int = 5000
@@ -73,6 +100,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     redis_feed: str = ""
     edge_away_days: float = 30.0
     tombstone_hours: float = 1.0
+    processor: ProcessorSettings | None = None
 
 
 def default_data_dir() -> Path:
@@ -94,3 +122,21 @@ def named_password_file() -> Path | None:
 def named_redis_feed() -> str:
     """Tell the Redis that the environment names for the feed, as a URL that may hold a password; empty for none."""
     return os.environ.get(REDIS_FEED_VARIABLE) or ""
+
+
+def named_processor() -> ProcessorSettings | None:
+    """
+    Read the payment processor's settings from the file that the environment names; None when it names none.
+
+    Raises:
+        ValueError: The file cannot be used; says why, never a value.
+    """
+    name = os.environ.get(PROCESSOR_FILE_VARIABLE)
+    if not name:
+        return None
+    try:
+        return msgspec.json.decode(Path(name).read_bytes(), type=ProcessorSettings)
+    except OSError as error:
+        raise ValueError(f"cannot read {name}: {error.strerror}") from error
+    except msgspec.DecodeError as error:
+        raise ValueError(f"{name} does not describe a payment processor: {error}") from error

@@ -46,6 +46,7 @@ def tables(dialect: str) -> MetaData:
         *_tariffs(dialect),
         *_ledger(),
         *_payments(dialect),
+        *_money(),
         *_edges(),
         *operator_tables(),
         *_documents(),
@@ -322,6 +323,42 @@ def _payments(dialect: str) -> tuple[_Described, ...]:
         PrimaryKeyConstraint("intent_id", "fingerprint"),
     )
     return ("payments", payments), ("inbox", inbox), ("intake_failures", intake_failures)
+
+
+def _money() -> tuple[_Described, ...]:
+    # What became of every charge at the payment processor: the row is there before the call. kind is the intent's.
+    charges = (
+        _text("intent_id"),
+        _text("fingerprint"),
+        _text("kind"),
+        _text("state"),
+        _integer("amount_cents"),
+        _text("currency"),
+        _text("charge_id", server_default=""),
+        _text("code", server_default=""),
+        _text("begun_at"),
+        _text("answered_at", nullable=True),
+        PrimaryKeyConstraint("intent_id", "fingerprint"),
+        _one_of("kind", "promise", "captured"),
+        _one_of("state", "attempting", "captured", "declined", "nothing", "conflict", "review"),
+    )
+    # Charges that cannot be posted and have to be given back, each once.
+    refunds = (
+        _text("charge_id", primary_key=True),
+        _text("intent_id"),
+        _text("fingerprint"),
+        _integer("amount_cents"),
+        _text("currency"),
+        _text("reason"),
+        _text("state", server_default="due"),
+        _text("refund_id", server_default=""),
+        _text("due_at"),
+        _text("begun_at", nullable=True),
+        _text("done_at", nullable=True),
+        _one_of("state", "due", "attempting", "done", "review"),
+        Index("refunds_open", "due_at", **_where("state IN ('due', 'attempting')")),
+    )
+    return ("charges", charges), ("refunds", refunds)
 
 
 def _edges() -> tuple[_Described, ...]:

@@ -155,6 +155,8 @@ class Drain:
         own = self._journal.reader.undecided(limit=limit)
         entries = [self._journal.reader.promised(entry) for entry in own]
         entries += self._taken_over(limit)
+        # Charged here, and decided otherwise before the core could know: it has to give the money back.
+        entries += self._journal.reader.owed_captures(limit=limit)
         now = self._clock.boot_seconds()
         known = {pair(entry) for entry in entries}
         self._trouble = {of: trouble for of, trouble in self._trouble.items() if of in known}
@@ -257,6 +259,11 @@ class Drain:
         }
         if decided:
             await self._journal.settle(decided.values())
+        told = [
+            entry.position for known, entry in offered.items() if entry.settled and known in decided
+        ]
+        if told:
+            await self._journal.told_capture(told)
         for known in decided:
             self._trouble.pop(known, None)
         left_over = [entry for known, entry in offered.items() if known not in decided]

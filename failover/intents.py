@@ -24,12 +24,34 @@ State = Literal[
 ]
 CORE_FINAL: frozenset[str] = frozenset({"posted", "rejected", "dead_letter", "cancelled"})
 ID_CONFLICT = "id_conflict"
+ASKING_BANK = "asking_bank"
+"""Why a captured payment is being checked: the processor was, or is about to be, asked for the money."""
+NOT_CAPTURED = "not_captured"
+"""Why one is not taken: it was never charged."""
+DECLINED = "declined"
+"""A bank's plain no; with what more it says, ``declined_insufficient_funds`` and the like."""
 RECEIPT_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+class Capture(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What the payment processor said when an edge charged a payment itself.
+
+    ``captured``: the money was taken, as ``charge_id``; ``declined``: the bank said no, ``code`` why; ``nothing``: it
+    was never charged, and this edge never will.
+    """
+
+    state: Literal["captured", "declined", "nothing"]
+    charge_id: str = ""
+    code: str = ""
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True):
     """
-    Something a customer wants done, as recorded by one edge; immutable.
+    Something a customer wants done, as recorded by one edge; immutable, but for ``capture``.
+
+    A ``promise`` is charged by the core; a ``captured`` one by the recording edge, which adds the processor's answer as
+    ``capture`` and signs anew. The two are never mixed, and neither is part of the fingerprint.
 
     ``accepted_at`` is core time estimated at recording. (``edge_id``, ``incarnation``, ``ordinal``) names the place
     in the recording journal; ordinals of one incarnation have no holes. ``not_after`` (when set) forbids the core to
@@ -41,7 +63,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str
     account_id: str
     type: Literal["payment"] = "payment"
-    kind: Literal["promise"] = "promise"
+    kind: Literal["promise", "captured"] = "promise"
     amount_cents: int
     currency: str
     method_id: str
@@ -51,6 +73,8 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     incarnation: str
     ordinal: int
     not_after: datetime | None = None
+    # Unset it is left out of what is sent and signed: a promise reads as it did before there was another kind.
+    capture: Capture | msgspec.UnsetType = msgspec.UNSET
     signature: str = ""
 
     def signed_bytes(self) -> bytes:
@@ -165,6 +189,11 @@ def fingerprint(
     return hashlib.sha256(
         _prefixed(account_id, type_, str(amount_cents), currency, method_id)
     ).hexdigest()
+
+
+def declined_reason(code: str) -> str:
+    """Name why a bank said no: ``declined`` alone, or with what more it said."""
+    return code if code == DECLINED else f"{DECLINED}_{code}"
 
 
 def receipt_number(id_: str) -> str:

@@ -18,13 +18,14 @@ import msgspec
 import structlog
 
 from cache_sync.sqlite import Connection, Error, connect
+from failover import journal_captures as captures
 from failover import journal_changes as changes
 from failover.errors import JournalError, JournalFenced, JournalFull
 from failover.group_commit import Change, Committer, ThreadCommitter
-from failover.intents import Intent, Outcome
+from failover.intents import Capture, Intent, Outcome
 from failover.journal_changes import Draft, Offers, Recorded, Recording, Rules
 from failover.journal_reader import JournalReader
-from failover.journal_schema import prepare, verify
+from failover.journal_schema import JournalEntry, prepare, verify
 from failover.signing import Signer
 from failover.standin import Limits
 
@@ -226,6 +227,24 @@ class Journal:
         """End an attempt of which no byte left this node; False when it is decided or confirmed after all."""
         return await self._run(lambda connection: changes.void(connection, ordinal))
 
+    # -- captured here -------------------------------------------------------------------------------------------------
+
+    async def begin_capture(self, ordinal: int, now: datetime) -> bool:
+        """Note that the processor is about to be called, at ``now`` (core time); False when it must not be."""
+        return await self._run(lambda connection: captures.begin_capture(connection, ordinal, now))
+
+    async def end_capture(self, ordinal: int, capture: Capture) -> JournalEntry | None:
+        """Write what the processor said into the intent, signed anew; None when that is there already."""
+        sign = self._signer.sign
+        return await self._run(
+            lambda connection: captures.end_capture(connection, ordinal, capture, sign)
+        )
+
+    async def told_capture(self, ordinals: Iterable[int]) -> None:
+        """Note that the core knows of captures that it had decided without."""
+        known = list(ordinals)
+        await self._run(lambda connection: captures.told_capture(connection, known))
+
     async def released(self, ordinals: Iterable[int], peer: str) -> None:
         """Note that a holder of copies knows their outcomes."""
         known = list(ordinals)
@@ -284,6 +303,7 @@ class Journal:
             Intent(
                 intent_id=draft.intent_id,
                 fingerprint=draft.fingerprint,
+                kind=draft.kind,
                 account_id=draft.account_id,
                 amount_cents=draft.amount_cents,
                 currency=draft.currency,

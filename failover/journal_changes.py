@@ -14,6 +14,7 @@ import msgspec
 from cache_sync.sqlite import Connection
 from failover import standin
 from failover.intents import Intent, Outcome
+from failover.journal_captures import add_capture, complete_copy
 from failover.journal_schema import JournalEntry, encode, entry, micros
 
 _DAY = timedelta(hours=24)
@@ -37,6 +38,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     currency: str
     method_id: str
     method_verified: bool
+    kind: Literal["promise", "captured"] = "promise"
     accepted_at: datetime
     snapshot_age_seconds: float | None
 
@@ -182,6 +184,8 @@ def _insert(connection: Connection, row: JournalEntry) -> None:
     )
     for peer in row.witnesses:
         connection.execute("INSERT INTO offers VALUES (?, ?, 0, 'not_yet')", (row.position, peer))
+    if intent.kind == "captured":
+        add_capture(connection, row.position)
     connection.execute(
         """
         UPDATE journal SET last_ordinal = ?, pending = pending + 1,
@@ -315,7 +319,10 @@ def store_copies(connection: Connection, intents: Iterable[Intent]) -> tuple[lis
                     blob,
                 ),
             )
-        (held if known is None or known[0] == blob else refused).append(intent.intent_id)
+        same = known is None or known[0] == blob
+        if known is not None and not same:
+            same = complete_copy(connection, place, known[0], intent)
+        (held if same else refused).append(intent.intent_id)
     return held, refused
 
 

@@ -52,6 +52,13 @@ class Release(NamedTuple):
     outcome: Outcome
 
 
+class OpenCapture(NamedTuple):
+    """A capture without an answer; ``attempted_micros`` (core time) is None where the processor was never called."""
+
+    entry: JournalEntry
+    attempted_micros: int | None
+
+
 class JournalReader:
     """Reads one journal file; for one thread."""
 
@@ -221,6 +228,30 @@ class JournalReader:
             SELECT * FROM own_entries WHERE state IN ('recorded', 'offered') AND reserved
             AND NOT EXISTS (SELECT 1 FROM offers WHERE offers.ordinal = position AND confirmed)
             ORDER BY accepted_micros LIMIT ?
+            """,
+            (limit,),
+        )
+        return [entry("own", row) for row in rows]
+
+    def open_captures(self, *, limit: int) -> list[OpenCapture]:
+        """Return living own payments that were to be captured and have no answer, oldest first."""
+        rows = self._rows(
+            """
+            SELECT own_entries.*, captures.attempted_micros FROM captures
+            JOIN own_entries ON own_entries.position = captures.ordinal
+            WHERE captures.state IN ('waiting', 'attempting') AND own_entries.state <> 'void'
+            ORDER BY captures.ordinal LIMIT ?
+            """,
+            (limit,),
+        )
+        return [OpenCapture(entry("own", row), row[-1]) for row in rows]
+
+    def owed_captures(self, *, limit: int) -> list[JournalEntry]:
+        """Return own payments that were captured and that the core decided otherwise before it could know."""
+        rows = self._rows(
+            """
+            SELECT own_entries.* FROM captures JOIN own_entries ON own_entries.position = captures.ordinal
+            WHERE captures.state = 'owed' LIMIT ?
             """,
             (limit,),
         )

@@ -12,7 +12,15 @@ import msgspec
 
 from cache_sync.sqlite import Connection, write
 from failover.errors import JournalError
-from failover.intents import Intent, Outcome, Receipt
+from failover.intents import (
+    ASKING_BANK,
+    NOT_CAPTURED,
+    Capture,
+    Intent,
+    Outcome,
+    Receipt,
+    declined_reason,
+)
 from failover.peer_messages import RecordedIntent, RecordState, Source
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -80,6 +88,12 @@ CREATE VIEW IF NOT EXISTS copy_entries AS SELECT
     position, state, 1 AS reserved, 0 AS offered_core, intent, outcome, NULL AS offers,
     intent_id, account_id, accepted_micros, decided_micros, writer, incarnation
     FROM copies;
+CREATE TABLE IF NOT EXISTS captures (
+    ordinal INTEGER PRIMARY KEY REFERENCES intents (ordinal),
+    state TEXT NOT NULL CHECK (state IN ('waiting', 'attempting', 'owed', 'ended')),
+    attempted_micros INTEGER
+) STRICT;
+CREATE INDEX IF NOT EXISTS captures_open ON captures (ordinal) WHERE state <> 'ended';
 CREATE TABLE IF NOT EXISTS inherited (peer TEXT PRIMARY KEY, cents INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 """
 
@@ -130,7 +144,7 @@ class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
             "durable": self.durable,
         }
         if outcome is None:
-            return Receipt(**fields, state=self._undecided())  # type: ignore[arg-type]
+            return Receipt(**fields, state=self._undecided(), reason=self._checked_because())  # type: ignore[arg-type]
         fields["accepted_at"] = outcome.accepted_at or intent.accepted_at
         return Receipt(
             **fields,  # type: ignore[arg-type]
@@ -148,7 +162,25 @@ class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
     def _undecided(self) -> Literal["void", "accepted", "checking"]:
         if self.state == "void":
             return "void"
+        taken = isinstance(self.intent.capture, Capture) and self.intent.capture.state == "captured"
+        if self.intent.kind == "captured" and not taken:
+            # A copy of it is a copy of a question: what counts is what the processor says.
+            return "checking"
         return "accepted" if self.durable else "checking"
+
+    def _checked_because(self) -> str:
+        """Say why a captured payment without an outcome is not accepted; empty where nothing special is known."""
+        if self.intent.kind == "promise":
+            return ""
+        match self.intent.capture:
+            case Capture(state="declined", code=code):
+                return declined_reason(code)
+            case Capture(state="nothing"):
+                return NOT_CAPTURED
+            case Capture():
+                return ""
+            case _:
+                return ASKING_BANK
 
     def recorded(self) -> RecordedIntent:
         """Say what reconciliation is told."""
@@ -178,6 +210,11 @@ def entry(source: Source, row: tuple[Any, ...]) -> JournalEntry:
         outcome=None if outcome is None else _decode_outcome(outcome),
         witnesses={peer: confirmed == "1" for peer, _, confirmed in witnesses},
     )
+
+
+def decode_intent(blob: bytes) -> Intent:
+    """Read an intent back from its blob column."""
+    return _decode_intent(blob)
 
 
 def encode(value: Intent | Outcome) -> bytes:

@@ -127,7 +127,7 @@ class StripeProcessor:
                     listed = _items(reply.body)
                     for item in listed:
                         if await self._is_of(item, key, deadline_seconds):
-                            best = _better(best, _found(item))
+                            best = _better(best, found_charge(item))
                     if not reply.body.get("has_more") or not listed:
                         return best
                     params["starting_after"] = str(listed[-1].get("id", ""))
@@ -280,7 +280,8 @@ def _of_payment_intent(body: dict[str, Any]) -> ChargeAnswer:
     return Unknown(f"a payment is {status}")
 
 
-def _found(item: dict[str, Any]) -> FoundCharge:
+def found_charge(item: dict[str, Any]) -> FoundCharge:
+    """Read what a charge, as the processor lists and tells it, says."""
     status = item.get("status")
     if status == "succeeded":
         return Captured(

@@ -16,6 +16,7 @@ import structlog
 
 from cache_sync.clock import Clock
 from failover.breaker import AsyncBreaker
+from failover.capturing import Capturing
 from failover.errors import (
     InvalidPayment,
     JournalError,
@@ -91,8 +92,10 @@ class Submission:
         core_key: str,
         clock: Clock,
         settings: SubmissionSettings | None = None,
+        capturing: Capturing | None = None,
     ) -> None:
         self._journal = journal
+        self._capturing = capturing
         self._breaker = breaker
         self._probe = probe
         self._siblings = siblings
@@ -196,6 +199,8 @@ class Submission:
         except JournalError as error:
             raise OutcomeUnknown from error
         match recording:
+            case Recorded(entry) if entry.intent.kind == "captured":
+                return await self._capture(entry)
             case Recorded(entry):
                 return await self._pursue(entry, fresh=True)
             case Existing(entry):
@@ -217,6 +222,8 @@ class Submission:
         witnesses = self._peers.choose(draft.account_id)
         if not core and not witnesses:
             return self._known(draft, otherwise="nobody_reachable")
+        if not core and self._can_capture(draft):
+            draft = msgspec.structs.replace(draft, kind="captured")
         until = None
         if core and self._core_answers():
             until = draft.accepted_at + timedelta(seconds=self._settings.core_only)
@@ -269,8 +276,31 @@ class Submission:
             return await self._void(entry)
         receipt = entry.receipt()
         if copy is not None and copy.done() and copy.result() == "done":
-            receipt = msgspec.structs.replace(receipt, state="accepted", durable=True)
+            receipt = msgspec.structs.replace(receipt, durable=True)
+            if receipt.reason == "":
+                receipt = msgspec.structs.replace(receipt, state="accepted")
         return receipt
+
+    def _can_capture(self, draft: Draft) -> bool:
+        return self._capturing is not None and self._capturing.can(
+            draft.account_id, draft.method_id
+        )
+
+    async def _capture(self, entry: JournalEntry) -> Receipt:
+        """Have a payment charged from here; answer with what is certain in time. It goes on without the customer."""
+        assert self._capturing is not None, (
+            "only a node that captures records what is to be captured"
+        )
+        task = self._spawn(self._capturing.capture(entry, self._offering))
+        done, _ = await asyncio.wait({task}, timeout=self._settings.answer)
+        if not done:
+            task.add_done_callback(lambda late: late.cancelled() or late.exception())
+            return entry.receipt()
+        try:
+            known = task.result()
+        except JournalError as error:
+            raise OutcomeUnknown from error
+        return await self._void(entry) if known == "not_sent" else known.receipt()
 
     async def _void(self, entry: JournalEntry) -> Receipt:
         try:
@@ -318,6 +348,18 @@ class Submission:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keep the journal open, the share counted and second copies made, until ``stop`` is set."""
+        asking = asyncio.create_task(self._ask_processor(stop))
+        try:
+            await self._keep_house(stop)
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+    async def _ask_processor(self, stop: asyncio.Event) -> None:
+        if self._capturing is not None:
+            await self._capturing.run(stop, self._offering)
+
+    async def _keep_house(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
                 if self._journal.fenced:

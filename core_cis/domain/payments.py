@@ -18,6 +18,12 @@ RejectReason = Literal[
     "amount_out_of_range",
     "past_not_after",
     "id_conflict",
+    "declined",
+    "declined_insufficient_funds",
+    "declined_expired",
+    "declined_needs_confirmation",
+    "declined_method_unusable",
+    "not_captured",
 ]
 
 AMOUNT_CENTS_MIN = 1
@@ -25,7 +31,11 @@ AMOUNT_CENTS_MAX = 10_000_000
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
-    """A payment that somebody wants: what the core judges of an intent."""
+    """
+    A payment that somebody wants: what the core judges of an intent.
+
+    With ``charged`` the money was taken already: it is posted wherever an account can have it, and else given back.
+    """
 
     account_id: str
     amount_cents: int
@@ -33,6 +43,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     method_id: str
     accepted_at: datetime
     not_after: datetime | None = None
+    charged: bool = False
 
 
 class ValueDate(msgspec.Struct, frozen=True):
@@ -57,13 +68,19 @@ def reason_to_reject(
         return "unknown_account"
     if account.status != "active":
         return "account_closed"
+    if wish.charged:
+        return None if wish.currency == account.currency else "currency_mismatch"
+    return _reason_of_terms(wish, account, now) or _reason_of_method(wish, account)
+
+
+def _reason_of_terms(wish: Wish, account: AccountFacts, now: datetime) -> RejectReason | None:
     if wish.not_after is not None and now > wish.not_after:
         return "past_not_after"
     if not AMOUNT_CENTS_MIN <= wish.amount_cents <= AMOUNT_CENTS_MAX:
         return "amount_out_of_range"
     if wish.currency != account.currency:
         return "currency_mismatch"
-    return _reason_of_method(wish, account)
+    return None
 
 
 def _reason_of_method(wish: Wish, account: AccountFacts) -> RejectReason | None:

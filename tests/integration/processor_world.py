@@ -40,6 +40,10 @@ class SimulatedProcessor:
             answer = await client.post(f"{self.url}/control/{what}", json=body)
             assert answer.status_code == 200, answer.text
 
+    async def at(self, moment: datetime) -> None:
+        """Set the processor's clock to the one that a test runs by."""
+        await self.order("clock", advance_seconds=moment.timestamp() - time.time())
+
     async def charges(self, key: str) -> list[dict[str, object]]:
         """List what was done under one reference."""
         async with httpx.AsyncClient(trust_env=False) as client:
