@@ -32,6 +32,7 @@ from cache_sync.follower_settings import FollowerSettings
 from cache_sync.follower_status import FollowerStatus, Phase, StatusKeeper, read_status
 from cache_sync.frame_guards import Held, check_follows, check_no_step_back
 from cache_sync.frames import Frame
+from cache_sync.leftovers import Leftovers
 from cache_sync.offload import Offload, in_thread
 from cache_sync.page_pace import PagePace
 from cache_sync.rebuilding import Rebuilding
@@ -101,6 +102,7 @@ class Follower:
         self._durable = DurablePlace(
             self._folder, offload=offload, clock=clock, every_seconds=every
         )
+        self._leftovers = Leftovers(self._folder, clock=clock, settings=self._settings)
         self._files = SnapshotStart(files, gap_seqs_min=self._settings.file_gap_seqs)
         self._opened = False
         self._current: Path | None = None
@@ -270,6 +272,7 @@ class Follower:
             self._rebuilding.note_following()
             self._keeper.say("following")
             await self._durable.keep_up(writer.path, self._held or held)
+            self._leftovers.clear(writer)
         elif len(self._pages) < self._settings.tail_pages_max:
             self._keeper.say("following", "more pages to the next barrier")
         elif self._files.is_cheaper(held.epoch, held.cursor, frame.head):
@@ -352,9 +355,7 @@ class Follower:
 
     def _swap(self, adopted: Path) -> None:
         previous, old_writer = self._current, self._writer
-        self._build = None
-        self._current = adopted
-        self._writer = None
+        self._build, self._current, self._writer = None, adopted, None
         self._rebuilding.clear()
         self._files.clear()
         self._keeper.note(rebuild_snapshot="", file_bytes=0, file_bytes_total=0)
@@ -362,7 +363,7 @@ class Follower:
         if old_writer is not None:
             old_writer.close()
         self._durable.adopted(self._open_writer(adopted))
-        self._folder.remove_unneeded(keep={previous} if previous is not None else set())
+        self._leftovers.replaced(previous)
         self._keeper.say("following")
 
     # When something does not fit

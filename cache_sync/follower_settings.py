@@ -12,7 +12,8 @@ class FollowerSettings(msgspec.Struct, frozen=True, kw_only=True):
     One of ``file_gap_seqs`` or more looks for a snapshot file first. ``refusals_max`` frames in a row may be refused
     before the snapshot itself is doubted and built anew. Waits before that grow from ``rebuild_first_seconds`` to
     ``rebuild_cap_seconds``, until nothing has gone wrong for ``rebuild_steady_seconds``. What was committed is flushed
-    to the disk every ``durable_seconds``.
+    to the disk every ``durable_seconds``. A deleted document leaves the write-ahead log within ``erase_seconds``, a
+    snapshot that was replaced is removed after ``previous_seconds``.
     """
 
     page_rows: int = 5000
@@ -29,5 +30,7 @@ class FollowerSettings(msgspec.Struct, frozen=True, kw_only=True):
     rebuild_cap_seconds: float = 300.0
     rebuild_steady_seconds: float = 600.0
     durable_seconds: float = 2.0
+    erase_seconds: float = 10.0
+    previous_seconds: float = 60.0
     refusals_max: int = 3
     status_seconds: float = 0.5

@@ -28,6 +28,7 @@ from cache_sync.repairs import Repair, put_right
 from cache_sync.row_hash import add_hashes, row_hash
 from cache_sync.snapshot_folder import SnapshotFolder
 from cache_sync.sqlite import (
+    BUSY_TIMEOUT_SECONDS,
     DatabaseError,
     IntegrityError,
     OperationalError,
@@ -97,6 +98,8 @@ class ReplicaWriter:
         with mapped_errors(path):
             self._connection = (folder or SnapshotFolder(path.parent)).open_for_writing(path)
             self._went: list[int] = []
+            # What an earlier life left in the log is not known.
+            self.log_holds_deleted = True
             try:
                 self._watch_replaced()
                 self._prepare()
@@ -193,6 +196,7 @@ class ReplicaWriter:
         check_follows(frame, held)
         head = read_head(self._connection, self._shard)
         live_hash, live_rows = self._upsert(frame.rows, head)
+        self.log_holds_deleted |= any(row.body is None for row in frame.rows)
         if frame.barrier:
             check_live(frame, live_hash, live_rows)
         chain, seal = (frame.chain, frame.seal) if frame.barrier else (b"", b"")
@@ -316,6 +320,27 @@ class ReplicaWriter:
             busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
             raise StorageFailed(f"{self.path.name} is being read")
+
+    def empty_log(self) -> bool:
+        """
+        Write the log back and empty it, unless somebody is reading: deleted documents are then nowhere in the file.
+
+        Raises:
+            DamagedSnapshot: The file cannot be read.
+            StorageFailed: The disk refused.
+        """
+        with mapped_errors(self.path):
+            self._connection.execute("PRAGMA busy_timeout = 0").fetchone()
+            try:
+                (busy, _, _) = self._connection.execute(
+                    "PRAGMA wal_checkpoint(TRUNCATE)"
+                ).fetchone()
+            finally:
+                wait_ms = int(BUSY_TIMEOUT_SECONDS * 1000)
+                self._connection.execute(f"PRAGMA busy_timeout = {wait_ms}").fetchone()
+        if not busy:
+            self.log_holds_deleted = False
+        return not busy
 
     def close(self) -> None:
         """Let the file go."""

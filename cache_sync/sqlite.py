@@ -156,6 +156,8 @@ def _connect(settings: _Settings, key: str) -> Connection:
         if not settings.read_only:
             connection.execute("PRAGMA journal_mode = WAL").fetchone()
             connection.execute(f"PRAGMA wal_autocheckpoint = {AUTOCHECKPOINT_PAGES}").fetchone()
+            # What is deleted is overwritten: it must not be found in pages that nobody uses any more.
+            connection.execute("PRAGMA secure_delete = ON").fetchone()
         connection.execute(f"PRAGMA synchronous = {settings.synchronous}")
         connection.execute("PRAGMA foreign_keys = ON")
         # A file that came from elsewhere must not run functions of its own choosing through its schema.
