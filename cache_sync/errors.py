@@ -17,6 +17,7 @@ SyncError
 ├── SnapshotRefused        a snapshot file, or the offer of one, that must not be used
 ├── SnapshotUnavailable    nobody hands a snapshot file out now
 ├── StorageFailed          the disk refused: full, read-only, broken, or busy for too long
+│   └── KeyNotHeld         a file is encrypted under a key that is not held, or plain although there are keys
 ├── KeyFileInvalid         a key file or variable that holds no key, or that others may read
 ├── RedisUnavailable       a Redis does not answer, not in time, or not with what was put there
 │   ├── RedisLost          it holds something else than what was last written: flushed, restarted or failed over
@@ -128,7 +129,7 @@ class SnapshotRefused(SyncError):
     Args:
         reason: A stable code: `malformed`, `format`, `signer`, `signature`, `schema`, `shard`, `unknown_version`,
             `older_epoch`, `behind`, `unwanted`, `too_large`, `no_space`, `chunk`, `truncated`, `sha256`,
-            `not_a_replica` or `contents`.
+            `not_a_replica`, `contents`, `plain` or `key`.
         detail: The same for a person.
     """
 
@@ -153,7 +154,23 @@ class SnapshotUnavailable(SyncError):
 
 
 class StorageFailed(SyncError):
-    """The disk refused: full, read-only, broken, or busy for too long. Says nothing about the data."""
+    """
+    The disk refused: full, read-only, broken, or busy for too long. Says nothing about the data.
+
+    ``reason`` is a stable code.
+    """
+
+    reason = "storage"
+
+
+class KeyNotHeld(StorageFailed):
+    """
+    A file is encrypted under a key that this process does not hold, or is plain although keys are held.
+
+    Nothing is known to be wrong with it: it is neither changed nor replaced, only the right key helps.
+    """
+
+    reason = "wrong_key"
 
 
 class KeyFileInvalid(SyncError):

@@ -9,6 +9,7 @@ one replaces another. An id is a part of the key's hash; of 256 random bits that
 import base64
 import binascii
 import hashlib
+import hmac
 import os
 import stat
 from collections.abc import Callable, Sequence
@@ -68,6 +69,18 @@ class FileKeys:
     def find(self, wanted_id: str) -> bytes | None:
         """Return the key of an id; None where it is not held."""
         return self._by_id.get(wanted_id)
+
+    def derived(self, under_id: str, purpose: str) -> "FileKeys | None":
+        """
+        Derive a key for one purpose from a key that is held; None where it is not.
+
+        Whoever is given what was derived learns nothing of what it was derived from.
+        """
+        key = self.find(under_id)
+        if key is None:
+            return None
+        made = hmac.digest(key, f"ridethrough {purpose}".encode(), "sha256")
+        return FileKeys((made,), source=purpose)
 
 
 PLAIN = FileKeys()

@@ -417,7 +417,7 @@ class Follower:
                 self._writer.close()
         self._writer = self._held = None
         self._opened = False
-        self._keeper.say("stopped", "storage")
+        self._keeper.say("stopped", error.reason)
         return self._retry.next_seconds()
 
     def _drop_unfinished(self) -> None:

@@ -1,5 +1,7 @@
 """
-Another key for a file that nobody uses: copied beside under the new key, flushed, and put in its place in one step.
+Another key for a database: for a copy of it, or for a file that nobody uses.
+
+The latter is copied beside under the new key, flushed, and put in its place in one step.
 
 Whatever ends the process in between, the file is the old one, whole and under the old key, or the new one, whole and
 under the new key.
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cache_sync.errors import DamagedSnapshot, StorageFailed
-from cache_sync.file_keys import PLAIN, FileKeys, is_plain, named_key, read_salt
+from cache_sync.file_keys import PLAIN, SALT_BYTES, FileKeys, is_plain, named_key, read_salt
 from cache_sync.sqlite import Connection, DatabaseError, OperationalError, connect
 
 BESIDE_SUFFIX = ".rekeying"
@@ -43,11 +45,15 @@ def rekey_file(path: Path, keys: FileKeys, to: FileKeys) -> bool:
         return False
     plain = is_plain(salt)
     try:
-        with closing(connect(path, synchronous="FULL", keys=PLAIN if plain else keys)) as source:
+        # Closed last: closing a file lets go of the locks that SQLite holds on it.
+        with (
+            path.open("r+b", buffering=0) as old,
+            closing(connect(path, synchronous="FULL", keys=PLAIN if plain else keys)) as source,
+        ):
             _own(source, path)
             _read_through(source, path)
             _export(source, beside, to)
-            _put_in_place(beside, path)
+            _put_in_place(beside, path, old)
     except OperationalError as error:
         raise StorageFailed(f"{path.name}: {error}") from error
     except OSError as error:
@@ -61,13 +67,34 @@ def rekey_file(path: Path, keys: FileKeys, to: FileKeys) -> bool:
     return True
 
 
+def copy_under(source: Path, keys: FileKeys, target: Path, to: FileKeys) -> None:
+    """
+    Copy a database into a new file under other keys, or none; whoever writes to it waits.
+
+    From one key to another its pages are copied; between a plain file and an encrypted one, its rows.
+
+    Raises:
+        WrongKey: It is encrypted otherwise than under ``keys``.
+        DatabaseError: It is damaged, or the disk refused.
+    """
+    reading = connect(source, synchronous="NORMAL", keys=keys, same_thread=False)
+    with closing(reading):
+        if bool(keys) == bool(to):
+            _copy_pages(reading, target, to)
+        else:
+            _copy_rows(reading, target, to)
+
+
 def _own(source: Connection, path: Path) -> None:
     """Empty the write-ahead log into the file and keep everybody else out."""
     # Leaving WAL mode fails while another connection has the file open.
     (mode,) = source.execute("PRAGMA journal_mode = DELETE").fetchone()
     if mode != "delete":
         raise StorageFailed(f"{path.name} is in use")
+    # Held until the file is closed: nobody gets in between two transactions, and none is open while one is attached.
+    source.execute("PRAGMA main.locking_mode = EXCLUSIVE").fetchone()
     source.execute("BEGIN EXCLUSIVE")
+    source.execute("COMMIT")
 
 
 def _read_through(source: Connection, path: Path) -> None:
@@ -77,23 +104,28 @@ def _read_through(source: Connection, path: Path) -> None:
         raise DamagedSnapshot(f"{path.name}: {answer}")
 
 
+def _copy_pages(source: Connection, beside: Path, to: FileKeys) -> None:
+    with closing(connect(beside, synchronous="FULL", keys=to, same_thread=False)) as target:
+        source.backup(target)
+
+
 def _export(source: Connection, beside: Path, to: FileKeys) -> None:
-    # Not page by page: encrypted pages keep room that plain ones lack, and a backup waits for ever for our own lock.
+    _copy_rows(source, beside, to)
+    _check(beside, to)
+
+
+def _copy_rows(source: Connection, beside: Path, to: FileKeys) -> None:
+    # Not page by page: encrypted pages keep room that plain ones lack.
     connect(beside, synchronous="FULL", keys=to).close()
-    assert to.current is not None
-    key = f"x'{to.current.hex()}{read_salt(beside).hex()}'"
-    # No database is attached within a transaction; the exclusive lock is taken again as soon as it is there.
-    source.execute("ROLLBACK")
+    key = f"x'{to.current.hex()}{read_salt(beside).hex()}'" if to.current else ""
     source.execute("ATTACH DATABASE ? AS beside KEY ?", (str(beside), key))
-    source.execute("BEGIN EXCLUSIVE")
+    source.execute("BEGIN IMMEDIATE")
     source.execute("SELECT sqlcipher_export('beside')").fetchone()
     for name in ("user_version", "application_id"):
         (value,) = source.execute(f"PRAGMA main.{name}").fetchone()
         source.execute(f"PRAGMA beside.{name} = {int(value)}")
     source.execute("COMMIT")
     source.execute("DETACH DATABASE beside")
-    source.execute("BEGIN EXCLUSIVE")
-    _check(beside, to)
 
 
 def _check(beside: Path, to: FileKeys) -> None:
@@ -104,12 +136,10 @@ def _check(beside: Path, to: FileKeys) -> None:
         raise DamagedSnapshot(f"{beside.name}: {answer}")
 
 
-def _put_in_place(beside: Path, path: Path) -> None:
+def _put_in_place(beside: Path, path: Path, old: BinaryIO) -> None:
     with beside.open("rb") as copied:
         os.fsync(copied.fileno())
     beside.chmod(path.stat().st_mode & 0o777)
-    # Kept open to the end of the process: closing it would let go of the lock that keeps others out.
-    old: BinaryIO = path.open("r+b", buffering=0)
     beside.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
@@ -117,11 +147,7 @@ def _put_in_place(beside: Path, path: Path) -> None:
     finally:
         os.close(folder)
     # Whoever waits for the lock of the old file, which has no name any more, must not go on with it.
-    old.write(bytes(len(read_salt(path))))
-    _KEPT_OPEN.append(old)
-
-
-_KEPT_OPEN: list[BinaryIO] = []
+    old.write(bytes(SALT_BYTES))
 
 
 def _remove(beside: Path) -> None:

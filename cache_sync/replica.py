@@ -21,7 +21,7 @@ from cache_sync.document_table import (
     read_head,
 )
 from cache_sync.documents import Document
-from cache_sync.errors import DamagedSnapshot, InvalidFrame, StorageFailed
+from cache_sync.errors import DamagedSnapshot, InvalidFrame, KeyNotHeld, StorageFailed
 from cache_sync.frame_guards import Held, check_follows, check_frame, check_live
 from cache_sync.frames import Frame
 from cache_sync.repairs import Repair, put_right
@@ -32,7 +32,7 @@ from cache_sync.sqlite import (
     DatabaseError,
     IntegrityError,
     OperationalError,
-    connect,
+    WrongKey,
     database,
     write,
 )
@@ -87,6 +87,7 @@ class ReplicaWriter:
     Raises:
         DamagedSnapshot: The file is not a replica of this shard, or cannot be read.
         StorageFailed: The disk refused.
+        KeyNotHeld: It is encrypted otherwise than the folder's files are.
     """
 
     def __init__(
@@ -95,8 +96,9 @@ class ReplicaWriter:
         self.path = path
         self._shard = shard
         self._clock = clock
+        self._folder = folder or SnapshotFolder(path.parent)
         with mapped_errors(path):
-            self._connection = (folder or SnapshotFolder(path.parent)).open_for_writing(path)
+            self._connection = self._folder.open_for_writing(path)
             self._went: list[int] = []
             # What an earlier life left in the log is not known.
             self.log_holds_deleted = True
@@ -285,7 +287,7 @@ class ReplicaWriter:
             StorageFailed: The disk refused.
         """
         with mapped_errors(path):
-            target = connect(path, synchronous="NORMAL")
+            target = self._folder.open_for_writing(path)
             try:
                 self._connection.backup(target)
             finally:
@@ -357,5 +359,7 @@ def mapped_errors(path: Path) -> Iterator[None]:
         raise InvalidFrame("collision", f"{path.name}: {error}") from error
     except OperationalError as error:
         raise StorageFailed(f"{path.name}: {error}") from error
+    except WrongKey as error:
+        raise KeyNotHeld(str(error)) from error
     except DatabaseError as error:
         raise DamagedSnapshot(f"{path.name}: {error}") from error

@@ -23,6 +23,7 @@ from cache_sync.errors import (
     StorageFailed,
 )
 from cache_sync.feed import LOOK_SECONDS, PAGE_ROWS_MAX, WAIT_SECONDS_MAX, overdue_after
+from cache_sync.file_keys import PLAIN, FileKeys
 from cache_sync.frames import FRAME_FORMAT, Frame, encode_frame, sealed
 from cache_sync.offload import Offload, in_thread
 from cache_sync.replica_reader import ReplicaReader, ReplicaState
@@ -65,6 +66,7 @@ class ReplicaFeed:
         clock: Time.
         path: Names the nodes that the documents come through, this node's upstream first.
         offload: Where a page is read; it may take some 10 ms.
+        keys: What the snapshots are encrypted under.
     """
 
     def __init__(
@@ -75,14 +77,15 @@ class ReplicaFeed:
         clock: Clock,
         path: Callable[[], list[str]],
         offload: Offload = in_thread,
+        keys: FileKeys = PLAIN,
     ) -> None:
         self._shard = shard
         self._clock = clock
         self._path = path
         self._offload = offload
         # One reads pages in a thread, one at a time; the other looks for commits in the loop.
-        self._pages = ReplicaReader(directory, clock=clock, same_thread=False)
-        self._watch = ReplicaReader(directory, clock=clock)
+        self._pages = ReplicaReader(directory, clock=clock, same_thread=False, keys=keys)
+        self._watch = ReplicaReader(directory, clock=clock, keys=keys)
         self._page_turn = asyncio.Lock()
         self._readings: dict[_Question, _Reading] = {}
         self._version: object = None

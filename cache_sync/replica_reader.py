@@ -26,11 +26,12 @@ from cache_sync.documents import (
     Document,
 )
 from cache_sync.errors import DamagedSnapshot, NoSnapshot, StorageFailed
+from cache_sync.file_keys import PLAIN, FileKeys
 from cache_sync.frames import Position, Proof
 from cache_sync.replica import from_microseconds, mapped_errors
 from cache_sync.shards import first_seq, last_seq
 from cache_sync.snapshot_folder import PointerMark, SnapshotFolder
-from cache_sync.sqlite import Connection, connect, data_version, read
+from cache_sync.sqlite import Connection, connect, data_version, file_key_id, read
 
 MMAP_BYTES = 1 << 30
 BUSY_TIMEOUT_SECONDS = 0.2
@@ -245,6 +246,7 @@ class ReplicaReader:
         clock: What ages are measured on.
         mmap_bytes: How much of the file is read through a memory map.
         same_thread: False where another thread takes the reader over; never two at once.
+        keys: What the snapshots are encrypted under.
     """
 
     def __init__(
@@ -254,8 +256,10 @@ class ReplicaReader:
         clock: Clock,
         mmap_bytes: int = MMAP_BYTES,
         same_thread: bool = True,
+        keys: FileKeys = PLAIN,
     ) -> None:
         self._folder = SnapshotFolder(directory)
+        self._keys = keys
         self._clock = clock
         self._mmap_bytes = mmap_bytes
         self._same_thread = same_thread
@@ -303,6 +307,17 @@ class ReplicaReader:
         with mapped_errors(path):
             return self._mark, data_version(connection)
 
+    def key_id(self) -> str:
+        """
+        Return the id of the key that the current snapshot is encrypted under; empty for a plain one.
+
+        Raises:
+            NoSnapshot: As `read`, and whatever else it raises.
+        """
+        connection, path = self._follow_pointer()
+        with mapped_errors(path):
+            return file_key_id(connection)
+
     def close(self) -> None:
         """Let the file go. The next read opens it again."""
         if self._connection is not None:
@@ -341,6 +356,7 @@ class ReplicaReader:
                 mmap_bytes=self._mmap_bytes,
                 busy_timeout_seconds=BUSY_TIMEOUT_SECONDS,
                 same_thread=self._same_thread,
+                keys=self._keys,
             )
             try:
                 with read(connection):

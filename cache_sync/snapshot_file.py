@@ -17,10 +17,13 @@ import msgspec
 
 from cache_sync.documents import KNOWN_VERSIONS
 from cache_sync.errors import SnapshotRefused
+from cache_sync.file_keys import PLAIN, FileKeys, key_id
 from cache_sync.row_hash import CHAIN_BYTES, SEAL_BYTES
 from cache_sync.shards import first_seq, last_seq
 
 MANIFEST_FORMAT = 1
+# Of a file that is encrypted: a release that does not know of it takes none.
+ENCRYPTED_FORMAT = 2
 # The tables of a replica's file, `cache_sync.document_table`: raised with every change of them.
 REPLICA_SCHEMA = 3
 
@@ -50,7 +53,8 @@ class SnapshotManifest(msgspec.Struct, frozen=True, kw_only=True):
     ``as_of`` is its core time T. ``rows`` counts tombstones too. ``versions`` is the newest version of a body by kind.
     ``chunks`` are the SHA-256 of consecutive parts of ``chunk_bytes``, the last one shorter: they decide what is taken.
     ``sha256`` is the whole file's, for people and their tools; all in hex. ``schema`` is that of the tables, ``format``
-    this struct's.
+    this struct's. ``key_id`` names the key that the file is encrypted under, which comes with the offer; empty for a
+    plain file.
     """
 
     format: int
@@ -71,6 +75,7 @@ class SnapshotManifest(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     chunk_bytes: int
     chunks: list[str]
+    key_id: str = ""
 
     @property
     def place(self) -> tuple[int, int]:
@@ -87,7 +92,8 @@ class SnapshotOffer(msgspec.Struct, frozen=True, kw_only=True):
     """
     A snapshot file that a node hands out: the manifest's exact bytes, who signed them, and how old its T is.
 
-    ``age_seconds`` was true when this was answered; ``age_at_least`` marks it as a lower bound.
+    ``age_seconds`` was true when this was answered; ``age_at_least`` marks it as a lower bound. ``key`` opens the file,
+    and no other one, where it is encrypted: it is a secret like the documents themselves.
     """
 
     manifest: bytes
@@ -95,6 +101,10 @@ class SnapshotOffer(msgspec.Struct, frozen=True, kw_only=True):
     signature: bytes
     age_seconds: float
     age_at_least: bool
+    key: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"SnapshotOffer({self.signer})"
 
 
 class Need(NamedTuple):
@@ -114,6 +124,11 @@ class Need(NamedTuple):
 def file_name(shard: str, epoch: int, seq: int, mark: int) -> str:
     """Name a snapshot file; ``mark`` is 64 random bits, so that no two cuts of one barrier are confused."""
     return f"{shard}-{epoch}-{seq}-{mark:016x}.db"
+
+
+def mark_of(name: str) -> str:
+    """Return the mark in a snapshot file's name."""
+    return name.removesuffix(".db").rpartition("-")[2]
 
 
 def is_file_name(text: str) -> bool:
@@ -155,7 +170,7 @@ def decode_manifest(content: bytes) -> SnapshotManifest:
         SnapshotRefused: `malformed`, or `format` for one that only a newer release reads.
     """
     try:
-        if _FORMAT.decode(content).format != MANIFEST_FORMAT:
+        if _FORMAT.decode(content).format not in (MANIFEST_FORMAT, ENCRYPTED_FORMAT):
             raise SnapshotRefused("format", "a manifest that only another release reads")
         manifest = _MANIFEST.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -173,6 +188,7 @@ def _check_numbers(manifest: SnapshotManifest) -> None:
         and len(manifest.chain) == CHAIN_BYTES
         and len(manifest.seal) in (0, SEAL_BYTES)
         and manifest.as_of.tzinfo is not None
+        and (manifest.format == ENCRYPTED_FORMAT) == bool(manifest.key_id)
         and all(_SHA256.fullmatch(text) for text in (manifest.sha256, *manifest.chunks))
     )
     _require(sound, "malformed", "a manifest with impossible values")
@@ -229,6 +245,23 @@ def open_offer(
     manifest = decode_manifest(offer.manifest)
     check_wanted(manifest, shard, need)
     return manifest
+
+
+def offered_keys(offer: SnapshotOffer, manifest: SnapshotManifest, held: FileKeys) -> FileKeys:
+    """
+    Return what an offered file is opened with.
+
+    Raises:
+        SnapshotRefused: `plain` where this node keeps nothing on its disk that is not encrypted, `key` where the key
+            that came is not the file's.
+    """
+    if not manifest.key_id:
+        _require(
+            not held, "plain", "it is not encrypted, and nothing else lies on this node's disk"
+        )
+        return PLAIN
+    _require(key_id(offer.key) == manifest.key_id, "key", "its key came wrong, or did not come")
+    return FileKeys((offer.key,), source="the offer")
 
 
 def trusting(

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from cache_sync.document_table import ShardHead, read_head
 from cache_sync.errors import SnapshotRefused, StorageFailed
+from cache_sync.file_keys import PLAIN, FileKeys
 from cache_sync.replica import from_microseconds
 from cache_sync.row_hash import add_hashes
 from cache_sync.snapshot_file import SnapshotManifest
@@ -44,7 +45,7 @@ class Contents(NamedTuple):
     as_of: AsOf
 
 
-def read_contents(path: Path) -> Contents:
+def read_contents(path: Path, keys: FileKeys = PLAIN) -> Contents:
     """
     Read what a file says that it holds; costs the same however large it is, but for its tombstones.
 
@@ -52,11 +53,11 @@ def read_contents(path: Path) -> Contents:
         SnapshotRefused: It is no replica's file that has reached a barrier (`not_a_replica`).
         StorageFailed: The disk refused.
     """
-    with _opened(path) as connection:
+    with _opened(path, keys) as connection:
         return _contents(connection)
 
 
-def check_deeply(path: Path) -> dict[str, int]:
+def check_deeply(path: Path, keys: FileKeys = PLAIN) -> dict[str, int]:
     """
     Check all of a file: its structure, and its live rows against the sums in its head.
 
@@ -66,7 +67,7 @@ def check_deeply(path: Path) -> dict[str, int]:
         SnapshotRefused: `not_a_replica`, or `contents` where the rows are not what the head says.
         StorageFailed: The disk refused.
     """
-    with _opened(path) as connection:
+    with _opened(path, keys) as connection:
         contents = _contents(connection)
         (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if answer != "ok":
@@ -80,7 +81,7 @@ def check_deeply(path: Path) -> dict[str, int]:
         return dict(connection.execute(_VERSIONS).fetchall())
 
 
-def check_contents(path: Path, manifest: SnapshotManifest) -> None:
+def check_contents(path: Path, manifest: SnapshotManifest, keys: FileKeys = PLAIN) -> None:
     """
     Compare a file whose bytes are the signed ones with what its manifest says.
 
@@ -88,7 +89,7 @@ def check_contents(path: Path, manifest: SnapshotManifest) -> None:
         SnapshotRefused: `not_a_replica`, or `contents` where the two differ.
         StorageFailed: The disk refused.
     """
-    shard, head, rows, as_of = read_contents(path)
+    shard, head, rows, as_of = read_contents(path, keys)
     found = (shard, head, rows, as_of.as_of)
     stated = (
         manifest.shard,
@@ -108,14 +109,14 @@ def check_contents(path: Path, manifest: SnapshotManifest) -> None:
         raise SnapshotRefused("contents", "the file does not hold what its manifest says")
 
 
-def put_age(path: Path, as_of: AsOf) -> None:
+def put_age(path: Path, as_of: AsOf, keys: FileKeys = PLAIN) -> None:
     """
     Replace the age of a file's T, which was counted on another machine's clock, by one that is counted on ours.
 
     Raises:
         StorageFailed: The disk refused.
     """
-    with _opened(path) as connection, write(connection):
+    with _opened(path, keys) as connection, write(connection):
         connection.execute(
             "UPDATE as_of SET asked_boot_seconds = ?, age_seconds = ?, at_least = ?, boot_id = ?",
             (as_of.asked_boot_seconds, as_of.age_seconds, int(as_of.at_least), as_of.boot_id),
@@ -146,10 +147,10 @@ def _contents(connection: Connection) -> Contents:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Connection]:
+def _opened(path: Path, keys: FileKeys) -> Iterator[Connection]:
     """Open a file that nobody else looks at; afterwards nothing lies beside it."""
     try:
-        connection = connect(path, synchronous="NORMAL")
+        connection = connect(path, synchronous="NORMAL", keys=keys)
         try:
             yield connection
         finally:

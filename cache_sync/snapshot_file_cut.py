@@ -11,9 +11,11 @@ from contextlib import suppress
 from pathlib import Path
 from random import Random
 
-from cache_sync.errors import SnapshotRefused, StorageFailed
+from cache_sync.errors import KeyNotHeld, SnapshotRefused, StorageFailed
+from cache_sync.file_keys import PLAIN, FileKeys
 from cache_sync.snapshot_file import (
     CHUNK_BYTES,
+    ENCRYPTED_FORMAT,
     MANIFEST_FORMAT,
     REPLICA_SCHEMA,
     SignatureCheck,
@@ -24,19 +26,21 @@ from cache_sync.snapshot_file import (
 )
 from cache_sync.snapshot_file_contents import check_contents, check_deeply, read_contents
 from cache_sync.snapshot_file_shelf import KeptOffer, Shelved, SnapshotShelf
-from cache_sync.sqlite import DatabaseError, connect
+from cache_sync.sqlite import DatabaseError, WrongKey, connect
 
 # What must stay free on the disk beside a new file: the node has other things to write.
 SPARE_BYTES = 64 * 1024 * 1024
 _COMPANIONS = ("", "-wal", "-shm", "-journal")
 
-CopyTo = Callable[[Path], None]
+CopyTo = Callable[[Path, FileKeys], None]
+"""Writes a replica into a new file, under keys that are not the replica's own."""
 
 
 def copy_closed(source: Path) -> CopyTo:
-    """Copy a file that nobody has open, with nothing in a write-ahead log beside it."""
+    """Copy a plain file that nobody has open, with nothing in a write-ahead log beside it."""
 
-    def copy(target: Path) -> None:
+    def copy(target: Path, keys: FileKeys) -> None:
+        assert not keys, "bytes are copied as they are"
         if source.with_name(source.name + "-wal").exists():
             raise StorageFailed(f"{source.name} still has a write-ahead log")
         check_space(target, source.stat().st_size)
@@ -45,14 +49,16 @@ def copy_closed(source: Path) -> CopyTo:
     return copy
 
 
-def copy_open(source: Path) -> CopyTo:
+def copy_open(source: Path, source_keys: FileKeys = PLAIN) -> CopyTo:
     """Copy a file that others read and write, as it stands at one moment."""
 
-    def copy(target: Path) -> None:
+    def copy(target: Path, keys: FileKeys) -> None:
         check_space(target, source.stat().st_size)
-        reading = connect(source, synchronous="NORMAL", read_only=True, same_thread=False)
+        reading = connect(
+            source, synchronous="NORMAL", read_only=True, same_thread=False, keys=source_keys
+        )
         try:
-            writing = connect(target, synchronous="NORMAL", same_thread=False)
+            writing = connect(target, synchronous="NORMAL", same_thread=False, keys=keys)
             try:
                 # In one step: between two, a commit of the writer would make it begin again.
                 reading.backup(writing)
@@ -101,15 +107,19 @@ def cut(
     Raises:
         SnapshotRefused: What was copied is no whole replica at a barrier.
         StorageFailed: The disk refused, or is too full.
+        KeyNotHeld: The replica is encrypted under a key that is not held.
     """
     making = shelf.begin(rng)
+    mark = rng.getrandbits(64)
+    under = shelf.keys.current_id
+    keys = shelf.keys_of(file_name("0", 0, 0, mark), under) or PLAIN
     try:
-        copy_to(making)
-        versions = check_deeply(making)
-        shard, head, rows, as_of = read_contents(making)
+        copy_to(making, keys)
+        versions = check_deeply(making, keys)
+        shard, head, rows, as_of = read_contents(making, keys)
         sha256, chunks, file_bytes = _hash(making, chunk_bytes)
         manifest = SnapshotManifest(
-            format=MANIFEST_FORMAT,
+            format=ENCRYPTED_FORMAT if keys else MANIFEST_FORMAT,
             schema=REPLICA_SCHEMA,
             shard=shard,
             epoch=head.epoch,
@@ -122,11 +132,12 @@ def cut(
             floor=head.floor,
             as_of=as_of.as_of,
             versions=versions,
-            name=file_name(shard, head.epoch, head.head, rng.getrandbits(64)),
+            name=file_name(shard, head.epoch, head.head, mark),
             file_bytes=file_bytes,
             sha256=sha256,
             chunk_bytes=chunk_bytes,
             chunks=chunks,
+            key_id=keys.current_id,
         )
         encoded = encode_manifest(manifest)
         kept = KeptOffer(
@@ -137,8 +148,11 @@ def cut(
             age_seconds=as_of.age_seconds,
             at_least=as_of.at_least,
             boot_id=as_of.boot_id,
+            under=under,
         )
         return shelf.put(making, manifest, kept)
+    except WrongKey as error:
+        raise KeyNotHeld(str(error)) from error
     except DatabaseError as error:
         raise StorageFailed(f"{making.name}: {error}") from error
     except OSError as error:
@@ -182,6 +196,6 @@ def check_file(shelved: Shelved, check_signature: SignatureCheck) -> None:
             raise SnapshotRefused("chunk", f"chunk {number} was damaged")
     if sha256 != manifest.sha256:
         raise SnapshotRefused("sha256", "the file is not the one that was signed")
-    check_contents(path, manifest)
-    if check_deeply(path) != manifest.versions:
+    check_contents(path, manifest, shelved.keys)
+    if check_deeply(path, shelved.keys) != manifest.versions:
         raise SnapshotRefused("contents", "its bodies are of other versions than it says")

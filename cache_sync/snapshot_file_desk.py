@@ -63,7 +63,7 @@ class SnapshotDesk:
         """
         for found in self._shelf(shard).files():
             if await self._accept(found.manifest):
-                return found.kept.offer(self._clock)
+                return found.offer(self._clock)
         seconds = self._order(shard)
         if seconds is None:
             raise SnapshotUnavailable("none", "this node hands no snapshot file out")

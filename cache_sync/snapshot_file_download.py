@@ -21,11 +21,21 @@ import msgspec
 from cache_sync.backoff import Backoff
 from cache_sync.clock import Clock
 from cache_sync.errors import SnapshotRefused, SnapshotUnavailable, StorageFailed
+from cache_sync.file_keys import PLAIN, FileKeys
 from cache_sync.offload import Offload, in_thread
-from cache_sync.snapshot_file import Need, SignatureCheck, SnapshotManifest, open_offer
+from cache_sync.rekey import copy_under
+from cache_sync.snapshot_file import (
+    Need,
+    SignatureCheck,
+    SnapshotManifest,
+    offered_keys,
+    open_offer,
+)
 from cache_sync.snapshot_file_contents import AsOf, check_contents, put_age
+from cache_sync.snapshot_file_cut import check_space
 from cache_sync.snapshot_file_part import FilePart
 from cache_sync.snapshot_source import Fetched, Fetching, SnapshotHolder
+from cache_sync.sqlite import DatabaseError, OperationalError
 
 Content = bytes | bytearray
 
@@ -33,8 +43,9 @@ log = logging.getLogger(__name__)
 
 # A file that arrived wrong from one node may have been damaged on its way once, not twice.
 _WRONG_MAX = 2
+_OURS_SUFFIX = ".ours"
 _NOT_FOR_US = frozenset(
-    {"older_epoch", "behind", "unwanted", "schema", "format", "unknown_version"}
+    {"older_epoch", "behind", "unwanted", "schema", "format", "unknown_version", "plain"}
 )
 _OF_THE_BYTES = frozenset({"chunk", "truncated", "too_large", "not_a_replica", "contents"})
 
@@ -62,11 +73,12 @@ class DownloadSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Choice(NamedTuple):
-    """A file to fetch, from whom, and what its age was counted from."""
+    """A file to fetch, from whom, what its age was counted from, and what it is opened with."""
 
     holder: SnapshotHolder
     manifest: SnapshotManifest
     as_of: AsOf
+    keys: FileKeys
 
 
 class SnapshotDownload:
@@ -83,6 +95,7 @@ class SnapshotDownload:
         fetched: Told of every file that arrived whole.
         settings: Bounds.
         offload: Where hashing and writing runs.
+        keys: What is encrypted under on this node's disk; with some, no plain file is fetched.
     """
 
     def __init__(  # noqa: PLR0913 - everything that a simulator replaces
@@ -97,7 +110,9 @@ class SnapshotDownload:
         fetched: Callable[[SnapshotManifest], None] = lambda _: None,
         settings: DownloadSettings | None = None,
         offload: Offload = in_thread,
+        keys: FileKeys = PLAIN,
     ) -> None:
+        self._keys = keys
         self._holders = list(holders)
         self._directory = directory
         self._shard = shard
@@ -228,7 +243,7 @@ class SnapshotDownload:
         try:
             await self._fetch_missing(choice.holder, part)
             await self._offload(part.finish)
-            await self._offload(lambda: _take_over(part.path, manifest, choice.as_of))
+            path = await self._offload(lambda: _take_over(part.path, choice, self._keys))
         except SnapshotRefused as error:
             log.warning("refused a snapshot file of %s: %s", choice.holder.name, error)
             await self._offload(part.remove)
@@ -245,7 +260,7 @@ class SnapshotDownload:
             self._let_part_go(part)
             raise
         self._let_part_go(part)
-        return Fetched(part.path, manifest)
+        return Fetched(path, manifest)
 
     async def _open_part(self, manifest: SnapshotManifest) -> FilePart:
         """Go on with what is open, or with what an earlier life left; what is of another file is removed."""
@@ -332,6 +347,7 @@ class SnapshotDownload:
         try:
             offer = await holder.offer()
             manifest = open_offer(offer, self._shard, need, self._check_signature)
+            keys = offered_keys(offer, manifest, self._keys)
         except SnapshotUnavailable as error:
             return error
         except SnapshotRefused as error:
@@ -342,12 +358,34 @@ class SnapshotDownload:
         age = AsOf(
             manifest.as_of, asked, offer.age_seconds, offer.age_at_least, self._clock.boot_id()
         )
-        return _Choice(holder, manifest, age)
+        return _Choice(holder, manifest, age, keys)
 
 
-def _take_over(path: Path, manifest: SnapshotManifest, as_of: AsOf) -> None:
-    check_contents(path, manifest)
-    put_age(path, as_of)
+def _take_over(path: Path, choice: _Choice, keys: FileKeys) -> Path:
+    """Check a whole file and make it this node's: with an age of ours, and under our key if it came under its own."""
+    check_contents(path, choice.manifest, choice.keys)
+    if choice.keys:
+        path = _copied(path, choice.keys, keys)
+    put_age(path, choice.as_of, keys)
+    return path
+
+
+def _copied(path: Path, keys: FileKeys, to: FileKeys) -> Path:
+    target = path.with_name(f"{path.name}{_OURS_SUFFIX}")
+    for left in path.parent.glob(f"{target.name}*"):
+        left.unlink()
+    try:
+        check_space(target, path.stat().st_size)
+    except StorageFailed as error:
+        raise SnapshotRefused("no_space", str(error)) from error
+    try:
+        copy_under(path, keys, target, to)
+    except OperationalError as error:
+        raise StorageFailed(f"{target.name}: {error}") from error
+    except DatabaseError as error:
+        raise SnapshotRefused("not_a_replica", str(error)) from error
+    path.unlink()
+    return target
 
 
 def _worst(

@@ -3,6 +3,9 @@ Where a node keeps the snapshot files that it hands out: the newest few, each wi
 
 A file is offered from the moment that its offer lies beside it, and that appears whole or not at all. So a crash at any
 point leaves what was offered before, and at most a file that nobody offers, which the next cut removes.
+
+On the shelf of a node with keys every file is encrypted under a key of its own, which is derived from the node's and
+lies nowhere: who is to have the file is given it with the offer.
 """
 
 import os
@@ -15,11 +18,13 @@ import msgspec
 
 from cache_sync.clock import Clock
 from cache_sync.errors import SnapshotRefused, StorageFailed
+from cache_sync.file_keys import PLAIN, FileKeys
 from cache_sync.snapshot_file import (
     SnapshotManifest,
     SnapshotOffer,
     decode_manifest,
     is_file_name,
+    mark_of,
 )
 
 KEPT_FILES = 2
@@ -28,7 +33,11 @@ _OFFER_SUFFIX = ".offer"
 
 
 class KeptOffer(msgspec.Struct, frozen=True, kw_only=True):
-    """An offer as it is kept: what was signed, and when on which boot clock T was how old."""
+    """
+    An offer as it is kept: what was signed, and when on which boot clock T was how old.
+
+    ``under`` is the id of the node's key that the file's own was derived from; empty for a plain file.
+    """
 
     manifest: bytes
     signer: str
@@ -37,9 +46,10 @@ class KeptOffer(msgspec.Struct, frozen=True, kw_only=True):
     age_seconds: float
     at_least: bool
     boot_id: str
+    under: str = ""
 
-    def offer(self, clock: Clock) -> SnapshotOffer:
-        """Make the offer to answer with now; its age is never less than the truth."""
+    def offer(self, clock: Clock, keys: FileKeys = PLAIN) -> SnapshotOffer:
+        """Make the offer to answer with now, with the file's key; its age is never less than the truth."""
         now = clock.boot_seconds()
         known = self.boot_id == clock.boot_id()
         # T of an earlier boot is older than this boot, by an unknown time.
@@ -50,15 +60,21 @@ class KeptOffer(msgspec.Struct, frozen=True, kw_only=True):
             signature=self.signature,
             age_seconds=self.age_seconds + grown,
             age_at_least=self.at_least or not known,
+            key=keys.current or b"",
         )
 
 
 class Shelved(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that can be handed out."""
+    """A file that can be handed out, and what it is opened with."""
 
     manifest: SnapshotManifest
     kept: KeptOffer
     path: Path
+    keys: FileKeys = PLAIN
+
+    def offer(self, clock: Clock) -> SnapshotOffer:
+        """Make the offer to answer with now."""
+        return self.kept.offer(clock, self.keys)
 
 
 class SnapshotShelf:
@@ -68,10 +84,14 @@ class SnapshotShelf:
     Args:
         directory: Made with the first file.
         kept_files: How many are kept.
+        keys: The node's: files that cannot be opened with them, or are plain although there are some, are not offered.
     """
 
-    def __init__(self, directory: Path, *, kept_files: int = KEPT_FILES) -> None:
+    def __init__(
+        self, directory: Path, *, kept_files: int = KEPT_FILES, keys: FileKeys = PLAIN
+    ) -> None:
         self.directory = directory
+        self.keys = keys
         self._kept_files = kept_files
 
     def files(self) -> list[Shelved]:
@@ -105,7 +125,16 @@ class SnapshotShelf:
             whole = manifest.name == name and path.stat().st_size == manifest.file_bytes
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, SnapshotRefused):
             return None
-        return Shelved(manifest=manifest, kept=kept, path=path) if whole else None
+        opens = self.keys_of(name, kept.under)
+        if not whole or opens is None:
+            return None
+        return Shelved(manifest=manifest, kept=kept, path=path, keys=opens)
+
+    def keys_of(self, name: str, under: str) -> FileKeys | None:
+        """Return the keys of a file's own that were derived under one of the node's; None where that is not held."""
+        if not under:
+            return None if self.keys else PLAIN
+        return self.keys.derived(under, f"snapshot file {mark_of(name)}")
 
     # By the one who cuts files
 
@@ -135,7 +164,10 @@ class SnapshotShelf:
             beside.replace(path.with_name(path.name + _OFFER_SUFFIX))
             _sync(self.directory)
         self.remove_old()
-        return Shelved(manifest=manifest, kept=kept, path=path)
+        found = self._read(manifest.name)
+        if found is None:
+            raise StorageFailed(f"{manifest.name} was put on the shelf and is not there")
+        return found
 
     def remove_old(self) -> None:
         """Remove all but the newest files: one that is being fetched is no longer found by its next question."""

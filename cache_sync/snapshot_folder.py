@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 
 from cache_sync.errors import StorageFailed
+from cache_sync.file_keys import PLAIN, FileKeys
 from cache_sync.sqlite import Connection, connect
 
 POINTER = "current"
@@ -29,10 +30,12 @@ class SnapshotFolder:
 
     Args:
         directory: Made when it is not there, by the writer only.
+        keys: What its snapshots are encrypted under.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, keys: FileKeys = PLAIN) -> None:
         self.directory = directory
+        self._keys = keys
         self._pointer = directory / POINTER
 
     def pointer_mark(self) -> PointerMark | None:
@@ -53,7 +56,7 @@ class SnapshotFolder:
 
     def open_for_writing(self, path: Path) -> Connection:
         """Open a snapshot's file as its only writer. A thread may verify or copy it while nothing else is done."""
-        return connect(path, synchronous="NORMAL", same_thread=False)
+        return connect(path, synchronous="NORMAL", same_thread=False, keys=self._keys)
 
     def new_build(self, rng: Random) -> Path:
         """Name a file to build a snapshot in, which no reader will look at; no other file has its mark."""

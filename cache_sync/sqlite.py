@@ -213,6 +213,12 @@ def read(connection: Connection) -> Iterator[Connection]:
             connection.execute("ROLLBACK")
 
 
+def file_key_id(connection: Connection) -> str:
+    """Return the id of the key that an open file is encrypted under; empty for a plain one."""
+    row = connection.execute("PRAGMA cipher_salt").fetchone()
+    return (named_key(bytes.fromhex(row[0])) or "") if row else ""
+
+
 def data_version(connection: Connection) -> int:
     """Return a number that changes when another connection, of any process, has committed to this file."""
     return int(connection.execute("PRAGMA data_version").fetchone()[0])

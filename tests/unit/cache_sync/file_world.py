@@ -9,6 +9,7 @@ import msgspec
 from cache_sync.clock import Clock
 from cache_sync.documents import DEFAULT_SHARD
 from cache_sync.errors import SnapshotRefused
+from cache_sync.file_keys import PLAIN, FileKeys
 from cache_sync.follower import Follower
 from cache_sync.offload import inline
 from cache_sync.snapshot_file import (
@@ -18,7 +19,7 @@ from cache_sync.snapshot_file import (
     decode_manifest,
     encode_manifest,
 )
-from cache_sync.snapshot_file_cut import copy_closed, cut
+from cache_sync.snapshot_file_cut import copy_closed, copy_open, cut
 from cache_sync.snapshot_file_desk import SnapshotDesk
 from cache_sync.snapshot_file_download import DownloadSettings, SnapshotDownload
 from cache_sync.snapshot_file_shelf import Shelved, SnapshotShelf
@@ -44,7 +45,13 @@ def check_signature(signer: str, content: bytes, signature: bytes) -> None:
 
 
 async def cut_from(
-    core: Core, folder: Path, clock: FakeClock, *, signer: str = "core", seed: int = 1
+    core: Core,
+    folder: Path,
+    clock: FakeClock,
+    *,
+    signer: str = "core",
+    seed: int = 1,
+    keys: FileKeys = PLAIN,
 ) -> Shelved:
     """Follow a core to its head, and cut a file there onto the shelf in `folder`."""
     follower = Follower(
@@ -54,6 +61,7 @@ async def cut_from(
         rng=Random(seed),
         settings=SETTINGS,
         offload=inline,
+        folder=SnapshotFolder(folder / "replica", keys=keys),
     )
     await step_until(follower, clock, "following")
     clock.advance(await follower.step())
@@ -61,8 +69,8 @@ async def cut_from(
     current = SnapshotFolder(folder / "replica").current()
     assert current is not None
     return cut(
-        SnapshotShelf(folder / "files"),
-        copy_closed(current),
+        SnapshotShelf(folder / "files", keys=keys),
+        copy_open(current, keys) if keys else copy_closed(current),
         signer=signer,
         sign=sign,
         rng=Random(seed),
@@ -80,9 +88,11 @@ def altered(offer: SnapshotOffer, **changes: object) -> SnapshotOffer:
 class Holder:
     """Hands out the files of a shelf without a network; `alter_offer` and `alter_part` stand for what goes wrong."""
 
-    def __init__(self, folder: Path, clock: Clock, name: str = "core") -> None:
+    def __init__(
+        self, folder: Path, clock: Clock, name: str = "core", *, keys: FileKeys = PLAIN
+    ) -> None:
         self._name = name
-        shelf = SnapshotShelf(folder / "files")
+        shelf = SnapshotShelf(folder / "files", keys=keys)
         self.desk = SnapshotDesk({DEFAULT_SHARD: shelf}, clock=clock)
         self.alter_offer: Callable[[SnapshotOffer], SnapshotOffer] = lambda offer: offer
         self.alter_part: Callable[[int, bytes], bytes] = lambda _, content: content
@@ -104,7 +114,9 @@ class Holder:
             return self.alter_part(begin, path.read_bytes()[begin:end])
 
 
-def download(holders: list[SnapshotHolder], directory: Path, clock: FakeClock) -> SnapshotDownload:
+def download(
+    holders: list[SnapshotHolder], directory: Path, clock: FakeClock, *, keys: FileKeys = PLAIN
+) -> SnapshotDownload:
     """Make a download of the default shard."""
     return SnapshotDownload(
         holders,
@@ -115,6 +127,7 @@ def download(holders: list[SnapshotHolder], directory: Path, clock: FakeClock) -
         rng=Random(3),
         settings=DOWNLOADS,
         offload=inline,
+        keys=keys,
     )
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from cache_sync import sqlite
+from cache_sync import rekey, sqlite
 from cache_sync.errors import DamagedSnapshot, StorageFailed
 from cache_sync.file_keys import PLAIN, FileKeys, is_plain, key_id, named_key, read_salt
-from cache_sync.rekey import rekey_file
+from cache_sync.rekey import copy_under, rekey_file
 
 NAME = "Wilhelmina Featherstonehaugh"
 OLD = FileKeys((bytes(range(32)),), source="old.key")
@@ -140,3 +140,40 @@ def test_damaged_page_stops_the_rotation(tmp_path: Path) -> None:
         rekey_file(path, OLD, NEW)
     assert named_key(read_salt(path)) == key_id(bytes(range(32)))
     assert not is_plain(read_salt(path))
+
+
+def test_nobody_gets_in_while_a_file_is_rotated(tmp_path: Path) -> None:
+    """Whoever opens the old file meanwhile is refused: what it wrote there would be lost with it."""
+    path = tmp_path / "journal.db"
+    make(path, OLD)
+    refused: list[str] = []
+    checked = rekey._check
+
+    def looked_at(beside: Path, to: FileKeys) -> None:
+        with pytest.raises(sqlite.OperationalError, match="locked"):
+            sqlite.connect(path, synchronous="FULL", keys=OLD, busy_timeout_seconds=0.05).execute(
+                "INSERT INTO t (name) VALUES ('lost')"
+            )
+        refused.append(beside.name)
+        checked(beside, to)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(rekey, "_check", looked_at)
+        assert rekey_file(path, OLD, NEW)
+    assert refused == ["journal.db.rekeying"]
+    assert facts(path, NEW)
+
+
+@pytest.mark.parametrize("before", [OLD, PLAIN], ids=["encrypted", "plain"])
+@pytest.mark.parametrize("after", [NEW, PLAIN], ids=["to_encrypted", "to_plain"])
+def test_a_copy_under_other_keys_holds_everything(
+    tmp_path: Path, before: FileKeys, after: FileKeys
+) -> None:
+    """Between keys and plain files, in all directions; the file that was copied is as it was."""
+    path, copy = tmp_path / "theirs.db", tmp_path / "ours.db"
+    make(path, before)
+    known = facts(path, before)
+    copy_under(path, before, copy, after)
+    assert facts(copy, after) == known
+    assert facts(path, before) == known
+    assert (NAME.encode() in copy.read_bytes()) == (not after)

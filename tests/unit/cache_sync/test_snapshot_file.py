@@ -10,6 +10,7 @@ import pytest
 
 from cache_sync.documents import DEFAULT_SHARD
 from cache_sync.errors import SnapshotRefused, SnapshotUnavailable, StorageFailed, UnknownShard
+from cache_sync.file_keys import FileKeys
 from cache_sync.snapshot_file import (
     CHUNK_BYTES_MAX,
     FILE_BYTES_MAX,
@@ -150,7 +151,7 @@ async def test_a_full_disk_leaves_what_was_offered(
     core.fill(5)
     first = await cut_from(core, tmp_path, clock)
 
-    def full(target: Path) -> None:
+    def full(target: Path, _: FileKeys) -> None:
         target.write_bytes(b"begun")
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -224,7 +225,9 @@ async def test_an_offers_age_is_never_younger_than_the_truth(
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"format": 2}, "format"),
+        ({"format": 3}, "format"),
+        ({"format": 2}, "malformed"),
+        ({"key_id": "0011aabb"}, "malformed"),
         ({"schema": 4}, "schema"),
         ({"shard": "1", "seq": (1 << 40) + 5}, "shard"),
         ({"seq": 1 << 41}, "shard"),
@@ -385,5 +388,6 @@ async def test_a_manifest_says_bytes_as_the_contract_does(
     assert set(members) == {
         *("format", "schema", "shard", "epoch", "seq", "chain", "seal", "live_hash", "live_rows"),
         *("rows", "floor", "as_of", "versions", "name", "bytes", "sha256", "chunk_bytes", "chunks"),
+        "key_id",
     }
     assert encode_manifest(decode_manifest(offer.manifest)) == offer.manifest
