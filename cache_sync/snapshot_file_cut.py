@@ -24,7 +24,7 @@ from cache_sync.snapshot_file import (
     encode_manifest,
     file_name,
 )
-from cache_sync.snapshot_file_contents import check_contents, check_deeply, read_contents
+from cache_sync.snapshot_file_contents import AsOf, check_contents, check_deeply, read_contents
 from cache_sync.snapshot_file_shelf import KeptOffer, Shelved, SnapshotShelf
 from cache_sync.sqlite import DatabaseError, WrongKey, connect
 
@@ -140,17 +140,7 @@ def cut(
             key_id=keys.current_id,
         )
         encoded = encode_manifest(manifest)
-        kept = KeptOffer(
-            manifest=encoded,
-            signer=signer,
-            signature=sign(encoded),
-            asked_boot_seconds=as_of.asked_boot_seconds,
-            age_seconds=as_of.age_seconds,
-            at_least=as_of.at_least,
-            boot_id=as_of.boot_id,
-            under=under,
-        )
-        return shelf.put(making, manifest, kept)
+        return shelf.put(making, manifest, _kept(encoded, signer, sign(encoded), as_of, under))
     except WrongKey as error:
         raise KeyNotHeld(str(error)) from error
     except DatabaseError as error:
@@ -161,6 +151,19 @@ def cut(
         for suffix in _COMPANIONS:
             with suppress(OSError):
                 making.with_name(making.name + suffix).unlink(missing_ok=True)
+
+
+def _kept(manifest: bytes, signer: str, signature: bytes, as_of: AsOf, under: str) -> KeptOffer:
+    return KeptOffer(
+        manifest=manifest,
+        signer=signer,
+        signature=signature,
+        asked_boot_seconds=as_of.asked_boot_seconds,
+        age_seconds=as_of.age_seconds,
+        at_least=as_of.at_least,
+        boot_id=as_of.boot_id,
+        under=under,
+    )
 
 
 def _hash(path: Path, chunk_bytes: int) -> tuple[str, list[str], int]:
