@@ -110,10 +110,14 @@ class InvalidFrame(SyncError):
 
 
 class UnknownVersion(SyncError):
-    """A body of a version that this release does not know: shown, it could say what the core did not mean."""
+    """
+    A body, or a frame, of a version that this release does not know: it could say what the core did not mean.
+
+    ``kind`` is the documents' kind, or `frame`.
+    """
 
     def __init__(self, kind: str, version: int) -> None:
-        super().__init__(f"{kind} documents of version {version} need a newer release")
+        super().__init__(f"{kind}s of version {version} need another release")
         self.kind = kind
         self.version = version
 

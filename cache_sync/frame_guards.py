@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from cache_sync.documents import KNOWN_VERSIONS
 from cache_sync.errors import InvalidFrame, UnknownVersion
-from cache_sync.frames import Frame, digest_frame
+from cache_sync.frames import Frame, check_format, digest_frame
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 SEQ_MAX = 2**63 - 1
@@ -33,8 +33,9 @@ def check_frame(frame: Frame) -> None:
 
     Raises:
         InvalidFrame: With the rule it breaks.
-        UnknownVersion: A body of it is newer than this release.
+        UnknownVersion: It, or a body of it, is of another release.
     """
+    check_format(frame.format)
     _require(frame.digest == digest_frame(frame), "digest", "the frame was damaged on its way")
     _require(
         frame.count == len(frame.rows),

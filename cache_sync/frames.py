@@ -8,7 +8,7 @@ from itertools import islice
 import msgspec
 
 from cache_sync.documents import Document
-from cache_sync.errors import InvalidFrame
+from cache_sync.errors import InvalidFrame, UnknownVersion
 from cache_sync.row_hash import CHAIN_BYTES, SEAL_BYTES, is_sealed
 
 FRAME_FORMAT = 2
@@ -151,11 +151,39 @@ def decode_frame(content: bytes) -> Frame:
 
     Raises:
         InvalidFrame: The bytes are not a frame (`malformed`).
+        UnknownVersion: They are a frame of a format that another release writes.
     """
     try:
         return _FRAME.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        _refuse_other_format(content)
         raise InvalidFrame("malformed", "the answer is not a frame") from error
 
 
+def check_format(written: int) -> None:
+    """
+    Check that a frame is of the format that this release reads.
+
+    Raises:
+        UnknownVersion: It is not.
+    """
+    if written != FRAME_FORMAT:
+        raise UnknownVersion("frame", written)
+
+
+class _Any(msgspec.Struct):
+    """What a frame of every format has."""
+
+    format: int
+
+
+def _refuse_other_format(content: bytes) -> None:
+    try:
+        written = _ANY.decode(content).format
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return
+    check_format(written)
+
+
 _FRAME = msgspec.msgpack.Decoder(Frame)
+_ANY = msgspec.msgpack.Decoder(_Any)

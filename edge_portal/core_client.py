@@ -87,6 +87,7 @@ class CoreFeed:
                     "wait": wait,
                     "proof": _shown(self._reached),
                 },
+                headers={"Accept-Encoding": "gzip"},
                 deadline_seconds=wait + self._answer_seconds,
                 bytes_max=FRAME_BYTES_MAX,
             )

@@ -44,6 +44,7 @@ from edge_portal.held_shards import snapshot_folders
 from edge_portal.settings import EdgeSettings
 from edge_portal.snapshot_serving import FOLDER_NAME, ServedSnapshots, ServingSettings
 from failover.digest_route import QUESTION_BYTES_MAX, answer_digests
+from failover.feed_route import frame_response
 from failover.http_server import serve
 from failover.signing import sign_bytes
 from failover.snapshot_routes import FILE_CONTENT_TYPE, answer_offer, answer_range
@@ -214,7 +215,7 @@ async def read_feed(
                 limit=min(limit, PAGE_ROWS_MAX),
                 wait_seconds=min(wait, seconds, WAIT_SECONDS_MAX),
             )
-    return Response(answer.content, media_type=FRAME_CONTENT_TYPE)
+    return await frame_response(answer.content, request.headers)
 
 
 @get("/feed/{shard:str}/standing", media_type="application/json", sync_to_thread=False)

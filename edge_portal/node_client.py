@@ -88,16 +88,18 @@ class NodeClient:
         """
         Make one call and read its whole answer; ``headers`` are sent beside those that every call has.
 
+        ``bytes_max`` bounds the answer as it is when unpacked, where ``headers`` ask for a packed one.
+
         Raises:
             NotSent: No byte left this node.
             Ambiguous: Something left, and no usable answer came back in time.
             Overloaded: 429 or 503.
         """
         sent_headers = {
+            "Accept-Encoding": "identity",
             **(headers or {}),
             "Authorization": self._authorization,
             DEADLINE_HEADER: deadline_header(deadline_seconds),
-            "Accept-Encoding": "identity",
         }
         if content_type is not None:
             sent_headers["Content-Type"] = content_type

@@ -22,7 +22,14 @@ import msgspec
 import structlog
 
 from cache_sync.clock import Clock
-from cache_sync.errors import Behind, EpochChanged, FeedError, FeedUnavailable, InvalidFrame
+from cache_sync.errors import (
+    Behind,
+    EpochChanged,
+    FeedError,
+    FeedUnavailable,
+    InvalidFrame,
+    UnknownVersion,
+)
 from cache_sync.frames import Frame
 from cache_sync.standing import PATH_NODES_MAX, Standing
 
@@ -154,6 +161,7 @@ class Upstreams:
         Raises:
             FeedUnavailable: Nobody has anything new for this cursor now.
             FeedError: As the upstream says.
+            UnknownVersion: The answer is a frame of another release.
             InvalidFrame: The answer is not a frame; or an unfinished catch-up cannot be finished (`behind`), because
                 whom it was begun with is gone and the others have not got as far.
         """
@@ -162,7 +170,7 @@ class Upstreams:
         asked, number = self._clock.boot_seconds(), self._current
         try:
             return await self._fetch(after, epoch, limit, wait)
-        except (FeedUnavailable, InvalidFrame):
+        except (FeedUnavailable, InvalidFrame, UnknownVersion):
             await self._finish_looking(after, epoch)
             # Its age counts from when the follower asked: late, it is better asked for anew.
             late = self._clock.boot_seconds() - asked > self._settings.fresh_seconds
@@ -184,7 +192,7 @@ class Upstreams:
         number = self._current
         try:
             frame = await self._upstreams[number].fetch(after, epoch, limit, wait)
-        except (FeedUnavailable, InvalidFrame):
+        except (FeedUnavailable, InvalidFrame, UnknownVersion):
             self._answered = False
             raise
         except FeedError:
@@ -285,7 +293,7 @@ class Upstreams:
         upstream = self._upstreams[number]
         try:
             standing = await upstream.look(after, epoch)
-        except (FeedUnavailable, InvalidFrame):
+        except (FeedUnavailable, InvalidFrame, UnknownVersion):
             return None
         except FeedError as error:
             if isinstance(error, EpochChanged) and error.epoch < self._newest[0]:

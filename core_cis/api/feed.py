@@ -13,6 +13,7 @@ from cache_sync.feed import WAIT_SECONDS_MAX
 from cache_sync.frames import FRAME_CONTENT_TYPE, encode_frame, parse_positions
 from core_cis.api.guards import fleet_guard, services
 from core_cis.api.problems import problems
+from failover.feed_route import frame_response
 from failover.web import Problem, caller, remaining_seconds
 
 _PROBE_SECONDS = 2.0
@@ -91,7 +92,7 @@ async def read_feed(
         ) from error
     running.metrics.frames.inc()
     running.metrics.rows.inc(frame.count)
-    return Response(encode_frame(frame), media_type=FRAME_CONTENT_TYPE)
+    return await frame_response(encode_frame(frame), request.headers)
 
 
 @get(

@@ -339,6 +339,6 @@ def test_a_version_that_nobody_here_knows_is_not_applied(
     writer.apply([make_frame([stranger], onto=BASE, after=2)], 0.0)
     assert len(read_all(reader)[1]) == 3
     newer = Document("a", "payment", "1", 4, b"{}", 2)
-    with pytest.raises(UnknownVersion, match="payment documents of version 2"):
+    with pytest.raises(UnknownVersion, match="payments of version 2"):
         writer.apply([make_frame([newer], onto=[*BASE, stranger], after=3)], 0.0)
     assert len(read_all(reader)[1]) == 3

@@ -1,0 +1,224 @@
+"""Bad senders on real sockets: each ends in its named error within its deadline, and nothing at the edge changes."""
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+
+import msgspec
+import pytest
+
+from cache_sync.clock import SystemClock
+from cache_sync.documents import Document
+from cache_sync.errors import FeedUnavailable
+from cache_sync.follower import Follower
+from cache_sync.frames import Frame, encode_frame
+from cache_sync.replica_reader import ReplicaReader
+from edge_portal.core_client import FRAME_BYTES_MAX, CoreFeed
+from edge_portal.node_client import NodeClient
+from tests.unit.cache_sync.feed_world import make_document, make_frame, read_all
+
+Send = Callable[[asyncio.StreamWriter], Awaitable[None]]
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.ridethrough.frame+msgpack\r\n"
+GOOD = make_frame([make_document(1), make_document(2)], epoch=2)
+NEXT = make_frame([make_document(3)], onto=GOOD.rows, epoch=2, after=2)
+
+
+def whole(frame: bytes, *, more: bytes = b"") -> bytes:
+    """Write an answer."""
+    return HEAD + more + f"Content-Length: {len(frame)}\r\n\r\n".encode() + frame
+
+
+async def send_good(writer: asyncio.StreamWriter) -> None:
+    """Answer as a core does."""
+    writer.write(whole(encode_frame(GOOD)))
+
+
+async def drip(writer: asyncio.StreamWriter) -> None:
+    """Send a byte now and then, for ever."""
+    writer.write(HEAD + b"Content-Length: 100000\r\n\r\n")
+    while not writer.is_closing():
+        writer.write(b"x")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+
+
+async def half_close(writer: asyncio.StreamWriter) -> None:
+    """End its own direction in the middle of a frame, and leave the other open."""
+    content = whole(encode_frame(NEXT))
+    writer.write(content[:-10])
+    writer.write_eof()
+
+
+async def say_nothing(writer: asyncio.StreamWriter) -> None:
+    """Take the question and never answer."""
+
+
+async def flip_a_bit(writer: asyncio.StreamWriter) -> None:
+    """Send a frame with one bit of a row wrong."""
+    content = bytearray(encode_frame(NEXT))
+    content[content.index(b"payment") + 2] ^= 1
+    writer.write(whole(bytes(content)))
+
+
+async def bomb(writer: asyncio.StreamWriter) -> None:
+    """Send few bytes that unpack to more than any frame."""
+    packed = gzip.compress(bytes(FRAME_BYTES_MAX + (1 << 20)), 1)
+    writer.write(whole(packed, more=b"Content-Encoding: gzip\r\n"))
+
+
+async def never_end(writer: asyncio.StreamWriter) -> None:
+    """Send a body without end as fast as it is taken."""
+    writer.write(HEAD + b"Connection: close\r\n\r\n")
+    while not writer.is_closing():
+        writer.write(bytes(1 << 20))
+        await writer.drain()
+
+
+async def wrong_packing(writer: asyncio.StreamWriter) -> None:
+    """Say gzip and send something else."""
+    writer.write(whole(encode_frame(NEXT), more=b"Content-Encoding: gzip\r\n"))
+
+
+@asynccontextmanager
+async def sender(send: Send) -> AsyncIterator[str]:
+    """Listen, and answer every question in one way."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            await send(writer)
+            await reader.read()
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+            tasks.discard(task)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        for task in list(tasks):
+            task.cancel()
+
+
+class Feed:
+    """Asks whichever sender there is now."""
+
+    def __init__(self) -> None:
+        self.url = ""
+
+    async def fetch(self, after: int, epoch: int, limit: int, wait: float) -> Frame:
+        """Ask over a real socket."""
+        client = NodeClient(self.url, node_id="east", secret="s", purpose="feed", calls_max=1)
+        try:
+            feed = CoreFeed(client, "0", answer_seconds=1.0)
+            return await feed.fetch(after, epoch, limit, 0.0)
+        finally:
+            await client.close()
+
+
+def answering(**changes: object) -> Send:
+    """Send what would follow, but for what is changed; the sender has sealed it, so only its sense is wrong."""
+
+    async def send(writer: asyncio.StreamWriter) -> None:
+        frame = make_frame(
+            [make_document(3)], onto=GOOD.rows, **{"epoch": 2, "after": 2, **changes}
+        )
+        writer.write(whole(encode_frame(frame)))
+
+    return send
+
+
+async def newer_body(writer: asyncio.StreamWriter) -> None:
+    """Send a body that only a later release can read."""
+    row = Document("a", "payment", "3", 3, b"{}", 2)
+    writer.write(whole(encode_frame(make_frame([row], onto=GOOD.rows, epoch=2, after=2))))
+
+
+async def stranger(writer: asyncio.StreamWriter) -> None:
+    """Send a frame as nobody writes it yet."""
+    writer.write(whole(msgspec.msgpack.encode({"format": 3, "pages": [], "what": "else"})))
+
+
+UNHEARD: dict[str, Send] = {
+    "dripping": drip,
+    "half closed": half_close,
+    "silent": say_nothing,
+    "endless": never_end,
+    "larger than any when unpacked": bomb,
+    "not what its encoding says": wrong_packing,
+}
+REFUSED: dict[str, tuple[Send, str]] = {
+    "a flipped bit": (flip_a_bit, "digest"),
+    "wrong shard": (answering(shard="1"), "shard"),
+    "older epoch": (answering(epoch=1), "older_epoch"),
+    "a gap": (answering(after=1), "gap"),
+    "a later format": (answering(format=99), "unknown_version:frame:99"),
+    "a later format of another shape": (stranger, "unknown_version:frame:3"),
+    "a document left out": (answering(live_rows=9), "hash"),
+    "a later body": (newer_body, "unknown_version:payment:2"),
+}
+
+
+class Edge:
+    """An edge that has followed a good core to its head, in epoch 2."""
+
+    def __init__(self, folder: Path) -> None:
+        clock = SystemClock()
+        self.feed = Feed()
+        self.follower = Follower(self.feed, folder, clock=clock, rng=Random(1))
+        self.reader = ReplicaReader(folder, clock=clock)
+
+    async def step(self, send: Send) -> tuple[str, str]:
+        """Ask a sender once; tell what the follower says."""
+        async with sender(send) as self.feed.url:
+            await self.follower.step()
+        return self.follower.status.phase, self.follower.status.reason
+
+    def held(self) -> tuple[object, ...]:
+        """Tell what readers see, and where it stands."""
+        state, documents = read_all(self.reader)
+        return state.epoch, state.cursor, state.as_of, documents
+
+    def close(self) -> None:
+        """Let the files go."""
+        self.follower.close()
+        self.reader.close()
+
+
+@pytest.fixture
+async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
+    """Return an edge that serves two documents."""
+    made = Edge(tmp_path)
+    assert (await made.step(send_good))[0] == "following"
+    assert len(read_all(made.reader)[1]) == 2
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("send", UNHEARD.values(), ids=list(UNHEARD))
+async def test_what_never_becomes_an_answer_is_silence(edge: Edge, send: Send) -> None:
+    """Within the question's deadline, whatever the sender does; the snapshot serves on as it was."""
+    before = edge.held()
+    async with sender(send) as edge.feed.url:
+        with pytest.raises(FeedUnavailable):
+            await edge.feed.fetch(2, 2, 5000, 0.0)
+    assert (await edge.step(send))[0] == "disconnected"
+    assert edge.held() == before
+
+
+@pytest.mark.parametrize(("send", "named"), REFUSED.values(), ids=list(REFUSED))
+async def test_what_does_not_fit_is_refused_by_name(edge: Edge, send: Send, named: str) -> None:
+    """Applying stops and says why; the snapshot serves on as it was."""
+    before = edge.held()
+    assert await edge.step(send) == ("stopped", named)
+    assert edge.held() == before
