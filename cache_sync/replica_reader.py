@@ -54,6 +54,8 @@ _DOCUMENTS = """
 SELECT key, seq, body, version FROM documents
 WHERE account_id = ? AND kind = ? AND body IS NOT NULL ORDER BY key
 """
+# Out of the index alone.
+_ACCOUNT_MARK = "SELECT max(seq), count(*) FROM documents WHERE account_id = ?"
 # The kind stands here as a literal because the partial index on it is only found that way.
 _CREDENTIAL = """
 SELECT account_id, seq, body, version FROM documents WHERE kind = 'credential' AND key = ? AND body IS NOT NULL
@@ -211,6 +213,17 @@ class SnapshotView:
             decode_body(body_type, document)
             for document in self.documents(account_id, _KIND_OF[body_type])
         ]
+
+    def account_mark(self, account_id: str) -> tuple[int, int]:
+        """
+        Return the newest seq and the number of an account's rows, tombstones too.
+
+        While it stays, none of them has changed, within one snapshot file and epoch: a change moves a row to a new seq,
+        a deletion leaves one. Only a repair changes a row where it stands.
+        """
+        with mapped_errors(self._path):
+            newest, count = self._connection.execute(_ACCOUNT_MARK, (account_id,)).fetchone()
+        return newest or 0, count
 
     def credential(self, key: str) -> Document | None:
         """Return the credential under a `sign_in_key`, whatever account it is filed under, as it is stored."""

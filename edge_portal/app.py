@@ -1,5 +1,6 @@
 """The application that a worker serves: pages, API and operations around one portal."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from litestar import Litestar
@@ -7,18 +8,20 @@ from litestar.datastructures import State
 from litestar.enums import HttpMethod, ScopeType
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.routes import HTTPRoute
+from litestar.routes import BaseRoute, HTTPRoute
 from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Scope, Send
 
 from cache_sync.clock import Clock
 from edge_portal.api.customers import api_router
 from edge_portal.api.operations import OPERATIONS
+from edge_portal.hot_reads import HotReads
 from edge_portal.metrics import REQUESTS, SECONDS
 from edge_portal.node_status import NodeStatus
 from edge_portal.pages.failures import with_pages
 from edge_portal.pages.routes import page_handlers
 from edge_portal.pages.site import Site
 from edge_portal.portal import Portal
+from edge_portal.snapshot_watch import SnapshotWatch
 from failover.head_requests import HeadAsGet
 from failover.web import exception_handlers
 
@@ -33,9 +36,15 @@ _HEADERS: Final = (
 
 
 def create_app(
-    portal: Portal, node: NodeStatus, site: Site, *, secure_cookies: bool, clock: Clock
+    portal: Portal,
+    node: NodeStatus,
+    site: Site,
+    *,
+    secure_cookies: bool,
+    clock: Clock,
+    watch: SnapshotWatch | None = None,
 ) -> ASGIApp:
-    """Wire a worker's application; ``node`` answers operators."""
+    """Wire a worker's application; ``node`` answers operators. With a ``watch`` answers are kept while they hold."""
     app = Litestar(
         [api_router(), *OPERATIONS, *page_handlers()],
         exception_handlers=with_pages(exception_handlers),
@@ -51,19 +60,20 @@ def create_app(
             {"portal": portal, "node": node, "site": site, "secure_cookies": secure_cookies}
         ),
     )
-    return HeadAsGet(Guarded(app, clock))
+    served: ASGIApp = app if watch is None else HotReads(app, portal, watch, clock)
+    return HeadAsGet(Guarded(served, app.routes, clock))
 
 
 class Guarded:
     """Puts the security headers on every answer that lacks them, errors too, and counts it."""
 
-    def __init__(self, app: Litestar, clock: Clock) -> None:
+    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute], clock: Clock) -> None:
         self._app = app
         self._clock = clock
         self._counters: dict[tuple[str, int], Any] = {}
         self._allowed = {
             route.path_format: {str(method) for method in route.methods}
-            for route in app.routes
+            for route in routes
             if isinstance(route, HTTPRoute)
         }
 

@@ -41,6 +41,11 @@ class HeldSnapshots:
         """Whether this node holds every shard of the core."""
         return len(self._readers) == self._shard_count
 
+    @property
+    def only(self) -> ReplicaReader | None:
+        """The reader of the core's only shard; None where there are more."""
+        return next(iter(self._readers.values())) if self._shard_count == 1 else None
+
     @contextmanager
     def read(self, account_id: str = "") -> Iterator[Reading]:
         """

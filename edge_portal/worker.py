@@ -9,14 +9,14 @@ import asyncio
 import os
 import socket
 
-from cache_sync.clock import SystemClock
+from cache_sync.clock import Clock, SystemClock
 from edge_portal.agent_link import AgentLink
 from edge_portal.app import create_app
 from edge_portal.archive import ArchiveReader
 from edge_portal.child import all_of, child_command, seeded_rng
 from edge_portal.core_client import ARCHIVE_CALLS_MAX, CoreArchiveClient, core_client
 from edge_portal.form_keys import FormKeys
-from edge_portal.held_snapshots import open_held
+from edge_portal.held_snapshots import HeldSnapshots, open_held
 from edge_portal.node_status import NodeStatus, archive_is_closed
 from edge_portal.pages.site import Site
 from edge_portal.portal import Portal
@@ -24,6 +24,7 @@ from edge_portal.redis_sharing import shared_accounts
 from edge_portal.session import Tokens
 from edge_portal.settings import EdgeSettings
 from edge_portal.signin import SignIn
+from edge_portal.snapshot_watch import SnapshotWatch
 from failover.http_server import serve
 from failover.journal_reader import JournalReader
 from failover.mode_lease import LeaseReader
@@ -42,9 +43,10 @@ async def run_worker(settings: EdgeSettings, sockets: list[int], stop: asyncio.E
     tokens = Tokens(settings.keys.session)
     sign_in = SignIn(lookup_key=settings.keys.lookup, clock=clock)
     shared = shared_accounts(settings, clock=clock, rng=seeded_rng())
+    journal = JournalReader(paths.journal)
     portal = Portal(
         snapshot=snapshot,
-        journal=JournalReader(paths.journal),
+        journal=journal,
         mode=node.mode,
         agent=agent,
         archive=ArchiveReader(
@@ -66,7 +68,14 @@ async def run_worker(settings: EdgeSettings, sockets: list[int], stop: asyncio.E
         currency=config.utility.currency,
         retention_months=config.retention_months,
     )
-    app = create_app(portal, node, site, secure_cookies=not config.insecure_cookies, clock=clock)
+    app = create_app(
+        portal,
+        node,
+        site,
+        secure_cookies=not config.insecure_cookies,
+        clock=clock,
+        watch=_watch(snapshot, journal, clock) if shared is None else None,
+    )
     try:
         with socket.socket(fileno=sockets[0]) as public:
             serving = serve(app, public, stop=stop)
@@ -77,6 +86,11 @@ async def run_worker(settings: EdgeSettings, sockets: list[int], stop: asyncio.E
         sign_in.close()
         await agent.close()
         await archive_client.close()
+
+
+def _watch(snapshot: HeldSnapshots, journal: JournalReader, clock: Clock) -> SnapshotWatch | None:
+    """Watch the snapshot of a core with one shard: of several, or of a Redis, no one place says that nothing moved."""
+    return None if snapshot.only is None else SnapshotWatch(snapshot.only, journal, clock)
 
 
 main = child_command("worker", run_worker)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from cache_sync.sqlite import Connection, Error, OperationalError, connect, read
+from cache_sync.sqlite import Connection, Error, OperationalError, connect, data_version, read
 from failover.errors import JournalError
 from failover.intents import Intent, Outcome, Receipt
 from failover.journal_schema import (
@@ -65,6 +65,24 @@ class JournalReader:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection: Connection | None = None
+        self._opened = 0
+
+    def version(self) -> tuple[int, int] | None:
+        """
+        Return what changes with every commit to the journal, at the price of a microsecond; None before there is one.
+
+        Raises:
+            JournalError: It cannot be read.
+        """
+        if self._connection is None:
+            self._rows("SELECT 1")
+        if self._connection is None:
+            return None
+        try:
+            return self._opened, data_version(self._connection)
+        except Error as error:
+            self.close()
+            raise JournalError("the journal cannot be read") from error
 
     def close(self) -> None:
         """Close the file."""
@@ -308,6 +326,7 @@ class JournalReader:
                     read_only=True,
                     busy_timeout_seconds=_BUSY_TIMEOUT_SECONDS,
                 )
+                self._opened += 1
             with read(self._connection) as connection:
                 return connection.execute(sql, values).fetchall()
         except OperationalError as error:

@@ -1,0 +1,433 @@
+"""Answers that a worker keeps: they are those of the framework, and none outlives what it was made from."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from cache_sync.clock import SystemClock
+from cache_sync.documents import ACCOUNT, CREDENTIAL, STATEMENT, Body, CredentialBody, encode_body
+from cache_sync.follower import Follower
+from cache_sync.follower_settings import FollowerSettings
+from cache_sync.frames import Frame, Position
+from cache_sync.publication import Change, Name
+from cache_sync.replica_reader import ReplicaReader
+from chaos.bench.core_file import CoreFile
+from edge_portal.app import create_app
+from edge_portal.cookies import POSITION_COOKIE, SESSION_COOKIE
+from edge_portal.form_keys import FormKeys
+from edge_portal.held_snapshots import HeldSnapshots
+from edge_portal.node_status import NodeStatus
+from edge_portal.pages.site import Site
+from edge_portal.portal import Portal
+from edge_portal.settings import EdgePaths
+from edge_portal.snapshot_watch import SnapshotWatch
+from edge_portal.views import AccountView
+from failover.mode_lease import LeaseReader
+from tests.unit.edge_portal.edge_world import (
+    BANK,
+    FORM_KEY,
+    HELD,
+    MINE,
+    OTHERS,
+    OTHERS_BANK,
+    OTHERS_STATEMENT,
+    EdgeWorld,
+    MemoryJournal,
+    account,
+    mode,
+    receipt,
+    statement,
+)
+
+ACCOUNT_PATH = "/api/v1/account"
+BILL_PATH = f"/bills/{HELD}"
+KEYS = {MINE: "credential-1", OTHERS: "credential-2"}
+
+
+class VersionedJournal(MemoryJournal):
+    """Receipts in memory, with a number that moves with them."""
+
+    def version(self) -> tuple[int, int] | None:
+        """Tell how many there are."""
+        return (1, len(self.rows))
+
+
+class CountingPortal(Portal):
+    """Counts how often the framework read an account."""
+
+    viewed = 0
+
+    def view(self, *arguments: Any, **named: Any) -> AccountView:
+        """Count, and read."""
+        self.viewed += 1
+        return super().view(*arguments, **named)
+
+
+class _Feed:
+    """Asks a core file in this process."""
+
+    def __init__(self, core: CoreFile) -> None:
+        self._core = core
+
+    async def fetch(self, after: int, epoch: int, limit: int, wait: float) -> Frame:
+        """Ask."""
+        del wait
+        return await self._core.feed.page(after=after, epoch=epoch, limit=limit)
+
+
+class HotWorld:
+    """A real snapshot that follows a core's documents, and a worker's application over it."""
+
+    def __init__(self, folder: Path) -> None:
+        clock = SystemClock()
+        self.core = CoreFile(folder / "core.db")
+        snapshots = folder / "snapshot"
+        self.follower = Follower(
+            _Feed(self.core),
+            snapshots,
+            shard="0",
+            clock=clock,
+            rng=Random(1),
+            settings=FollowerSettings(wait_seconds=0.0, heartbeat_seconds_min=0.0),
+        )
+        self.mode_now = mode()
+        self.journal = VersionedJournal()
+        memory = EdgeWorld()
+        self.tokens, self.sign_in = memory.tokens, memory.sign_in
+        reader = ReplicaReader(snapshots, clock=clock)
+        self.portal = CountingPortal(
+            snapshot=HeldSnapshots({"0": reader}, 1),
+            journal=self.journal,
+            mode=lambda: self.mode_now,
+            agent=memory.agent,
+            archive=memory.archive,
+            sign_in=self.sign_in,
+            tokens=self.tokens,
+            form_keys=FormKeys(FORM_KEY, Random(1).randbytes),
+            new_session_id=lambda: "session-1",
+        )
+        paths = EdgePaths(folder)
+        node = NodeStatus(
+            "edge-1",
+            paths,
+            lease=LeaseReader(paths.lease, clock),
+            snapshot=HeldSnapshots({"0": reader}, 1),
+            clock=clock,
+        )
+        site = Site(
+            utility_name="Northwater",
+            utility_phone="",
+            timezone="UTC",
+            currency="USD",
+            retention_months=24,
+        )
+        watch = SnapshotWatch(reader, self.journal, clock)
+        self.app: Any = create_app(
+            self.portal, node, site, secure_cookies=False, clock=clock, watch=watch
+        )
+
+    async def publish(self, *documents: tuple[str, str, str, Body | None]) -> None:
+        """Have the core commit documents, and the snapshot follow to them."""
+        self.core.commit(
+            Change(Name(account_id, kind, key), None if body is None else encode_body(body))
+            for account_id, kind, key, body in documents
+        )
+        await self.follow()
+
+    async def follow(self) -> None:
+        """Have the snapshot follow to the core's head, and to a newer T."""
+        head = (await self.core.feed.page(after=0, epoch=0, limit=1)).head
+        while self.follower.status.cursor < head or self.follower.status.phase != "following":
+            await self.follower.step()
+        await self.follower.step()
+
+    async def fill(self) -> None:
+        """Publish two customers with an account and a bill each."""
+        await self.publish(
+            (MINE, ACCOUNT, "", account(MINE, [BANK])),
+            (OTHERS, ACCOUNT, "", account(OTHERS, [OTHERS_BANK])),
+            (MINE, STATEMENT, HELD, statement(MINE, HELD)),
+            (OTHERS, STATEMENT, OTHERS_STATEMENT, statement(OTHERS, OTHERS_STATEMENT)),
+            *((owner, CREDENTIAL, key, self.credential(owner)) for owner, key in KEYS.items()),
+        )
+
+    def credential(self, owner: str, version: int = 1) -> CredentialBody:
+        """Build a customer's credential."""
+        return CredentialBody(
+            customer_id=f"C-{owner}",
+            account_ids=[owner],
+            verifier="none",
+            credential_version=version,
+        )
+
+    def token(self, owner: str = MINE, *, issued_ago: timedelta = timedelta(0)) -> str:
+        """Issue a customer a token."""
+        now = datetime.now(UTC) - issued_ago
+        return self.tokens.issue(KEYS[owner], self.credential(owner), now=now, session_id="s")
+
+    async def close(self) -> None:
+        """Let everything go."""
+        self.follower.close()
+        await self.core.close()
+        self.sign_in.close()
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[HotWorld]:
+    """Return a world with two customers."""
+    made = HotWorld(tmp_path)
+    await made.fill()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def client(world: HotWorld) -> AsyncIterator[httpx.AsyncClient]:
+    """Return a program that may read MINE by default."""
+    transport = httpx.ASGITransport(world.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://edge.test") as made:
+        yield made
+
+
+async def read_account(client: httpx.AsyncClient, token: str, **headers: str) -> httpx.Response:
+    """Ask for the account as a program does: it keeps no cookies."""
+    client.cookies.clear()
+    return await client.get(ACCOUNT_PATH, headers={"Authorization": f"Bearer {token}", **headers})
+
+
+async def read_bill(
+    client: httpx.AsyncClient, token: str, path: str = BILL_PATH, position: str = ""
+) -> httpx.Response:
+    """Ask for a bill's page as a browser does."""
+    client.cookies.clear()
+    cookie = f"{SESSION_COOKIE}={token}"
+    if position:
+        cookie += f"; {POSITION_COOKIE}={position}"
+    return await client.get(path, headers={"Cookie": cookie})
+
+
+def unlabelled(answer: httpx.Response) -> tuple[dict[str, str], Any]:
+    """Return what of an answer is the same each time."""
+    headers = {
+        name: value
+        for name, value in answer.headers.items()
+        if name not in {"age", "ridethrough-as-of", "content-length"}
+    }
+    if "json" not in headers["content-type"]:
+        return headers, answer.text
+    body = answer.json()
+    return headers, {
+        name: value for name, value in body.items() if name not in {"as_of", "age_seconds"}
+    }
+
+
+async def test_the_account_is_kept_word_for_word(
+    world: HotWorld, client: httpx.AsyncClient
+) -> None:
+    """The second answer is the framework's first, without the framework."""
+    token = world.token()
+    first = await read_account(client, token)
+    viewed = world.portal.viewed
+    second = await read_account(client, token)
+    assert first.status_code == second.status_code == 200
+    assert unlabelled(second) == unlabelled(first)
+    assert list(second.json()) == list(first.json())
+    assert second.headers["content-length"] == str(len(second.content))
+    assert world.portal.viewed == viewed
+
+
+async def test_a_page_is_kept_word_for_word(world: HotWorld, client: httpx.AsyncClient) -> None:
+    """Its cookie for the position and all security headers too."""
+    token = world.token()
+    first = await read_bill(client, token)
+    viewed = world.portal.viewed
+    second = await read_bill(client, token)
+    assert first.status_code == 200
+    assert POSITION_COOKIE in first.headers["set-cookie"]
+    assert unlabelled(second) == unlabelled(first)
+    assert world.portal.viewed == viewed
+
+
+async def test_labels_are_those_of_the_moment(world: HotWorld, client: httpx.AsyncClient) -> None:
+    """A newer T and a newer position, of another account's commit, with the kept answer."""
+    token = world.token()
+    await read_bill(client, token)
+    before = await read_account(client, token)
+    viewed = world.portal.viewed
+    await world.publish((OTHERS, ACCOUNT, "", account(OTHERS, [OTHERS_BANK, BANK])))
+    after = await read_account(client, token)
+    page = await read_bill(client, token)
+    assert world.portal.viewed == viewed
+    assert after.json()["as_of"] > before.json()["as_of"]
+    assert after.headers["ridethrough-as-of"] > before.headers["ridethrough-as-of"]
+    seen = [Position.parse(each.headers["ridethrough-position"]) for each in (before, after)]
+    assert seen[0]
+    assert seen[1]
+    assert seen[1].seq > seen[0].seq
+    assert page.headers["ridethrough-position"] == str(seen[1])
+    assert f"{POSITION_COOKIE}={seen[1]}~" in page.headers["set-cookie"]
+
+
+async def test_a_change_of_the_account_is_seen_at_once(
+    world: HotWorld, client: httpx.AsyncClient
+) -> None:
+    """No answer outlives the document it was made from."""
+    token = world.token()
+    assert (await read_account(client, token)).json()["balance"] == 10_000
+    changed = msgspec.structs.replace(account(MINE, [BANK]), balance_cents=777)
+    await world.publish((MINE, ACCOUNT, "", changed))
+    assert (await read_account(client, token)).json()["balance"] == 777
+
+
+async def test_a_withdrawn_bill_is_gone_at_once(world: HotWorld, client: httpx.AsyncClient) -> None:
+    """A deletion is a change of the account too."""
+    token = world.token()
+    assert (await read_bill(client, token)).status_code == 200
+    await world.publish((MINE, STATEMENT, HELD, None))
+    assert (await read_bill(client, token)).status_code == 404
+
+
+async def test_a_recorded_payment_is_seen_at_once(
+    world: HotWorld, client: httpx.AsyncClient
+) -> None:
+    """It is pending before its document is here."""
+    token = world.token()
+    assert (await read_account(client, token)).json()["pending_amount"] == 0
+    world.journal.rows.append(receipt("key-1", 2_500))
+    assert (await read_account(client, token)).json()["pending_amount"] == 2_500
+
+
+async def test_another_ones_payment_changes_nothing(
+    world: HotWorld, client: httpx.AsyncClient
+) -> None:
+    """The journal moved, this account's receipts did not."""
+    token = world.token()
+    await read_account(client, token)
+    viewed = world.portal.viewed
+    world.journal.rows.append(receipt("key-1", account_id=OTHERS))
+    assert (await read_account(client, token)).json()["pending_amount"] == 0
+    assert world.portal.viewed == viewed
+
+
+async def test_a_revoked_sign_in_ends_at_once(world: HotWorld, client: httpx.AsyncClient) -> None:
+    """Whatever was kept for it."""
+    token = world.token()
+    assert (await read_account(client, token)).status_code == 200
+    assert (await read_bill(client, token)).status_code == 200
+    await world.publish((MINE, CREDENTIAL, KEYS[MINE], world.credential(MINE, version=2)))
+    assert (await read_account(client, token)).status_code == 401
+    assert (await read_bill(client, token)).status_code == 303
+
+
+async def test_what_is_kept_is_for_its_own_token_alone(
+    world: HotWorld, client: httpx.AsyncClient
+) -> None:
+    """Another customer gets his own account, and nobody gets another one's bill."""
+    mine, others = world.token(), world.token(OTHERS)
+    for _ in range(2):
+        assert (await read_account(client, mine)).json()["account_id"] == MINE
+        assert (await read_account(client, others)).json()["account_id"] == OTHERS
+        assert (await read_bill(client, mine)).status_code == 200
+        assert (await read_bill(client, others)).status_code == 404
+        assert (await read_account(client, mine[:-2])).status_code == 401
+        assert (await client.get(ACCOUNT_PATH)).status_code == 401
+
+
+async def test_an_expired_token_is_refused(world: HotWorld, client: httpx.AsyncClient) -> None:
+    """Time alone ends it."""
+    token = world.token(issued_ago=timedelta(hours=1, minutes=59, seconds=59, milliseconds=500))
+    first = await read_account(client, token)
+    while first.status_code == 200:
+        await world.follow()
+        first = await read_account(client, token)
+    assert first.status_code == 401
+
+
+async def test_a_page_of_an_ageing_session_renews_its_cookie(
+    world: HotWorld, client: httpx.AsyncClient
+) -> None:
+    """Every time, until the browser comes with the new one."""
+    token = world.token(issued_ago=timedelta(minutes=11))
+    for _ in range(2):
+        answer = await read_bill(client, token)
+        assert any(SESSION_COOKIE in each for each in answer.headers.get_list("set-cookie"))
+
+
+async def test_an_outage_is_told_at_once(world: HotWorld, client: httpx.AsyncClient) -> None:
+    """The page gains its message, and loses it again; the label follows the mode."""
+    token, normal = world.token(), world.mode_now
+    calm = await read_bill(client, token)
+    world.mode_now = msgspec.structs.replace(normal, mode="degraded", reason="core_silent")
+    for _ in range(2):
+        down = await read_bill(client, token)
+        assert "Our main system is down." in down.text
+        assert down.headers["ridethrough-mode"] == "degraded"
+        assert (await read_account(client, token)).headers["ridethrough-mode"] == "degraded"
+    world.mode_now = normal
+    assert unlabelled(await read_bill(client, token)) == unlabelled(calm)
+
+
+async def test_a_customer_who_has_seen_more_is_told_so(
+    world: HotWorld, client: httpx.AsyncClient
+) -> None:
+    """By header or by cookie; what was kept says nothing of that."""
+    token, ahead = world.token(), "1.0.9999"
+    await read_account(client, token)
+    await read_bill(client, token)
+    for _ in range(2):
+        told = await read_account(client, token, **{"Ridethrough-Position": ahead})
+        assert told.json()["catching_up"] is True
+        position = Position.parse(ahead)
+        assert position
+        page = await read_bill(client, token, position=world.portal.write_positions([position]))
+        assert "We are bringing your account up to date." in page.text
+        assert f"{POSITION_COOKIE}={ahead}~" in page.headers["set-cookie"]
+    assert (await read_account(client, token)).json()["catching_up"] is False
+
+
+async def test_a_question_with_more_to_it_is_the_frameworks(
+    world: HotWorld, client: httpx.AsyncClient
+) -> None:
+    """A query, two cookies of one name: answered by who knows all the rules, as before."""
+    token = world.token()
+    await read_account(client, token)
+    viewed = world.portal.viewed
+    headers = {"Authorization": f"Bearer {token}"}
+    assert (await client.get(f"{ACCOUNT_PATH}?x=1", headers=headers)).status_code == 200
+    doubled = f"{SESSION_COOKIE}={token}; {SESSION_COOKIE}={token}"
+    assert (await client.get(BILL_PATH, headers={"Cookie": doubled})).status_code == 200
+    assert world.portal.viewed == viewed + 2
+
+
+async def test_kept_answers_are_counted_by_route(
+    world: HotWorld, client: httpx.AsyncClient
+) -> None:
+    """Under the route's template, as the framework's own."""
+    token = world.token()
+
+    async def counted() -> float:
+        metrics = (await client.get("/metrics")).text
+        name = 'ridethrough_edge_requests_total{route="/api/v1/account",status="200"}'
+        found = [line for line in metrics.splitlines() if line.startswith(name)]
+        return float(found[0].rpartition(" ")[2]) if found else 0.0
+
+    before = await counted()
+    await read_account(client, token)
+    await read_account(client, token)
+    assert await counted() == before + 2
+
+
+async def test_head_is_answered_without_a_body(world: HotWorld, client: httpx.AsyncClient) -> None:
+    """From what is kept as well."""
+    token = world.token()
+    full = await read_account(client, token)
+    head = await client.head(ACCOUNT_PATH, headers={"Authorization": f"Bearer {token}"})
+    assert head.status_code == 200
+    assert head.content == b""
+    assert head.headers["content-type"] == full.headers["content-type"]
