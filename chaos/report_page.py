@@ -26,8 +26,8 @@ _MARKS = {"before": "posted", "outage": "held", "after": "part"}
 
 
 def stylesheet() -> str:
-    """Return the portal's style and what the operations' pages add to it."""
-    look = files("edge_portal").joinpath("static/style.css").read_text(encoding="utf-8")
+    """Return the shared look and what the operations' pages add to it."""
+    look = files("failover").joinpath("look/style.css").read_text(encoding="utf-8")
     return look + files("chaos").joinpath("static/operations.css").read_text(encoding="utf-8")
 
 

@@ -20,13 +20,37 @@ from core_cis.api.intents import deliver_intents, show_intent
 from core_cis.api.processor_events import hear_event
 from core_cis.api.snapshots import fetch_snapshot, offer_snapshot
 from core_cis.api.status import healthz, readyz, show_metrics, show_status
+from core_cis.errors import NotBegun, WriterFull
 from core_cis.keys import load_keys
+from core_cis.ops.api import API_ROUTES
+from core_cis.ops.desk import OperationsDesk
+from core_cis.ops.pages import PAGE_HANDLERS, PAGES
+from core_cis.ops.session import Sessions
+from core_cis.peer_journals import PeerJournals
 from core_cis.redis_feed import publishing
 from core_cis.services import CoreServices
 from core_cis.settings import ServerSettings, Utility
 from failover.web import NodeKeys, Problem, exception_handlers, problem_response
 
 VERSION = "0.1.0"
+_ROUTES = [
+    read_feed,
+    probe,
+    compare_digests,
+    offer_snapshot,
+    fetch_snapshot,
+    deliver_intents,
+    hear_event,
+    show_intent,
+    show_ledger,
+    show_archived_statement,
+    show_status,
+    healthz,
+    readyz,
+    show_metrics,
+    *API_ROUTES,
+    *PAGES,
+]
 _log = structlog.get_logger(__name__)
 
 
@@ -56,12 +80,26 @@ async def _forgetting(services: CoreServices) -> AsyncIterator[None]:
         await running
 
 
+def _handle_busy(_: Request[Any, Any, Any], error: NotBegun | WriterFull) -> Response[bytes]:
+    del error
+    return problem_response(
+        Problem(
+            "core_busy",
+            status=503,
+            title="The core is busy",
+            detail="Nothing was done.",
+            retry="same",
+        )
+    )
+
+
 def create_app(
     data_dir: Path,
     clock: Clock,
     settings: ServerSettings | None = None,
     *,
     utility: Utility | None = None,
+    journals: PeerJournals | None = None,
 ) -> Litestar:
     """
     Build the core's application; it opens the database when it starts.
@@ -71,6 +109,7 @@ def create_app(
         clock: Time.
         settings: Limits of the server.
         utility: Whose books these are, for a new core.
+        journals: Another way to ask edges than over the network.
     """
     limits = settings or ServerSettings()
 
@@ -79,31 +118,26 @@ def create_app(
         async with CoreServices(data_dir, clock, limits, utility=utility) as services:
             app.state.services = services
             app.state.node_keys = NodeKeys(services.node_hash)
+            keys = load_keys(data_dir)
+            app.state.sessions = Sessions(keys)
+            asking = journals or PeerJournals(keys.node_secret)
+            app.state.desk = OperationsDesk(services, keys, clock, asking)
             async with (
-                publishing(services, load_keys(data_dir), limits.redis_feed),
+                publishing(services, keys, limits.redis_feed),
                 _forgetting(services),
             ):
                 yield
 
     return Litestar(
-        route_handlers=[
-            read_feed,
-            probe,
-            compare_digests,
-            offer_snapshot,
-            fetch_snapshot,
-            deliver_intents,
-            hear_event,
-            show_intent,
-            show_ledger,
-            show_archived_statement,
-            show_status,
-            healthz,
-            readyz,
-            show_metrics,
-        ],
+        route_handlers=_ROUTES,
         lifespan=[running],
-        exception_handlers={**exception_handlers, OperationalError: _handle_database},
+        exception_handlers={
+            **exception_handlers,
+            **PAGE_HANDLERS,
+            OperationalError: _handle_database,
+            NotBegun: _handle_busy,
+            WriterFull: _handle_busy,
+        },
         request_max_body_size=limits.body_bytes_max,
         openapi_config=OpenAPIConfig(
             title="Ridethrough core",

@@ -18,6 +18,11 @@ _PAYMENTS = """
     SELECT payment_id, fingerprint, account_id, state, amount_cents, source, value_date, transaction_id
     FROM payments ORDER BY rowid
 """
+_INBOX = """
+    SELECT i.intent, i.outcome, c.outcome
+    FROM inbox i LEFT JOIN case_outcomes c ON c.intent_id = i.intent_id AND c.fingerprint = i.fingerprint
+    ORDER BY i.rowid
+"""
 # Whatever moves cash or calls itself a payment, and what undoes such a thing.
 _LEDGER = """
     SELECT t.transaction_id, t.source, t.idempotency_key, t.kind, t.payment_id, t.value_date, r.transaction_id,
@@ -52,15 +57,7 @@ def read_books(connection: Connection) -> Books:
     """Read inbox, payments, ledger and documents as they stood at one moment."""
     with read(connection):
         return Books(
-            decided=[
-                Decided(
-                    msgspec.msgpack.decode(intent, type=Intent),
-                    msgspec.msgpack.decode(outcome, type=Outcome),
-                )
-                for intent, outcome in connection.execute(
-                    "SELECT intent, outcome FROM inbox ORDER BY rowid"
-                )
-            ],
+            decided=[_decided(*row) for row in connection.execute(_INBOX)],
             payments=[_payment(row) for row in connection.execute(_PAYMENTS)],
             ledger=list(_ledger(connection)),
             balances=_balances(connection),
@@ -75,6 +72,14 @@ def read_books(connection: Connection) -> Books:
             refunds=read_refunds(connection),
             unbalanced=[number for (number,) in connection.execute(_UNBALANCED)],
         )
+
+
+def _decided(intent: bytes, first: bytes, of_case: bytes | None) -> Decided:
+    outcome = msgspec.msgpack.decode(first, type=Outcome)
+    known = msgspec.msgpack.decode(intent, type=Intent)
+    if of_case is None:
+        return Decided(known, outcome)
+    return Decided(known, msgspec.msgpack.decode(of_case, type=Outcome), outcome)
 
 
 def _payment(row: tuple[str, str, str, str, int, str, str | None, int | None]) -> Payment:

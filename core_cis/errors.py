@@ -21,6 +21,8 @@ CoreError
 ├── UnknownEdge            an edge that is not registered
 ├── EdgeUnreachable        an edge whose journal cannot be read now
 ├── EdgeConflict           an edge's registration that cannot be done as asked
+├── UnknownCase            a case number that no dead letter has
+├── CaseRefused            an action on a case that cannot be done
 ├── CoreBusy               another process serves this core
 ├── SnapshotsBusy          another process builds this core's snapshot files
 ├── SnapshotStuck          the replica that snapshot files are cut from cannot follow the feed
@@ -223,6 +225,18 @@ class UnknownEdge(CoreError):
 
 class EdgeConflict(CoreError):
     """An edge's registration that cannot be done as asked: the name is taken, or its keys were handed out."""
+
+
+class UnknownCase(CoreError):
+    """A case number that no dead letter has."""
+
+    def __init__(self, case_number: str) -> None:
+        super().__init__(f"there is no case {case_number}")
+        self.case_number = case_number
+
+
+class CaseRefused(CoreError):
+    """An action on a case that cannot be done; says why, in a sentence for operators."""
 
 
 class CoreBusy(CoreError):

@@ -88,6 +88,14 @@ class IntakeResult(msgspec.Struct, frozen=True, kw_only=True):
     pause_seconds: float = 0.0
 
 
+class _Undo(Exception):
+    """Ends a rehearsal's transaction, so that nothing of it stays."""
+
+    def __init__(self, outcomes: list[Outcome]) -> None:
+        super().__init__()
+        self.outcomes = outcomes
+
+
 class _Tally:
     def __init__(self) -> None:
         self.decided: list[tuple[Intent, Outcome]] = []
@@ -184,6 +192,48 @@ class Intake:
             for intent, outcome in tally.decided
         ]
         return IntakeResult(outcomes=placed, **tally.counts)
+
+    def rehearse(self, proven: list[Intent]) -> list[Outcome]:
+        """
+        Tell what `take` would decide of intents by now, and undo it all.
+
+        What fails is tried as often as a drain would try it, so that what would end under review does so here. Nobody
+        is charged: a promise that the processor still has to charge counts as charged. The outcomes have no positions.
+
+        Raises:
+            DatabaseError: The disk or the database refused.
+        """
+
+        def work(tx: Transaction) -> None:
+            outcomes: list[Outcome] = []
+            left = proven
+            for _ in range(self._settings.attempts_max):
+                tally = self._take_all(tx, left, "rehearsal")
+                outcomes += (outcome for _, outcome in tally.decided)
+                decided = {(intent.intent_id, intent.fingerprint) for intent, _ in tally.decided}
+                left = [each for each in left if (each.intent_id, each.fingerprint) not in decided]
+                if not left:
+                    break
+            raise _Undo(outcomes)
+
+        try:
+            self._store.run(work)
+        except _Undo as undone:
+            return undone.outcomes
+        raise AssertionError("a rehearsal is always undone")
+
+    def judge_again(self, tx: Transaction, intent: Intent) -> Decision:
+        """
+        Judge an intent whose processing was given up once more, in the caller's transaction.
+
+        Raises:
+            Exception: Whatever its processing fails with, as before.
+        """
+        (won,) = tx.connection.execute(
+            "SELECT won FROM inbox WHERE intent_id = ? AND fingerprint = ?",
+            (intent.intent_id, intent.fingerprint),
+        ).fetchone()
+        return self._judge(tx, intent, taken=not won)
 
     def _take_all(self, tx: Transaction, proven: list[Intent], delivered_by: str) -> _Tally:
         tally = _Tally()

@@ -7,7 +7,12 @@ import msgspec
 from cache_sync.sql import Connection
 from failover.intents import Intent, Outcome
 
-_FIND = "SELECT won, intent, outcome, delivered_by FROM inbox WHERE intent_id = ? ORDER BY won DESC, rowid"
+# What became of a case follows its first outcome.
+_FIND = """
+    SELECT i.won, i.intent, coalesce(c.outcome, i.outcome), i.delivered_by
+    FROM inbox i LEFT JOIN case_outcomes c ON c.intent_id = i.intent_id AND c.fingerprint = i.fingerprint
+    WHERE i.intent_id = ? ORDER BY i.won DESC, i.rowid
+"""
 _TRANSACTION = "SELECT transaction_id FROM payments WHERE payment_id = ? AND fingerprint = ?"
 _FAILING = "SELECT fingerprint, attempts, failed_at FROM intake_failures WHERE intent_id = ?"
 

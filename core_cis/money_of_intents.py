@@ -15,7 +15,12 @@ _CODES: dict[str, DeclineCode] = {
     "needs_confirmation": "needs_confirmation",
     "method_unusable": "method_unusable",
 }
-_OUTCOME_STATE = "SELECT state FROM inbox WHERE intent_id = ? AND fingerprint = ?"
+# What became of a case follows its first outcome.
+_OUTCOME_STATE = """
+    SELECT coalesce(c.state, i.state)
+    FROM inbox i LEFT JOIN case_outcomes c ON c.intent_id = i.intent_id AND c.fingerprint = i.fingerprint
+    WHERE i.intent_id = ? AND i.fingerprint = ?
+"""
 
 
 class Money(NamedTuple):
@@ -64,14 +69,20 @@ def hear_late(tx: Transaction, intent: Intent) -> None:
     """
     Take note of a charge that the core hears of after it decided: what was not posted has to be given back.
 
-    Where it was posted, or is known under the same name, nothing changes.
+    Where it was posted, or is known under the same name, nothing changes; of a payment under review an operator
+    decides what becomes of its money.
     """
     if not isinstance(intent.capture, Capture) or intent.capture.state != "captured":
         return
     row = tx.connection.execute(_OUTCOME_STATE, (intent.intent_id, intent.fingerprint)).fetchone()
     known = find_charge(tx.connection, intent.intent_id, intent.fingerprint)
     charge_id = intent.capture.charge_id
-    if row[0] == "posted" and (known is None or known.charge_id in {"", charge_id}):
+    if row[0] == "dead_letter" and known is None:
+        money_of(tx, intent)
+        return
+    if row[0] in {"posted", "dead_letter"} and (
+        known is None or known.charge_id in {"", charge_id}
+    ):
         return
     owe_refund(tx, intent, charge_id, str(row[0]))
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from random import Random, SystemRandom
 
 import httpx
@@ -12,7 +13,7 @@ from core_cis.errors import EdgeUnreachable
 from core_cis.reconciliation import Journal
 from failover.errors import Ambiguous, NodeError, NodeRefused, NotSent, Overloaded
 from failover.node_config import CORE_NODE_ID
-from failover.peer_messages import RecordedIntent, RecordedPage, Source
+from failover.peer_messages import NodeStanding, RecordedIntent, RecordedPage, Source
 from failover.retry import RetrySettings, retrying
 from failover.web import MSGPACK, authorization_header
 
@@ -62,16 +63,16 @@ class PeerJournals:
         Raises:
             EdgeUnreachable: It does not answer, or not what it should.
         """
-        return asyncio.run(self._read(node_id, peer_url))
+        return asyncio.run(self.journal(node_id, peer_url))
 
-    async def _read(self, node_id: str, peer_url: str) -> Journal:
-        async with httpx.AsyncClient(
-            transport=self._transport,
-            timeout=self.answer_seconds,
-            trust_env=False,
-            headers=self._headers,
-        ) as client:
-            edge = _Edge(client, node_id, peer_url.rstrip("/"), self)
+    async def journal(self, node_id: str, peer_url: str) -> Journal:
+        """
+        Read an edge's own journal and the copies that it keeps.
+
+        Raises:
+            EdgeUnreachable: It does not answer, or not what it should.
+        """
+        async with self._asking(node_id, peer_url) as edge:
             own, incarnation, last_ordinal, holes = await edge.read_all("own")
             copies, again, _, _ = await edge.read_all("copies")
         if incarnation != again:
@@ -87,6 +88,38 @@ class PeerJournals:
             missing=sorted(missing | set(holes) - there),
         )
 
+    async def waiting(self, node_id: str, peer_url: str) -> list[RecordedIntent]:
+        """
+        Read what waits for the core's decision at an edge: its own intents and the copies that it keeps.
+
+        Raises:
+            EdgeUnreachable: It does not answer, or not what it should.
+        """
+        async with self._asking(node_id, peer_url) as edge:
+            own, *_ = await edge.read_all("own", undecided=True)
+            copies, *_ = await edge.read_all("copies", undecided=True)
+        return own + copies
+
+    async def standing(self, node_id: str, peer_url: str) -> NodeStanding:
+        """
+        Ask an edge how it is and what waits there, once.
+
+        Raises:
+            EdgeUnreachable: It does not answer, or not what it should.
+        """
+        async with self._asking(node_id, peer_url) as edge:
+            return await edge.standing()
+
+    @asynccontextmanager
+    async def _asking(self, node_id: str, peer_url: str) -> AsyncIterator["_Edge"]:
+        async with httpx.AsyncClient(
+            transport=self._transport,
+            timeout=self.answer_seconds,
+            trust_env=False,
+            headers=self._headers,
+        ) as client:
+            yield _Edge(client, node_id, peer_url.rstrip("/"), self)
+
 
 class _Edge:
     """One edge that is asked page by page."""
@@ -96,18 +129,36 @@ class _Edge:
     ) -> None:
         self._client = client
         self._node_id = node_id
-        self._url = f"{peer_url}/peer/v1/intents"
+        self._url = f"{peer_url}/peer/v1"
         self._clock = asking.clock
         self._rng = asking.rng
         self._answer_seconds = asking.answer_seconds
 
-    async def read_all(self, source: Source) -> tuple[list[RecordedIntent], str, int, list[int]]:
+    async def standing(self) -> NodeStanding:
+        """Ask how it is and what waits there; a console asks again by itself."""
+        try:
+            answer = await self._ask("/standing", {})
+            told = msgspec.json.decode(answer.content, type=NodeStanding)
+        except NodeError as error:
+            raise EdgeUnreachable(self._node_id, str(error)) from error
+        except msgspec.DecodeError as error:
+            raise EdgeUnreachable(self._node_id, "its answer cannot be read") from error
+        self._check_name(told.node_id)
+        return told
+
+    def _check_name(self, told: str) -> None:
+        if told != self._node_id:
+            raise EdgeUnreachable(self._node_id, f"{told} answered in its place")
+
+    async def read_all(
+        self, source: Source, *, undecided: bool = False
+    ) -> tuple[list[RecordedIntent], str, int, list[int]]:
         """Read a list to its end: items, incarnation, last ordinal, holes."""
         items: list[RecordedIntent] = []
         holes: list[int] = []
         incarnations: set[str] = set()
         last_ordinal = 0
-        async for page in self._pages(source):
+        async for page in self._pages(source, undecided=undecided):
             items += page.items
             holes += page.holes
             incarnations.add(page.incarnation)
@@ -116,10 +167,10 @@ class _Edge:
             raise EdgeUnreachable(self._node_id, "its journal was replaced meanwhile")
         return items, incarnations.pop(), last_ordinal, holes
 
-    async def _pages(self, source: Source) -> AsyncIterator[RecordedPage]:
+    async def _pages(self, source: Source, *, undecided: bool) -> AsyncIterator[RecordedPage]:
         after = 0
         for _ in range(_PAGES_MAX):
-            page = await self._page(source, after)
+            page = await self._page(source, after, undecided=undecided)
             yield page
             if page.next_after is None:
                 return
@@ -127,10 +178,13 @@ class _Edge:
                 raise EdgeUnreachable(self._node_id, "its list does not go on")
             after = page.next_after
 
-    async def _page(self, source: Source, after: int) -> RecordedPage:
+    async def _page(self, source: Source, after: int, *, undecided: bool) -> RecordedPage:
+        wanted: dict[str, str | int] = {"source": source, "after": after, "limit": PAGE_ROWS}
+        if undecided:
+            wanted["undecided"] = "true"
         try:
             answer = await retrying(
-                lambda: self._ask(source, after),
+                lambda: self._ask("/intents", wanted),
                 clock=self._clock,
                 rng=self._rng,
                 settings=_PATIENCE,
@@ -145,16 +199,13 @@ class _Edge:
                 page = msgspec.msgpack.decode(answer.content, type=RecordedPage)
         except msgspec.DecodeError as error:
             raise EdgeUnreachable(self._node_id, "its answer cannot be read") from error
-        if page.node_id != self._node_id:
-            raise EdgeUnreachable(self._node_id, f"{page.node_id} answered in its place")
+        self._check_name(page.node_id)
         return page
 
-    async def _ask(self, source: Source, after: int) -> httpx.Response:
+    async def _ask(self, path: str, params: dict[str, str | int]) -> httpx.Response:
         try:
             async with asyncio.timeout(self._answer_seconds):
-                answer = await self._client.get(
-                    self._url, params={"source": source, "after": after, "limit": PAGE_ROWS}
-                )
+                answer = await self._client.get(f"{self._url}{path}", params=params)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL) as error:
             raise NotSent(type(error).__name__) from error
         except (httpx.HTTPError, TimeoutError) as error:

@@ -75,10 +75,9 @@ def _outcome_differences(recorded: Recorded, books: Books) -> Iterator[Differenc
             continue
         if item.state == "void" and place_of(item.intent) == place_of(known.intent):
             yield _difference(item.intent, "void_but_decided", "the edge never offered it")
-        if told is not None and (told.state, told.value_date) != (
-            known.outcome.state,
-            known.outcome.value_date,
-        ):
+        # Who was told of the case before it was decided is told by the payment's document since.
+        said = {(each.state, each.value_date) for each in (known.outcome, known.first) if each}
+        if told is not None and (told.state, told.value_date) not in said:
             yield _difference(
                 item.intent,
                 "outcome_differs",

@@ -32,10 +32,15 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Decided(msgspec.Struct, frozen=True):
-    """An inbox row: an intent that arrived and its first outcome."""
+    """
+    An inbox row: an intent that arrived and what became of it.
+
+    ``first`` is its first outcome where an operator's decision of its case has followed.
+    """
 
     intent: Intent
     outcome: Outcome
+    first: Outcome | None = None
 
 
 class Payment(msgspec.Struct, frozen=True, kw_only=True):

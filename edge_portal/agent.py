@@ -47,6 +47,7 @@ from failover.errors import (
 from failover.http_server import serve
 from failover.journal import Journal
 from failover.journal_reader import JournalReader
+from failover.mode_lease import LeaseReader
 from failover.node_config import CORE_NODE_ID
 from failover.probe import CoreProbe
 from failover.signing import Signer
@@ -71,6 +72,7 @@ class Agent:
         self._settings = settings
         self._held = open_held(settings, clock=clock)
         folders = [snapshot_folder(settings, shard) for shard in held_shards(config)]
+        self._lease = LeaseReader(paths.lease, clock)
         self._snapshot = SnapshotAge(self._held, folders, clock)
         self._journal = Journal.open(
             paths.journal, node_id=config.node_id, signer=Signer(config.signing_key)
@@ -139,7 +141,9 @@ class Agent:
             core_key=config.core_public_key,
         )
         app = peer_app(
+            node_id=config.node_id,
             holder=holder,
+            lease=self._lease,
             reader=JournalReader(self._settings.paths.journal),
             keys=NodeKeys(keys),
         )

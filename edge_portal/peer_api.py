@@ -11,8 +11,9 @@ from litestar.params import FromQuery, QueryParameter
 
 from failover.errors import JournalError
 from failover.journal_reader import PAGE_MAX, JournalReader
+from failover.mode_lease import LeaseReader, ModeLease
 from failover.node_config import CORE_NODE_ID
-from failover.peer_messages import Ask, CopyBatch, OutcomeNotice
+from failover.peer_messages import Ask, CopyBatch, NodeStanding, OutcomeNotice
 from failover.web import (
     MSGPACK,
     NodeKeys,
@@ -81,24 +82,51 @@ def intents(
     source: FromQuery[Literal["own", "copies"]] = "own",
     after: Annotated[int, QueryParameter(ge=0)] = 0,
     limit: Annotated[int, QueryParameter(ge=1)] = PAGE_MAX,
+    undecided: FromQuery[bool] = False,  # noqa: FBT002 - a query parameter
 ) -> Response[bytes]:
-    """List every recorded intent with what became of it; for the core's reconciliation."""
-    if caller(request) != CORE_NODE_ID:
-        raise Problem("not_the_core", status=403, title="This is for the core")
+    """List every recorded intent with what became of it, or those that wait only; for the core's operators."""
+    _for_the_core(request)
     reader: JournalReader = request.app.state.journal_reader
     try:
-        page = reader.page(source, after=after, limit=limit)
+        page = reader.page(source, after=after, limit=limit, undecided=undecided)
     except JournalError as error:
         raise _no_journal() from error
     return Response(msgspec.json.encode(page), media_type="application/json")
 
 
-def peer_app(*, holder: WitnessHolder, reader: JournalReader, keys: NodeKeys) -> Litestar:
+@get("/standing", sync_to_thread=False)
+def standing(request: AnyRequest) -> Response[bytes]:
+    """Say how this node is and what waits here; for the core's operators."""
+    _for_the_core(request)
+    reader: JournalReader = request.app.state.journal_reader
+    lease: ModeLease = request.app.state.lease.read()
+    try:
+        waiting = reader.waiting()
+    except JournalError as error:
+        raise _no_journal() from error
+    told = NodeStanding(
+        node_id=request.app.state.node_id,
+        mode=lease.mode,
+        reason=lease.reason,
+        breaker=lease.breaker,
+        **msgspec.structs.asdict(waiting),
+    )
+    return Response(msgspec.json.encode(told), media_type="application/json")
+
+
+def peer_app(
+    *,
+    node_id: str,
+    holder: WitnessHolder,
+    reader: JournalReader,
+    lease: LeaseReader,
+    keys: NodeKeys,
+) -> Litestar:
     """Make the application that the agent serves on its peer port."""
     router = Router(
         path="/peer/v1",
         guards=[fleet_guard],
-        route_handlers=[hello, copies, outcomes, ask, intents],
+        route_handlers=[hello, copies, outcomes, ask, intents, standing],
     )
     return Litestar(
         [router],
@@ -106,8 +134,21 @@ def peer_app(*, holder: WitnessHolder, reader: JournalReader, keys: NodeKeys) ->
         logging_config=None,
         openapi_config=None,
         request_max_body_size=None,
-        state=State({"holder": holder, "journal_reader": reader, "node_keys": keys}),
+        state=State(
+            {
+                "node_id": node_id,
+                "holder": holder,
+                "journal_reader": reader,
+                "lease": lease,
+                "node_keys": keys,
+            }
+        ),
     )
+
+
+def _for_the_core(request: AnyRequest) -> None:
+    if caller(request) != CORE_NODE_ID:
+        raise Problem("not_the_core", status=403, title="This is for the core")
 
 
 def _holder(request: AnyRequest) -> WitnessHolder:

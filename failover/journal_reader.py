@@ -21,7 +21,7 @@ from failover.journal_schema import (
     micros,
     moment,
 )
-from failover.peer_messages import RecordedPage, Source
+from failover.peer_messages import Holding, RecordedPage, Source
 
 PAGE_MAX = 500
 _BUSY_TIMEOUT_SECONDS = 0.25
@@ -43,6 +43,17 @@ class QueueSummary(msgspec.Struct, frozen=True, kw_only=True):
     parked: int = 0
     copies_held: int = 0
     copies_cents: int = 0
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """What waits at a node, in the journal of which incarnation; as `NodeStanding` tells it."""
+
+    incarnation: str
+    pending: int
+    amount_cents: int
+    one_copy_cents: int
+    oldest_at: datetime | None
+    holdings: list[Holding]
 
 
 class Release(NamedTuple):
@@ -163,9 +174,53 @@ class JournalReader:
             copies_cents=copies[0][1],
         )
 
-    def page(self, source: Source, *, after: int, limit: int = PAGE_MAX) -> RecordedPage:
+    def waiting(self) -> Waiting:
         """
-        Return recorded intents with what became of them, in order, for reconciliation.
+        Sum up own undecided intents and the copies held, for the core's operators.
+
+        Raises:
+            JournalError: There is no journal to read.
+        """
+        rows = self._rows(
+            """
+            SELECT count(*), coalesce(sum(amount_cents), 0), min(accepted_micros), coalesce(sum(CASE WHEN EXISTS (
+                SELECT 1 FROM offers WHERE offers.ordinal = intents.ordinal AND confirmed) THEN 0
+                ELSE amount_cents END), 0), (SELECT incarnation FROM journal)
+            FROM intents WHERE state IN ('recorded', 'offered')
+            """
+        )
+        if not rows or rows[0][4] is None:
+            raise JournalError("there is no journal here yet")
+        pending, cents, oldest, one_copy, incarnation = rows[0]
+        held = self._rows(
+            """
+            SELECT writer, incarnation, count(*), sum(amount_cents), min(accepted_micros)
+            FROM copies WHERE state = 'offered' GROUP BY writer, incarnation
+            """
+        )
+        return Waiting(
+            incarnation=incarnation,
+            pending=pending,
+            amount_cents=cents,
+            one_copy_cents=one_copy,
+            oldest_at=moment(oldest) if oldest is not None else None,
+            holdings=[
+                Holding(
+                    writer=writer,
+                    incarnation=of,
+                    count=count,
+                    cents=sum_,
+                    oldest_at=moment(first),
+                )
+                for writer, of, count, sum_, first in held
+            ],
+        )
+
+    def page(
+        self, source: Source, *, after: int, limit: int = PAGE_MAX, undecided: bool = False
+    ) -> RecordedPage:
+        """
+        Return recorded intents with what became of them, in order, for reconciliation; or those that wait only.
 
         Raises:
             JournalError: There is no journal to read: an answer without intents would be a lie.
@@ -175,17 +230,17 @@ class JournalReader:
         if not about:
             raise JournalError("there is no journal here yet")
         node_id, incarnation, last = about[0]
+        view = "own_entries" if source == "own" else "copy_entries"
+        which = " AND state IN ('recorded', 'offered')" if undecided else ""
         rows = self._rows(
-            "SELECT * FROM own_entries WHERE position > ? ORDER BY position LIMIT ?"
-            if source == "own"
-            else "SELECT * FROM copy_entries WHERE position > ? ORDER BY position LIMIT ?",
+            f"SELECT * FROM {view} WHERE position > ?{which} ORDER BY position LIMIT ?",  # noqa: S608 - our own names
             (after, limit),
         )
         items = [entry(source, row).recorded() for row in rows]
         complete = len(items) < limit
         upto = last if complete else items[-1].position
         holes: list[int] = []
-        if source == "own":
+        if source == "own" and not undecided:
             present = {item.position for item in items}
             holes = [ordinal for ordinal in range(after + 1, upto + 1) if ordinal not in present]
         return RecordedPage(

@@ -1,5 +1,6 @@
 """What edges say to each other, and what the core reads of them to reconcile: bodies of ``/peer/v1``."""
 
+from datetime import datetime
 from typing import Literal
 
 import msgspec
@@ -103,3 +104,33 @@ class RecordedPage(msgspec.Struct, frozen=True, kw_only=True):
     next_after: int | None = None
     holes: list[int] = []
     last_ordinal: int = 0
+
+
+class Holding(msgspec.Struct, frozen=True, kw_only=True):
+    """Undecided copies that a node keeps for one incarnation of a sibling's journal; ``oldest_at`` is core time."""
+
+    writer: str
+    incarnation: str
+    count: int
+    cents: int
+    oldest_at: datetime
+
+
+class NodeStanding(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Answer of ``GET /peer/v1/standing``: how a node is and what waits there, for the core's operators.
+
+    ``pending`` counts its own undecided intents, ``one_copy_cents`` is the sum of those that no other node confirmed
+    to hold, ``oldest_at`` is core time as it was estimated at recording.
+    """
+
+    node_id: str
+    incarnation: str
+    mode: str
+    reason: str
+    breaker: str
+    pending: int = 0
+    amount_cents: int = 0
+    one_copy_cents: int = 0
+    oldest_at: datetime | None = None
+    holdings: list[Holding] = []

@@ -16,7 +16,6 @@ from edge_portal.cookies import (
     portal_of,
     seen_by,
 )
-from edge_portal.csrf import from_own_page
 from edge_portal.errors import (
     ArchiveUnavailable,
     EdgeError,
@@ -36,6 +35,7 @@ from edge_portal.errors import (
 from edge_portal.session import Session
 from edge_portal.views import AccountView, Freshness, Mode
 from failover.intents import Receipt
+from failover.own_pages import from_own_page
 from failover.web import FieldError, Problem, bearer_token, decode_json, problem_response
 
 JSON: Final = "application/json"

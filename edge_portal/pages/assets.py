@@ -12,7 +12,13 @@ from typing import Final
 from litestar import MediaType, Response, get
 from litestar.params import FromPath
 
-FOLDER: Final = Path(__file__).resolve().parent.parent / "static"
+import failover
+
+FOLDERS: Final = (
+    Path(__file__).resolve().parent.parent / "static",
+    # The look that all pages share, operators' too.
+    Path(failover.__file__).resolve().parent / "look",
+)
 TYPES: Final = {
     ".css": "text/css",
     ".js": "text/javascript",
@@ -24,7 +30,7 @@ FOR_EVER: Final = "public, max-age=31536000, immutable"
 @cache
 def _files() -> dict[str, tuple[bytes, str]]:
     files = {}
-    for path in sorted(FOLDER.iterdir()):
+    for path in sorted(path for folder in FOLDERS for path in folder.iterdir()):
         if path.suffix in TYPES:
             content = path.read_bytes()
             mark = hashlib.sha256(content).hexdigest()[:12]

@@ -9,9 +9,9 @@ from edge_portal.cookies import AnyRequest
 from edge_portal.errors import ArchiveUnavailable, NotFound
 from edge_portal.pages.bill_states import BillState, bill_rows, state_of
 from edge_portal.pages.bill_words import bill_parts
-from edge_portal.pages.rendering import PERSONAL, SECURITY_HEADERS
 from edge_portal.pages.visit import Visit, answer, carry, open_visit
 from edge_portal.pdf import statement_pdf
+from failover.own_pages import PERSONAL, SECURITY_HEADERS
 
 
 @get("/bills", sync_to_thread=False, include_in_schema=False)

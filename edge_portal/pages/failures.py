@@ -7,18 +7,17 @@ from litestar import Request, Response
 from litestar.types import ExceptionHandlersMap
 
 from edge_portal import words
-from edge_portal.cookies import AnyRequest
 from edge_portal.errors import NoSnapshot, NotFound, NotHeldHere, NotSignedIn
 from edge_portal.pages.band import Band
-from edge_portal.pages.rendering import page, render
+from edge_portal.pages.rendering import render
 from edge_portal.pages.site import site_of
 from edge_portal.pages.visit import Visit, open_visit
+from failover.own_pages import page
 
 AnyHandler = Callable[[Request[Any, Any, Any], Any], Response[Any]]
 
 FORM_BYTES_MAX: Final = 16 * 1024
 FOR_MACHINES: Final = ("/api/", "/schema", "/healthz", "/readyz", "/status", "/metrics")
-FORM_FIELDS_MAX: Final = 32
 SERVER_ERRORS: Final = 500
 
 TOLD: Final = {
@@ -108,10 +107,3 @@ def _told_by_page(handler: AnyHandler) -> AnyHandler:
         return told
 
     return handle
-
-
-async def read_form(request: AnyRequest) -> dict[str, str]:
-    """Read a posted form's text fields; uploads and repeated fields are not ours and are left out."""
-    form = await request.form()
-    fields = list(form.multi_items())[:FORM_FIELDS_MAX]
-    return {name: value for name, value in fields if isinstance(value, str)}

@@ -15,12 +15,12 @@ from edge_portal import words
 from edge_portal.cookies import AnyRequest
 from edge_portal.csrf import form_is_ours
 from edge_portal.errors import InvalidPayment, KeyReused, NotTaken, OverLimit, PaymentUnknown
-from edge_portal.pages.failures import FORM_BYTES_MAX, read_form
-from edge_portal.pages.rendering import see_other
+from edge_portal.pages.failures import FORM_BYTES_MAX
 from edge_portal.pages.visit import Visit, answer, open_visit
 from edge_portal.pages.works import counted, room_cents
 from edge_portal.portal import AMOUNT_MAX_CENTS
 from failover.intents import Receipt, intent_id
+from failover.own_pages import read_form, see_other
 
 TAKEN: Final = frozenset({"posted", "accepted", "checking", "dead_letter", "rejected", "cancelled"})
 # Within what a form may say: what is over the portal's limit is told apart from what is no amount.

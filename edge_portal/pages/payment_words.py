@@ -33,6 +33,7 @@ REJECTED_BECAUSE: Final = {
     "currency_mismatch": "It was not in the currency of your account.",
     "amount_out_of_range": "We cannot take this amount online.",
     "past_not_after": "It reached our main system too late to be taken.",
+    "refused_by_operator": "We reviewed it and could not take it.",
     "id_conflict": "Another payment was made from the same form first.",
 }
 

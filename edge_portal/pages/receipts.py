@@ -10,9 +10,9 @@ from edge_portal.cookies import AnyRequest
 from edge_portal.errors import NotFound
 from edge_portal.pages.overview import events
 from edge_portal.pages.payment_words import payment_words
-from edge_portal.pages.rendering import PERSONAL, SECURITY_HEADERS
 from edge_portal.pages.visit import Visit, answer, carry, open_visit
 from failover.intents import Receipt
+from failover.own_pages import PERSONAL, SECURITY_HEADERS
 
 
 class PaymentState(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,10 +6,11 @@ from edge_portal import words
 from edge_portal.cookies import SESSION_COOKIE, AnyRequest, AnyResponse, label, portal_of
 from edge_portal.errors import NotFound, NotHeldHere, NotSignedIn
 from edge_portal.pages.band import FRESH_SECONDS, as_of_words, choose_band, what_is_away
-from edge_portal.pages.rendering import page, render
+from edge_portal.pages.rendering import render
 from edge_portal.pages.site import site_of
 from edge_portal.pages.visit import Visit, open_visit
 from edge_portal.pages.works import Works
+from failover.own_pages import page
 
 NAMES = {
     "live": "Everything works",

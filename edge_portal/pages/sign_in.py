@@ -13,7 +13,7 @@ from edge_portal.cookies import (
     label,
     portal_of,
 )
-from edge_portal.csrf import form_is_ours, from_own_page
+from edge_portal.csrf import form_is_ours
 from edge_portal.errors import (
     NotFound,
     NotHeldHere,
@@ -23,10 +23,11 @@ from edge_portal.errors import (
     WrongCredentials,
 )
 from edge_portal.pages.band import choose_band
-from edge_portal.pages.failures import FORM_BYTES_MAX, read_form
-from edge_portal.pages.rendering import page, render, see_other
+from edge_portal.pages.failures import FORM_BYTES_MAX
+from edge_portal.pages.rendering import render
 from edge_portal.pages.site import site_of
 from edge_portal.pages.visit import answer, open_visit
+from failover.own_pages import from_own_page, page, read_form, see_other
 
 HOME = "/"
 ADDRESS_LENGTH_MAX = 300

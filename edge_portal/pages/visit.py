@@ -17,12 +17,13 @@ from edge_portal.cookies import (
     session_of,
 )
 from edge_portal.pages.band import Band, PageKind, band_of, being_checked, checked_words
-from edge_portal.pages.rendering import page, render
+from edge_portal.pages.rendering import render
 from edge_portal.pages.site import Site, site_of
 from edge_portal.portal import Portal
 from edge_portal.session import Session
 from edge_portal.views import AccountView
 from failover.intents import Receipt
+from failover.own_pages import page
 
 
 class Visit(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 import pytest
 from litestar.testing import RequestFactory
 
-from edge_portal.csrf import from_own_page
+from failover.own_pages import from_own_page
 
 HOST = "portal.example"
 

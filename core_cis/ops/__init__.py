@@ -1,0 +1,1 @@
+"""The operators' recovery console: what waits where, orders to the drain, dead letters, the audit log."""
