@@ -199,11 +199,10 @@ def bench_command(
     if accounts is not None:
         sizes = msgspec.structs.replace(sizes, accounts=accounts)
     environment = command.environment_now()
-    results = command.run_benches(
+    found = command.run_benches(
         names or tuple(BENCHES), sizes, kept=kept, tell=lambda step: click.echo(step, err=True)
     )
-    for line in command.write_report(results, environment, json_file):
-        click.echo(line)
+    results = command.report(found, environment, json_file, click.echo)
     sys.exit(EXIT_VIOLATED if strict and missed(results) else 0)
 
 

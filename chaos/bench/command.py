@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -19,9 +19,9 @@ def run_benches(
     *,
     kept: Path | None,
     tell: Callable[[str], None],
-) -> list[Result]:
+) -> Iterator[Result]:
     """
-    Run benchmarks in order and return what they found.
+    Run benchmarks in order and yield what each found as soon as it has.
 
     Args:
         names: Which, of `BENCHES`.
@@ -32,7 +32,6 @@ def run_benches(
     Raises:
         ChaosError: A process that is measured did not start, answer or stop.
     """
-    results = []
     for name in names:
         tell(f"{name}: {BENCHES[name].summary} ...")
         with tempfile.TemporaryDirectory(prefix="ridethrough-bench-") as folder:
@@ -42,23 +41,33 @@ def run_benches(
             begun = time.perf_counter()
             result = BENCHES[name].run(setting)
             seconds = time.perf_counter() - begun
-        results.append(msgspec.structs.replace(result, bench=name, seconds=seconds))
-    return results
+        yield msgspec.structs.replace(result, bench=name, seconds=seconds)
 
 
-def write_report(
-    results: Sequence[Result], environment: dict[str, str], file: Path | None
-) -> list[str]:
-    """Write results to a JSON file where one is named, and return the table for the terminal."""
-    if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(as_json(results, environment))
-    lines = ["; ".join(f"{name} {value}" for name, value in environment.items()), heading()]
-    for result in results:
-        lines += as_lines(result)
+def report(
+    found: Iterator[Result],
+    environment: dict[str, str],
+    file: Path | None,
+    say: Callable[[str], None],
+) -> list[Result]:
+    """
+    Tell results as they come, and keep them in a JSON file where one is named: a run that is broken off has told much.
+
+    Returns all of them.
+    """
+    results: list[Result] = []
+    say("; ".join(f"{name} {value}" for name, value in environment.items()))
+    say(heading())
+    for result in found:
+        results.append(result)
+        for line in as_lines(result):
+            say(line)
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(as_json(results, environment))
     failed = missed(results)
-    lines.append(f"goals missed: {'; '.join(failed) if failed else 'none'}")
-    return lines
+    say(f"goals missed: {'; '.join(failed) if failed else 'none'}")
+    return results
 
 
 def environment_now() -> dict[str, str]:
