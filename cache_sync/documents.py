@@ -45,12 +45,17 @@ class Document(msgspec.Struct, frozen=True, array_like=True):
 
 
 class PaymentMethod(msgspec.Struct, frozen=True, kw_only=True):
-    """A saved way to pay. ``method_id`` is a token's public name: never a card or bank number."""
+    """
+    A saved way to pay. ``method_id`` is a token's public name: never a card or bank number.
+
+    ``sealed_token`` is the token itself, readable only by edges that may charge it; left out where there are none.
+    """
 
     method_id: str
     type: Literal["card", "bank_account"]
     label: str
     status: MethodStatus
+    sealed_token: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class ServicePoint(msgspec.Struct, frozen=True, kw_only=True):

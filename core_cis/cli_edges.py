@@ -8,7 +8,9 @@ import msgspec
 from cache_sync.document_table import ShardHead, read_head
 from core_cis.audit import by_command, write_down
 from core_cis.edge_places import EdgePlace, read_places
+from core_cis.keys import share_tokens
 from core_cis.options import data_option, json_option, open_known_store
+from core_cis.publishing import publish_everything_shown
 from core_cis.registry import (
     Serving,
     add_edge,
@@ -17,6 +19,7 @@ from core_cis.registry import (
     revoke_edge,
     write_edge_config,
 )
+from failover.node_config import ProcessorAccess
 
 
 @click.group("edges")
@@ -108,6 +111,17 @@ def move_command(data_dir: Path, name: str, peer_url: str | None, feed_url: str 
     help="Cookies for HTTPS only; by default only on a loopback address they are not.",
 )
 @click.option(
+    "--processor",
+    "processor_url",
+    metavar="URL",
+    help="Let it charge saved methods there while the core is away; only for an edge that card rules allow that.",
+)
+@click.option(
+    "--processor-secret-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="On the edge's machine: the file with the processor account's key.",
+)
+@click.option(
     "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The file."
 )
 @click.option(
@@ -127,11 +141,16 @@ def config_command(  # noqa: PLR0913, PLR0917 - one parameter an option
     feed_port: int,
     workers: int,
     normal_min_seconds: float,
+    processor_url: str | None,
+    processor_secret_file: Path | None,
     out: Path,
     secure_cookies: bool | None,  # noqa: FBT001 - click's flag
     force: bool,  # noqa: FBT001 - click's flag
 ) -> None:
     """Write the file that an edge is started with; it holds its keys, so only its owner may read it."""
+    if (processor_url is None) != (processor_secret_file is None):
+        raise click.UsageError("--processor and --processor-secret-file belong together")
+    made = processor_url is not None and _share_tokens(data_dir)
     loopback = host in {"127.0.0.1", "::1", "localhost"}
     serving = Serving(
         core_url=core_url,
@@ -148,9 +167,20 @@ def config_command(  # noqa: PLR0913, PLR0917 - one parameter an option
         insecure_cookies=loopback if secure_cookies is None else not secure_cookies,
     )
     with open_known_store(data_dir) as store, store.transaction(alone=True) as tx:
+        if processor_url is not None:
+            access = ProcessorAccess(
+                url=processor_url,
+                secret_file=str(processor_secret_file),
+                token_key=store.keys.token_key,
+            )
+            serving = msgspec.structs.replace(serving, processor=access)
         write_edge_config(tx, name, serving, out, keys=store.keys, force=force)
+        if made:
+            publish_everything_shown(tx)
         write_down(tx, by_command("edges.config", subject=name, again=int(force)), store.keys)
     click.echo(f"wrote {out}")
+    if made:
+        click.echo("tokens are published from now on, sealed: start a serving core anew")
 
 
 @edges_group.command("list")
@@ -203,6 +233,13 @@ def _holdings(places: list[EdgePlace], heads: dict[str, ShardHead]) -> list[str]
             told = f"of {head.head}"
         lines.append(f"{place_} {told}; said at {said}")
     return lines
+
+
+def _share_tokens(data_dir: Path) -> bool:
+    # Looked at first: a mistyped folder must not become a core.
+    with open_known_store(data_dir):
+        pass
+    return share_tokens(data_dir)
 
 
 def _name_and_url(text: str, option: str) -> tuple[str, str]:

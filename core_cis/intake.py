@@ -18,7 +18,7 @@ from cache_sync.documents import PAYMENT
 from cache_sync.frames import Position
 from cache_sync.sql import DatabaseError, IntegrityError
 from core_cis.charge_records import owe_refund
-from core_cis.domain.payments import reason_to_reject, value_date
+from core_cis.domain.payments import GIVEN_BACK, reason_to_reject, value_date
 from core_cis.errors import MoneyUnknown
 from core_cis.instants import to_text
 from core_cis.money_of_intents import hear_late, money_of
@@ -323,6 +323,7 @@ def decide(tx: Transaction, intent: Intent, settings: ServerSettings) -> Decisio
     if reason is not None:
         if charged:
             owe_refund(tx, intent, money.charge_id, reason)
+            reason = GIVEN_BACK.get(reason, reason)
         return decision_of(intent, state="rejected", reason=reason, method_label=label)
     if money.state == "review":
         return decision_of(intent, **_under_review(intent), method_label=label)

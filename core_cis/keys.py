@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from failover.signing import generate_signing_key, new_secret, public_key
+from failover.token_seal import new_token_key
 
 FILE_NAME = "secrets.json"
 _KEY_BYTES = 32
@@ -21,7 +22,8 @@ class CoreKeys(msgspec.Struct, frozen=True, kw_only=True):
 
     ``operator_token`` opens the operator API; ``node_secret`` is what the core shows to edges; ``lookup_key``,
     ``session_key`` and ``form_key`` (base64) are shared by all edges, so that what one issued works at every other.
-    ``signing_key`` (raw Ed25519 in base64) signs snapshot files.
+    ``signing_key`` (raw Ed25519 in base64) signs snapshot files. ``token_key`` seals the tokens of saved methods for
+    the edges that may charge them; empty where none may, and then no token is published.
     """
 
     operator_token: str
@@ -30,6 +32,7 @@ class CoreKeys(msgspec.Struct, frozen=True, kw_only=True):
     session_key: str
     form_key: str
     signing_key: str = ""
+    token_key: str = ""
 
     @property
     def public_key(self) -> str:
@@ -82,6 +85,25 @@ def load_keys(data_dir: Path) -> CoreKeys:
             keys = msgspec.structs.replace(keys, signing_key=generate_signing_key())
             write_private(path, msgspec.json.format(msgspec.json.encode(keys)))
         return keys
+
+
+def share_tokens(data_dir: Path) -> bool:
+    """
+    Have tokens published from now on, sealed with a key that is made here once.
+
+    Returns:
+        Whether it was made now: then every account is to be published again.
+    """
+    load_keys(data_dir)
+    path = data_dir / FILE_NAME
+    with (data_dir / f"{FILE_NAME}.lock").open("w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        keys = msgspec.json.decode(path.read_bytes(), type=CoreKeys)
+        if keys.token_key:
+            return False
+        keys = msgspec.structs.replace(keys, token_key=new_token_key())
+        write_private(path, msgspec.json.format(msgspec.json.encode(keys)))
+        return True
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -57,9 +57,7 @@ _LATEST_STATEMENT = """
     SELECT statement_id, due_date, amount_due_cents FROM statements
     WHERE account_id = ? ORDER BY period_to DESC LIMIT 1
 """
-_METHODS = (
-    "SELECT method_id, type, label, status FROM payment_methods WHERE account_id = ? ORDER BY rowid"
-)
+_METHODS = "SELECT method_id, type, label, status, token FROM payment_methods WHERE account_id = ? ORDER BY rowid"
 _SERVICE_POINTS = """
     SELECT s.service_point_id, s.address,
         (SELECT m.meter_id FROM meters m WHERE m.service_point_id = s.service_point_id
@@ -108,8 +106,14 @@ def publish_account(tx: Transaction, account_id: str) -> None:
         latest_statement_id=latest[0] if latest else None,
         due_date=date.fromisoformat(latest[1]) if latest else None,
         payment_methods=[
-            PaymentMethod(method_id=method_id, type=type_, label=label, status=method_status)
-            for method_id, type_, label, method_status in connection.execute(
+            PaymentMethod(
+                method_id=method_id,
+                type=type_,
+                label=label,
+                status=method_status,
+                sealed_token=tx.seal_token(account_id, method_id, token),
+            )
+            for method_id, type_, label, method_status, token in connection.execute(
                 _METHODS, (account_id,)
             )
         ],

@@ -18,7 +18,14 @@ from core_cis.keys import CoreKeys
 from core_cis.settings import Utility
 from core_cis.store import Transaction
 from failover.errors import ConfigInvalid
-from failover.node_config import CORE_NODE_ID, EdgeConfig, PeerConfig, read_config, write_config
+from failover.node_config import (
+    CORE_NODE_ID,
+    EdgeConfig,
+    PeerConfig,
+    ProcessorAccess,
+    read_config,
+    write_config,
+)
 from failover.node_config import Utility as EdgeUtility
 from failover.signing import generate_signing_key, new_secret, public_key, secret_hash
 
@@ -51,7 +58,7 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     ``peer_urls`` and ``feed_urls`` override registered addresses by node id, such as a proxy's on the way to them.
     ``feed_port`` 0 means that it passes no documents on; ``upstreams`` is whom it asks for them, the preferred first,
     none named: the core, then the siblings that pass them on. ``held_shards`` are the shards that it holds, none named:
-    all of the core's.
+    all of the core's. ``processor`` is where it may charge saved methods itself, None where it may not.
     """
 
     core_url: str
@@ -66,6 +73,7 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     held_shards: Sequence[str] = ()
     normal_min_seconds: float = 60.0
     insecure_cookies: bool = True
+    processor: ProcessorAccess | None = None
 
 
 def add_edge(tx: Transaction, node_id: str, peer_url: str, feed_url: str = "") -> None:
@@ -318,4 +326,5 @@ def _config(
         held_shards=sorted(set(serving.held_shards), key=int),
         normal_min_seconds=serving.normal_min_seconds,
         insecure_cookies=serving.insecure_cookies,
+        processor=serving.processor,
     )

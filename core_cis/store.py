@@ -33,10 +33,12 @@ from core_cis.locks import Locks
 from core_cis.outgoing import Outgoing
 from core_cis.repeating import repeated
 from core_cis.settings import Utility
+from failover.token_seal import TokenSeal
 
 DATABASE_NAME = FILE_NAME
 _FIRST_EPOCH = 1
 _ResultT = TypeVar("_ResultT")
+
 _UTILITY_COLUMNS = tuple(field.name for field in msgspec.structs.fields(Utility))
 
 
@@ -53,17 +55,24 @@ class Transaction:
         connection: Connection,
         stamp: datetime,
         utility: Utility,
-        lookup_key: bytes,
+        keys: CoreKeys,
         outgoing: Outgoing,
         locks: Locks,
     ) -> None:
         self.connection = connection
         self.stamp = stamp
         self.utility = utility
-        self.lookup_key = lookup_key
+        self.lookup_key = keys.lookup_key_bytes
+        self._token_seal = TokenSeal(keys.token_key) if keys.token_key else None
         self.committed_stamp = stamp
         self._outgoing = outgoing
         self._locks = locks
+
+    def seal_token(self, account_id: str, method_id: str, token: str) -> str | msgspec.UnsetType:
+        """Seal a saved method's token for the edges that may charge it; unset where none may."""
+        if self._token_seal is None:
+            return msgspec.UNSET
+        return self._token_seal.seal(token, account_id=account_id, method_id=method_id)
 
     def hold_accounts(self, account_ids: Iterable[str]) -> None:
         """Have accounts alone from here to the end, before reading what is decided by; those known together at once."""
@@ -218,9 +227,7 @@ class CoreStore:
             taken = take(connection, self._clock.now())
             utility = read_utility(connection)
             outgoing = Outgoing(connection, len(self.shards))
-            tx = Transaction(
-                connection, taken, utility, self.keys.lookup_key_bytes, outgoing, locks
-            )
+            tx = Transaction(connection, taken, utility, self.keys, outgoing, locks)
             yield tx
             if outgoing.flush() and overlapping:
                 self.database.announce(connection)

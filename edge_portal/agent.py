@@ -8,6 +8,7 @@ import asyncio
 import random
 import socket
 from datetime import datetime
+from pathlib import Path
 
 import structlog
 
@@ -31,11 +32,13 @@ from edge_portal.core_clock import CoreClock
 from edge_portal.held_shards import held_shards, snapshot_folder, snapshot_folders
 from edge_portal.held_snapshots import open_held
 from edge_portal.kept_places import KeptPlaces
+from edge_portal.method_tokens import MethodTokens
 from edge_portal.mode_keeper import ModeKeeper, SnapshotAge
 from edge_portal.peer_api import peer_app
 from edge_portal.peer_client import PeerClient
-from edge_portal.settings import EdgeSettings
+from edge_portal.settings import EdgeSettings, read_secret
 from failover.breaker import AsyncBreaker
+from failover.capturing import CaptureSettings, Capturing
 from failover.drain import Drain
 from failover.errors import (
     InvalidPayment,
@@ -48,9 +51,10 @@ from failover.http_server import serve
 from failover.journal import Journal
 from failover.journal_reader import JournalReader
 from failover.mode_lease import LeaseReader
-from failover.node_config import CORE_NODE_ID
+from failover.node_config import CORE_NODE_ID, ProcessorAccess
 from failover.probe import CoreProbe
 from failover.signing import Signer
+from failover.stripe_processor import StripeProcessor
 from failover.submission import PaymentWish, Submission
 from failover.web import NodeKeys
 from failover.witness import PeerWatch, WitnessHolder
@@ -82,6 +86,7 @@ class Agent:
             "intake": core_client(config, "intake", INTAKE_CALLS_MAX),
             "drain": core_client(config, "drain", DRAIN_CALLS_MAX),
         }
+        self._processor: StripeProcessor | None = None
         self._siblings = {peer.node_id: PeerClient(config, peer) for peer in config.peers}
         breaker = AsyncBreaker(clock=clock, rng=rng, listeners=[self._breaker_moved])
         self._probe = CoreProbe(
@@ -104,6 +109,7 @@ class Agent:
             limits=config.standin,
             core_key=config.core_public_key,
             clock=clock,
+            capturing=self._make_capturing(config.processor, clock),
         )
         self._drain = Drain(
             journal=self._journal,
@@ -128,6 +134,25 @@ class Agent:
             snapshot=self._snapshot,
             core_clock=self._core_clock,
             clock=clock,
+        )
+
+    def _make_capturing(self, access: ProcessorAccess | None, clock: Clock) -> Capturing | None:
+        """Make the way to the payment processor, where this edge has one."""
+        if access is None:
+            return None
+        self._processor = StripeProcessor(access.url, read_secret(Path(access.secret_file)))
+        return Capturing(
+            journal=self._journal,
+            processor=self._processor,
+            token_of=MethodTokens(self._held, access.token_key).find,
+            core_now=self._core_now,
+            clock=clock,
+            settings=CaptureSettings(
+                charge=access.charge_seconds,
+                pause=access.pause_seconds,
+                nothing_after=access.nothing_after_seconds,
+                horizon=access.horizon_seconds,
+            ),
         )
 
     async def run(self, peer_socket: socket.socket, stop: asyncio.Event) -> None:
@@ -166,6 +191,8 @@ class Agent:
                 await client.close()
             for sibling in self._siblings.values():
                 await sibling.close()
+            if self._processor is not None:
+                await self._processor.close()
             self._journal.close()
             self._held.close()
 

@@ -141,6 +141,22 @@ def _with_redis(config: EdgeConfig) -> EdgeConfig:
     return config
 
 
+def read_secret(path: Path) -> str:
+    """
+    Read a secret that stands alone in a file.
+
+    Raises:
+        ConfigError: It cannot be read, or is empty.
+    """
+    try:
+        secret = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {type(error).__name__}") from error
+    if not secret:
+        raise ConfigError(f"{path} is empty")
+    return secret
+
+
 def _decode_key(name: str, text: str) -> bytes:
     try:
         key = base64.b64decode(text, validate=True)

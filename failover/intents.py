@@ -157,6 +157,12 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     seq: int | None = None
     signature: str = ""
 
+    @property
+    def surely_not_taken(self) -> bool:
+        """Tell whether no money was taken for certain, though the core has not said so yet: the bank has."""
+        told = self.reason == NOT_CAPTURED or self.reason.startswith(DECLINED)
+        return self.state == "checking" and told
+
     def outcome(self) -> Outcome | None:
         """Return the outcome that this tells of; None when it tells of none."""
         told = {name: getattr(self, name) for name in _OUTCOME_FIELDS}

@@ -42,6 +42,24 @@ class NodeTls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     authority: str
 
 
+class ProcessorAccess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """
+    The payment processor that this edge may charge saved methods at while the core is away.
+
+    ``secret_file`` holds the account's key, alone in a file that only its owner reads. ``token_key`` (base64) opens the
+    tokens that the core published for such edges. Of a call without an answer the processor is asked; what it does not
+    know ``nothing_after_seconds`` later was never charged, and after ``horizon_seconds`` a person decides.
+    """
+
+    url: str
+    secret_file: str
+    token_key: str
+    charge_seconds: float = 5.0
+    pause_seconds: float = 30.0
+    nothing_after_seconds: float = 120.0
+    horizon_seconds: float = 24 * 3600.0
+
+
 class RedisReplica(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
     A Redis that shares this edge's snapshot between many workers; the local snapshot stays and answers without it.
@@ -82,6 +100,7 @@ class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     siblings. ``feed_port`` is where this node passes documents on to siblings; 0 where it does not. From
     ``snapshot_documents_min`` documents on it hands snapshot files out too.
     Every ``verify_hours`` it compares what it holds with the node above.
+    ``processor`` is set only where this edge may charge saved methods itself.
     ``core_public_key`` (base64 Ed25519) is what the core signs snapshot files with. ``redis_feed`` is a Redis whose
     streams carry the core's feed.
     """
@@ -115,6 +134,7 @@ class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     verify_hours: float = 24.0
     tls: NodeTls | None = None
     redis: RedisReplica | None = None
+    processor: ProcessorAccess | None = None
     redis_feed: str = ""
 
 

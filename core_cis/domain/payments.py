@@ -1,5 +1,6 @@
 """Which payments the core takes, why it does not take the others, and the day on which one counts."""
 
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -24,7 +25,17 @@ RejectReason = Literal[
     "declined_needs_confirmation",
     "declined_method_unusable",
     "not_captured",
+    "refund_unknown_account",
+    "refund_account_closed",
+    "refund_currency_mismatch",
 ]
+
+GIVEN_BACK: Mapping[RejectReason, RejectReason] = {
+    "unknown_account": "refund_unknown_account",
+    "account_closed": "refund_account_closed",
+    "currency_mismatch": "refund_currency_mismatch",
+}
+"""How a reason is told of money that was taken already and goes back."""
 
 AMOUNT_CENTS_MIN = 1
 AMOUNT_CENTS_MAX = 10_000_000

@@ -6,7 +6,7 @@ import msgspec
 
 from edge_portal.pages.band import UNSETTLED
 from edge_portal.pages.visit import Visit
-from failover.intents import Receipt, receipt_number
+from failover.intents import ASKING_BANK, Receipt, receipt_number
 
 Mark = Literal["posted", "held", "check", "no", "part"]
 
@@ -35,7 +35,15 @@ REJECTED_BECAUSE: Final = {
     "past_not_after": "It reached our main system too late to be taken.",
     "refused_by_operator": "We reviewed it and could not take it.",
     "id_conflict": "Another payment was made from the same form first.",
+    "declined": "Your bank said no.",
+    "declined_insufficient_funds": "Your bank said no: there is not enough money.",
+    "declined_expired": "Your bank said no: the card has expired.",
+    "declined_needs_confirmation": "Your bank said no: it wants you to confirm the payment.",
+    "declined_method_unusable": "Your bank cannot be asked with this payment method any more.",
+    "not_captured": "We could not ask your bank.",
 }
+REFUND: Final = "refund_"
+"""What reasons begin with where the money was taken and goes back; the rest is a reason of `REJECTED_BECAUSE`."""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,7 +159,10 @@ def _checking(visit: Visit, payment: Receipt) -> Told:
         Step(name="Accepted or not", when="As soon as we know, this page says so", css="wait then"),
         Step(name="Posted", when="After that", css="wait"),
     ]
-    sentence = ("We could not confirm it yet. ", "Please do not pay again.", "")
+    why = "We could not confirm it yet. "
+    if payment.reason == ASKING_BANK:
+        why = "Your bank has not told us yet if it will pay. "
+    sentence = (why, "Please do not pay again.", "")
     return (
         "check",
         "way chk",
@@ -186,11 +197,12 @@ def _rejected(visit: Visit, payment: Receipt) -> Told:
         _recorded(visit, payment),
         Step(name="Not accepted", when=_decided(visit, payment), css="stop"),
     ]
-    because = REJECTED_BECAUSE.get(payment.reason, "")
+    because = REJECTED_BECAUSE.get(payment.reason.removeprefix(REFUND), "")
+    returned = payment.reason.startswith(REFUND)
     sentence = (
         f"{because} " if because else "",
-        "We did not take any money",
-        " and your balance has not changed.",
+        "We are giving the money back" if returned else "We did not take any money",
+        " the way that you paid." if returned else " and your balance has not changed.",
     )
     heading = f"Your payment of {amount} was not accepted"
     return "no", "nope", "Not accepted", heading, sentence, steps

@@ -9,8 +9,8 @@ from litestar.params import FromPath
 from edge_portal.cookies import AnyRequest
 from edge_portal.errors import NotFound
 from edge_portal.pages.overview import events
-from edge_portal.pages.payment_words import payment_words
-from edge_portal.pages.visit import Visit, answer, carry, open_visit
+from edge_portal.pages.payment_words import REFUND, payment_words
+from edge_portal.pages.visit import Visit, answer, as_told, carry, open_visit
 from failover.intents import Receipt
 from failover.own_pages import PERSONAL, SECURITY_HEADERS
 
@@ -73,7 +73,7 @@ async def find_payment(visit: Visit, payment_id: str) -> Receipt:
     found = await visit.portal.payment(visit.view.account.account_id, payment_id)
     if found.account_id != visit.view.account.account_id:
         raise NotFound(payment_id)
-    return found
+    return as_told(found)
 
 
 def _facts(visit: Visit, payment: Receipt) -> list[tuple[str, str, bool]]:
@@ -88,6 +88,8 @@ def _facts(visit: Visit, payment: Receipt) -> list[tuple[str, str, bool]]:
             facts.append((name, visit.money(view.balance_cents), False))
     elif payment.state == "checking":
         facts.append(("Counted in left to pay", "Not until we know", False))
+    elif payment.reason.startswith(REFUND):
+        facts.append(("Being given back to you", visit.money(payment.amount_cents), False))
     elif payment.state in {"rejected", "void", "declined_limit", "cancelled"}:
         facts.append(("Taken from you", visit.money(0), False))
     facts.append(("Left to pay", left, True))

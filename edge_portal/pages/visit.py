@@ -119,6 +119,7 @@ def open_visit(request: AnyRequest, kind: PageKind = "account") -> Visit:
     session = session_of(request)
     portal = portal_of(request)
     view = portal.view(session.account_id, seen_by(request))
+    view = msgspec.structs.replace(view, payments=[as_told(one) for one in view.payments])
     now = words.core_now(view.freshness)
     return Visit(
         request=request,
@@ -130,6 +131,13 @@ def open_visit(request: AnyRequest, kind: PageKind = "account") -> Visit:
         today=words.local_date(now, view.account.timezone),
         band=band_of(view, kind),
     )
+
+
+def as_told(payment: Receipt) -> Receipt:
+    """Show a payment of which no money was taken as not accepted: a bank's no needs no core to be one."""
+    if payment.surely_not_taken:
+        return msgspec.structs.replace(payment, state="rejected")
+    return payment
 
 
 def answer(

@@ -117,7 +117,7 @@ class EdgeFleet:
     A core with a few made-up customers, and edges that are each other's witness.
 
     `upstreams` makes them pass documents on, and says whom each asks for them. The core has `shards`; `holding` says
-    which of them an edge holds, where it does not hold all.
+    which of them an edge holds, where it does not hold all. `config_arguments` go to every edge's ``edges config``.
     """
 
     def __init__(
@@ -130,6 +130,7 @@ class EdgeFleet:
         workers: int = 2,
         shards: int = 1,
         holding: Mapping[str, Sequence[str]] | None = None,
+        config_arguments: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         self.core_data = folder / "core"
@@ -161,6 +162,7 @@ class EdgeFleet:
                 *("edges", "config", edge.name, "--core-url", f"http://127.0.0.1:{self.core_port}"),
                 *(*ports_of, "--out", str(edge.config), "--normal-min-seconds", "1"),
                 *(word for name in named for word in ("--upstream", name)),
+                *config_arguments,
                 *(
                     word
                     for held in (holding or {}).get(edge.name, ())

@@ -264,7 +264,7 @@ async def test_captured_for_a_closed_account_is_given_back_once(paid_core: Core)
         await processor.order("fault", kind="reset_after")
         signed = captured(paid_core, intent, Capture(state="captured", charge_id=made.charge_id))
         (outcome,) = (await paid_core.deliver(client, signed)).outcomes
-        assert (outcome.state, outcome.reason) == ("rejected", "account_closed")
+        assert (outcome.state, outcome.reason) == ("rejected", "refund_account_closed")
         await refunded(paid_core, 1)
         path = paid_core.data_dir.parent / "settlement.jsonl"
         path.write_text(await processor.settlement())

@@ -4,10 +4,11 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from failover.errors import Ambiguous, NodeRefused, NotSent, Overloaded
-from failover.intents import Intent, IntentBatch, Outcome, OutcomeBatch, Receipt
+from failover.intents import Capture, Intent, IntentBatch, Outcome, OutcomeBatch, Receipt
 from failover.peer_messages import (
     Ask,
     CopyAnswer,
@@ -17,6 +18,18 @@ from failover.peer_messages import (
     OutcomeNotice,
 )
 from failover.probe import ProbeAnswer
+from failover.processor import (
+    Captured,
+    Charge,
+    ChargeAnswer,
+    Declined,
+    FoundCharge,
+    FoundRefund,
+    Nothing,
+    RefundAnswer,
+    RefundRefused,
+    Unknown,
+)
 from failover.signing import Signer, generate_signing_key, public_key
 from failover.witness import WitnessHolder
 from tests.unit.failover.virtual import VirtualClock
@@ -83,6 +96,57 @@ class Wire:
             return
 
 
+class FakeProcessor:
+    """
+    A payment processor in memory; `calls` lists every call that reached it, so a second one would show.
+
+    ``answer`` is what is said in place of "captured"; the money is taken all the same where the answer is lost.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.charges: dict[str, Captured] = {}
+        self.declines: dict[str, Declined] = {}
+        self.answer: Declined | Unknown | None = None
+        self.findable = True
+
+    async def charge(self, charge: Charge, *, deadline_seconds: float) -> ChargeAnswer:
+        """Take the money, or say why not."""
+        await asyncio.sleep(0.003)
+        if isinstance(self.answer, Unknown) and not self.answer.sent:
+            return self.answer
+        self.calls.append(charge.key)
+        if isinstance(self.answer, Declined):
+            self.declines[charge.key] = self.answer
+        else:
+            self.charges[charge.key] = Captured(
+                charge_id=f"ch-{len(self.calls)}",
+                amount_cents=charge.amount_cents,
+                currency=charge.currency,
+            )
+        await asyncio.sleep(0.003)
+        return self.answer or self.charges[charge.key]
+
+    async def find(
+        self, key: str, *, token: str | None, since: datetime, deadline_seconds: float
+    ) -> FoundCharge:
+        """Tell what became of a charge."""
+        await asyncio.sleep(0.001)
+        if not self.findable:
+            return Nothing()
+        return self.charges.get(key) or self.declines.get(key) or Nothing()
+
+    async def refund(
+        self, charge_id: str, amount_cents: int, *, key: str, deadline_seconds: float
+    ) -> RefundAnswer:
+        """Refuse: edges give nothing back."""
+        return RefundRefused("not_here")
+
+    async def find_refund(self, charge_id: str, *, deadline_seconds: float) -> FoundRefund:
+        """Find none."""
+        return Nothing()
+
+
 class FakeCore:
     """A core that posts each id once, in memory; `ledger` lists every posting, so a double one would show."""
 
@@ -102,14 +166,19 @@ class FakeCore:
         self.credits: int | None = None
         self.held = False
         self.overloaded_for: float | None = None
+        self.heard_late: list[str] = []
 
     def decide(self, intent: Intent) -> Outcome:
         """Post an intent, or repeat what was decided of it."""
         pair = (intent.intent_id, intent.fingerprint)
+        if pair in self.outcomes and isinstance(intent.capture, Capture):
+            self.heard_late.append(intent.intent_id)
         if pair not in self.outcomes:
             expired = intent.not_after is not None and self.clock.now() > intent.not_after
             taken = any(known == intent.intent_id for known, _ in self.outcomes)
             reason = "id_conflict" if taken else "expired" if expired else ""
+            if isinstance(intent.capture, Capture) and intent.capture.state != "captured":
+                reason = reason or "not_captured"
             if not reason:
                 self.ledger.append(intent.intent_id)
             self.outcomes[pair] = self.signer.sign_outcome(
@@ -148,7 +217,11 @@ class FakeCore:
         if self.fails_on.intersection(ids):
             raise Ambiguous("500")
         decided = [
-            self.decide(intent) for intent in batch.intents if intent.intent_id not in self.skips
+            self.decide(intent)
+            for intent in batch.intents
+            if intent.intent_id not in self.skips
+            # It has no processor to ask: an edge's own word is waited for.
+            and (intent.kind == "promise" or isinstance(intent.capture, Capture))
         ]
         return OutcomeBatch(decided, credits=self.credits)
 

@@ -16,6 +16,7 @@ from typing import Any, cast
 from cache_sync.offload import inline
 from cache_sync.sqlite import Connection, connect
 from failover.breaker import AsyncBreaker, BreakerSettings
+from failover.capturing import CaptureSettings, Capturing
 from failover.drain import Drain, DrainSettings
 from failover.group_commit import InlineCommitter
 from failover.journal import Journal, JournalBounds
@@ -26,7 +27,7 @@ from failover.standin import Limits
 from failover.submission import PaymentWish, Submission
 from failover.witness import PeerWatch, WitnessHolder
 from tests.unit.failover.virtual import VirtualClock, run_virtually
-from tests.unit.failover.wires import CoreLink, FakeCore, SiblingLink, Wire
+from tests.unit.failover.wires import CoreLink, FakeCore, FakeProcessor, SiblingLink, Wire
 
 
 class Node:
@@ -86,6 +87,7 @@ class Node:
             core_key=world.core.public_key,
             clock=clock,
             settings=SubmissionSettings(),
+            capturing=self.make_capturing() if world.charging else None,
         )
         self.drain = Drain(
             journal=self.journal,
@@ -104,6 +106,17 @@ class Node:
             asyncio.create_task(part.run(self.stop))
             for part in (self.probe, self.peers, self.submission, self.drain)
         ]
+
+    def make_capturing(self) -> Capturing:
+        """Let this node charge every saved method at the world's processor."""
+        return Capturing(
+            journal=self.journal,
+            processor=self.world.processor,
+            token_of=lambda _, method_id: f"tok-{method_id}",
+            core_now=self.world.clock.now,
+            clock=self.world.clock,
+            settings=self.world.capturing,
+        )
 
     async def crash(self, *, lose_disk: bool = False) -> None:
         """End everything between two steps, as kill -9 would; the files stay, or not."""
@@ -125,8 +138,17 @@ class World:
     """A core and some edges; `limits`, `bounds` and `free_bytes` apply to every node started after they were set."""
 
     def __init__(
-        self, folder: Path, seed: int = 0, names: tuple[str, ...] = ("east", "west")
+        self,
+        folder: Path,
+        seed: int = 0,
+        names: tuple[str, ...] = ("east", "west"),
+        *,
+        charging: bool = False,
+        capturing: CaptureSettings | None = None,
     ) -> None:
+        self.capturing = capturing
+        self.charging = charging
+        self.processor = FakeProcessor()
         self.folder = folder
         self.rng = random.Random(seed)
         self.clock = VirtualClock()
@@ -184,11 +206,13 @@ def live(
     seed: int = 0,
     names: tuple[str, ...] = ("east", "west"),
     settle_seconds: float = 3.0,
+    charging: bool = False,
+    capturing: CaptureSettings | None = None,
 ) -> None:
     """Tell a story in a running world, after it has had time to find itself."""
 
     async def main() -> None:
-        with World(folder, seed, names).running() as world:
+        with World(folder, seed, names, charging=charging, capturing=capturing).running() as world:
             await asyncio.sleep(settle_seconds)
             await story(world)
 
