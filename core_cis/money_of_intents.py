@@ -77,11 +77,14 @@ def hear_late(tx: Transaction, intent: Intent) -> None:
     row = tx.connection.execute(_OUTCOME_STATE, (intent.intent_id, intent.fingerprint)).fetchone()
     known = find_charge(tx.connection, intent.intent_id, intent.fingerprint)
     charge_id = intent.capture.charge_id
-    if row[0] == "dead_letter" and known is None:
+    if row[0] in {"posted", "dead_letter"} and known is None:
+        # Posted as a promise that is collected elsewhere, or parked before anybody asked: now the books know.
         money_of(tx, intent)
         return
-    if row[0] in {"posted", "dead_letter"} and (
-        known is None or known.charge_id in {"", charge_id}
+    if (
+        row[0] in {"posted", "dead_letter"}
+        and known is not None
+        and known.charge_id in {"", charge_id}
     ):
         return
     owe_refund(tx, intent, charge_id, str(row[0]))

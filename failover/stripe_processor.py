@@ -103,7 +103,12 @@ class StripeProcessor:
         reply = await self._call(
             "POST", "/v1/payment_intents", form=form, key=charge.key, seconds=deadline_seconds
         )
-        return reply if isinstance(reply, Unknown) else _charge_answer(reply)
+        if isinstance(reply, Unknown):
+            return reply
+        try:
+            return _charge_answer(reply)
+        except (KeyError, TypeError, ValueError):
+            return Unknown("answered with half a payment")
 
     async def find(
         self, key: str, *, token: str | None, since: datetime, deadline_seconds: float
@@ -133,7 +138,7 @@ class StripeProcessor:
                     params["starting_after"] = str(listed[-1].get("id", ""))
         except TimeoutError:
             return Unknown("a search took too long")
-        except _NoAnswer:
+        except (_NoAnswer, KeyError, TypeError, ValueError):
             return Unknown("a search was not answered whole")
         return Unknown("more charges than are searched through")
 
@@ -160,8 +165,8 @@ class StripeProcessor:
         )
         if isinstance(reply, Unknown):
             return reply
-        if reply.status == _OK and reply.body.get("status") in {"succeeded", "pending"}:
-            return Refunded(str(reply.body.get("id", "")))
+        if reply.status == _OK and _is_made(reply.body):
+            return Refunded(reply.body["id"])
         code = _error(reply.body).get("code") or ""
         if reply.status in {_BAD_REQUEST, _NOT_FOUND} and code != "charge_already_refunded":
             return RefundRefused(str(code) or f"answered with {reply.status}")
@@ -175,10 +180,11 @@ class StripeProcessor:
             return reply
         if reply.status != _OK:
             return Unknown(f"answered a search with {reply.status}")
-        for item in _items(reply.body):
-            if item.get("status") in {"succeeded", "pending"}:
-                return Refunded(str(item.get("id", "")))
-        return Nothing()
+        try:
+            made = next((item["id"] for item in _items(reply.body) if _is_made(item)), None)
+        except TypeError:
+            return Unknown("a search was not answered whole")
+        return Nothing() if made is None else Refunded(made)
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
@@ -302,13 +308,21 @@ def _better(known: FoundCharge, other: FoundCharge) -> FoundCharge:
     return max(known, other, key=lambda found: order.index(type(found)))
 
 
+def _is_made(refund: dict[str, Any]) -> bool:
+    named = isinstance(refund.get("id"), str) and bool(refund["id"])
+    return named and refund.get("status") in {"succeeded", "pending"}
+
+
 def _decline(code: str, decline_code: str) -> DeclineCode:
     return _DECLINE_CODES.get(decline_code) or _DECLINE_CODES.get(code) or "declined"
 
 
 def _items(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """Read a page of a search. Raises TypeError for what is none: half a page must not read as "nothing there"."""
     data = body.get("data")
-    return [item for item in data if isinstance(item, dict)] if isinstance(data, list) else []
+    if not isinstance(data, list) or not all(isinstance(item, dict) for item in data):
+        raise TypeError("not a page")
+    return data
 
 
 def _metadata(body: dict[str, Any]) -> dict[str, Any]:

@@ -127,6 +127,34 @@ async def test_nobody_there_is_not_sent() -> None:
     assert not answer.sent
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"status": "succeeded", "latest_charge": "ch_1"}',
+        b'{"status": "succeeded", "latest_charge": "ch_1", "amount": "x", "currency": "usd"}',
+        b'{"data": [{"status": "succeeded", "metadata": {"intent_id": "k1"}}]}',
+        b'{"data": [{"status": "succeeded", "metadata": {"intent_id": "k1"}, "amount": null}]}',
+        b'{"has_more": true}',
+    ],
+)
+async def test_half_an_answer_is_no_answer(body: bytes) -> None:
+    """Whatever a processor, or something on the way to it, answers: nothing raises, and nothing is taken for money."""
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=body))
+    adapter = StripeProcessor("http://processor.test", "sk", transport=transport)
+    answer = await adapter.charge(charge("k1"), deadline_seconds=SECONDS)
+    assert isinstance(answer, Unknown)
+    found = await adapter.find("k1", token=None, since=since(), deadline_seconds=SECONDS)
+    assert isinstance(found, Unknown)
+    given = await adapter.find_refund("ch_1", deadline_seconds=SECONDS)
+    assert isinstance(given, Nothing if b'"data"' in body else Unknown)
+    refund = await adapter.refund("ch_1", 1, key="r", deadline_seconds=SECONDS)
+    assert isinstance(refund, Unknown)
+    await adapter.close()
+
+
 async def test_a_wrong_secret_declines_nobody() -> None:
     """A key of ours that is not valid is our trouble, not a no of the customer's bank."""
     async with simulated() as processor:
