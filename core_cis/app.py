@@ -25,6 +25,8 @@ from core_cis.keys import load_keys
 from core_cis.ops.api import API_ROUTES
 from core_cis.ops.desk import OperationsDesk
 from core_cis.ops.pages import PAGE_HANDLERS, PAGES
+from core_cis.ops.reconciliation_pages import RECONCILIATION_ROUTES
+from core_cis.ops.reconciling import ReconciliationDesk
 from core_cis.ops.session import Sessions
 from core_cis.peer_journals import PeerJournals
 from core_cis.redis_feed import publishing
@@ -50,6 +52,7 @@ _ROUTES = [
     show_metrics,
     *API_ROUTES,
     *PAGES,
+    *RECONCILIATION_ROUTES,
 ]
 _log = structlog.get_logger(__name__)
 
@@ -121,7 +124,9 @@ def create_app(
             keys = load_keys(data_dir)
             app.state.sessions = Sessions(keys)
             asking = journals or PeerJournals(keys.node_secret)
-            app.state.desk = OperationsDesk(services, keys, clock, asking)
+            desk = OperationsDesk(services, keys, clock, asking)
+            app.state.desk = desk
+            app.state.reconciling = ReconciliationDesk(data_dir, keys, clock, asking, desk)
             async with (
                 publishing(services, keys, limits.redis_feed),
                 _forgetting(services),

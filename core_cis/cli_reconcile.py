@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from cache_sync.clock import SystemClock
 from core_cis.books import read_books
 from core_cis.cli_ledger import money
 from core_cis.errors import BadSettlement, EdgeUnreachable
@@ -13,6 +14,8 @@ from core_cis.peer_journals import PeerJournals
 from core_cis.reconcile import reconcile
 from core_cis.reconciliation import Difference, Journal, Line, Report
 from core_cis.registry import read_edges
+from core_cis.report_csv import payments_csv
+from core_cis.report_signing import sign_report
 from core_cis.settlement import SettlementLine, read_settlement
 from core_cis.store import CoreStore
 
@@ -32,11 +35,18 @@ EXIT_CODES = {"equal": 0, "different": 1, "incomplete": 3}
     type=click.Path(dir_okay=False, path_type=Path),
     help="The payment processor's settlement file, CSV or JSON lines, to be compared too.",
 )
+@click.option(
+    "--csv",
+    "csv_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write every payment into this file too.",
+)
 def reconcile_command(
     data_dir: Path,
     as_json: bool,  # noqa: FBT001 - click's flag
     skip_unreachable: bool,  # noqa: FBT001 - click's flag
     settlement: Path | None,
+    csv_path: Path | None,
 ) -> None:
     """
     Compare what edges accepted with the ledger, to the cent.
@@ -52,6 +62,10 @@ def reconcile_command(
             raise click.ClickException(str(error)) from error
         report, skipped = run_reconciliation(
             store, skip_unreachable=skip_unreachable, settlement=lines
+        )
+    if csv_path is not None:
+        csv_path.write_text(
+            payments_csv([*report.payments, *report.pending]), encoding="utf-8", newline=""
         )
     if as_json:
         click.echo(msgspec.json.encode(report))
@@ -92,7 +106,9 @@ def run_reconciliation(
         read_books(store.connection),
         unreachable=() if skip_unreachable else silent,
         settlement=settlement,
+        timezone=store.utility().timezone,
     )
+    report = sign_report(msgspec.structs.replace(report, made_at=SystemClock().now()), store.keys)
     return report, silent if skip_unreachable else []
 
 
@@ -115,6 +131,15 @@ def _print(report: Report) -> None:
             f"{_count(edge.not_posted, edge.not_posted_amount):>22}"
             f"{_count(edge.pending, edge.pending_amount):>22}"
         )
+    click.echo(f"\n{'day':<12}{'edge':<16}{'outage since':<22}accepted = posted + ... + pending")
+    for group in report.groups:
+        parts = " + ".join(
+            f"{name.replace('_', ' ')} {_count(getattr(group, name), getattr(group, f'{name}_amount'))}"
+            for name in ("posted", "rejected", "dead_letter", "cancelled", "pending")
+        )
+        since = f"{group.outage:%Y-%m-%d %H:%M:%S}Z" if group.outage else "-"
+        accepted = _count(group.accepted, group.accepted_amount)
+        click.echo(f"{group.day!s:<12}{group.edge_id:<16}{since:<22}{accepted} = {parts}")
     for name in report.unreachable:
         click.echo(f"not reconciled: edge {name} does not answer")
     for difference in report.differences:

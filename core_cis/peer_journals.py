@@ -13,7 +13,13 @@ from core_cis.errors import EdgeUnreachable
 from core_cis.reconciliation import Journal
 from failover.errors import Ambiguous, NodeError, NodeRefused, NotSent, Overloaded
 from failover.node_config import CORE_NODE_ID
-from failover.peer_messages import NodeStanding, RecordedIntent, RecordedPage, Source
+from failover.peer_messages import (
+    NodeStanding,
+    Outage,
+    RecordedIntent,
+    RecordedPage,
+    Source,
+)
 from failover.retry import RetrySettings, retrying
 from failover.web import MSGPACK, authorization_header
 
@@ -74,6 +80,7 @@ class PeerJournals:
         """
         async with self._asking(node_id, peer_url) as edge:
             own, incarnation, last_ordinal, holes = await edge.read_all("own")
+            outages = edge.outages
             copies, again, _, _ = await edge.read_all("copies")
         if incarnation != again:
             raise EdgeUnreachable(node_id, "its journal was replaced meanwhile")
@@ -86,6 +93,7 @@ class PeerJournals:
             copies=copies,
             last_ordinal=last_ordinal,
             missing=sorted(missing | set(holes) - there),
+            outages=outages,
         )
 
     async def waiting(self, node_id: str, peer_url: str) -> list[RecordedIntent]:
@@ -133,6 +141,7 @@ class _Edge:
         self._clock = asking.clock
         self._rng = asking.rng
         self._answer_seconds = asking.answer_seconds
+        self.outages: list[Outage] = []
 
     async def standing(self) -> NodeStanding:
         """Ask how it is and what waits there; a console asks again by itself."""
@@ -163,6 +172,7 @@ class _Edge:
             holes += page.holes
             incarnations.add(page.incarnation)
             last_ordinal = page.last_ordinal
+            self.outages = page.outages
         if len(incarnations) != 1:
             raise EdgeUnreachable(self._node_id, "its journal was replaced meanwhile")
         return items, incarnations.pop(), last_ordinal, holes

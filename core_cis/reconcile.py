@@ -6,9 +6,11 @@ recorded in between is then newer than the journals, and is not missed but left 
 """
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, NamedTuple
 
+from core_cis.instants import local_date
 from core_cis.reconcile_checks import differences
+from core_cis.reconcile_groups import grouped, outage_of
 from core_cis.reconciliation import (
     Books,
     EdgeSums,
@@ -22,7 +24,7 @@ from core_cis.reconciliation import (
 )
 from core_cis.settlement import SettlementLine, charge_differences, settlement_differences
 from failover.intents import Outcome
-from failover.peer_messages import RecordedIntent
+from failover.peer_messages import Outage, RecordedIntent
 
 
 def reconcile(
@@ -31,6 +33,7 @@ def reconcile(
     *,
     unreachable: Iterable[str] = (),
     settlement: list[SettlementLine] | None = None,
+    timezone: str = "UTC",
 ) -> Report:
     """
     Compare what edges recorded with what the core decided, posted and published.
@@ -40,6 +43,7 @@ def reconcile(
         books: The core's side, read after the journals.
         unreachable: Edges that could not be asked and count as not reconciled.
         settlement: The payment processor's file, to be compared too.
+        timezone: The utility's, whose days payments are summed by.
     """
     recorded = Recorded(journals)
     found = list(differences(journals, recorded, books))
@@ -48,7 +52,10 @@ def reconcile(
     if settlement is not None:
         found += settlement_differences(settlement, books.card_charges, books.refunds)
     lines = _lines(
-        recorded, books, {(item.intent_id, item.edge_id) for item in found if item.intent_id}
+        recorded,
+        books,
+        {(item.intent_id, item.edge_id) for item in found if item.intent_id},
+        _Placing(timezone, {journal.node_id: journal.outages for journal in journals}),
     )
     pending = [line for line in lines if line.verdict == "pending"]
     missing = sorted(unreachable)
@@ -61,6 +68,7 @@ def reconcile(
     return Report(
         result=result,
         edges=edges,
+        groups=grouped(lines),
         differences=found,
         pending=pending,
         unreachable=missing,
@@ -68,7 +76,16 @@ def reconcile(
     )
 
 
-def _lines(recorded: Recorded, books: Books, different: set[tuple[str, str]]) -> list[Line]:
+class _Placing(NamedTuple):
+    """What tells in which group a payment belongs."""
+
+    timezone: str
+    outages: dict[str, list[Outage]]
+
+
+def _lines(
+    recorded: Recorded, books: Books, different: set[tuple[str, str]], placing: _Placing
+) -> list[Line]:
     ledger: dict[str, LedgerPayment] = {}
     for posted in books.ledger:
         if posted.payment_id is not None and posted.kind == "payment":
@@ -92,6 +109,8 @@ def _lines(recorded: Recorded, books: Books, different: set[tuple[str, str]]) ->
                 account_id=intent.account_id,
                 amount=intent.amount_cents,
                 accepted_at=intent.accepted_at,
+                day=local_date(intent.accepted_at, placing.timezone),
+                outage=outage_of(intent.accepted_at, placing.outages.get(intent.edge_id, [])),
                 state=outcome.state if outcome else item.state if item else "",
                 verdict=verdict,
                 value_date=outcome.value_date if outcome else None,

@@ -9,7 +9,7 @@ import msgspec
 
 from core_cis.charge_records import ChargeRow, RefundRow
 from failover.intents import Intent, Outcome
-from failover.peer_messages import RecordedIntent
+from failover.peer_messages import Outage, RecordedIntent
 
 Pair = tuple[str, str]
 Place = tuple[str, str, int]
@@ -29,6 +29,7 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
     copies: list[RecordedIntent] = []
     last_ordinal: int = 0
     missing: list[int] = []
+    outages: list[Outage] = []
 
 
 class Decided(msgspec.Struct, frozen=True):
@@ -107,7 +108,12 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One accepted payment beside its ledger entry; amounts are cents, ``ledger_amount`` as the ledger has it."""
+    """
+    One accepted payment beside its ledger entry; amounts are cents, ``ledger_amount`` as the ledger has it.
+
+    ``day`` is that of its acceptance in the utility's time zone, ``outage`` when the edge's outage began in which it
+    was accepted (None: in normal operation, or where the edge does not say).
+    """
 
     intent_id: str
     edge_id: str
@@ -116,6 +122,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     accepted_at: datetime
     state: str
     verdict: Verdict
+    day: date
+    outage: datetime | None = None
     value_date: date | None = None
     transaction_id: str | None = None
     ledger_amount: int | None = None
@@ -142,20 +150,48 @@ class EdgeSums(msgspec.Struct, frozen=True, kw_only=True):
     pending_amount: int = 0
 
 
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    The payments that one edge accepted on one day, within one of its outages or outside of any; amounts are cents.
+
+    accepted = posted + rejected + dead letter + cancelled + pending, in number and to the cent.
+    """
+
+    edge_id: str
+    day: date
+    outage: datetime | None
+    accepted: int = 0
+    accepted_amount: int = 0
+    posted: int = 0
+    posted_amount: int = 0
+    rejected: int = 0
+    rejected_amount: int = 0
+    dead_letter: int = 0
+    dead_letter_amount: int = 0
+    cancelled: int = 0
+    cancelled_amount: int = 0
+    pending: int = 0
+    pending_amount: int = 0
+    different: int = 0
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """
     What reconciliation found.
 
     ``result`` is ``equal``, ``different``, or ``incomplete``: nothing differs, but payments are still on their way or
-    an edge could not be asked.
+    an edge could not be asked. ``signature`` is the core's over the report without it (`report_signing`).
     """
 
     result: Literal["equal", "different", "incomplete"]
+    made_at: datetime | None = None
     edges: list[EdgeSums]
+    groups: list[Group]
     differences: list[Difference]
     pending: list[Line]
     unreachable: list[str]
     payments: list[Line]
+    signature: str = ""
 
 
 class Recorded:

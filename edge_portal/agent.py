@@ -169,6 +169,7 @@ class Agent:
             node_id=config.node_id,
             holder=holder,
             lease=self._lease,
+            outages=self._settings.paths.outages,
             reader=JournalReader(self._settings.paths.journal),
             keys=NodeKeys(keys),
         )

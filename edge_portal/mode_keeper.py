@@ -32,6 +32,7 @@ from failover.mode_lease import (
     write_lease,
 )
 from failover.modes import Mode, ModeInputs, ModeSettings, ModeState, decide, initial
+from failover.outages import OutageLog
 from failover.probe import CoreProbe
 from failover.submission import Submission
 from failover.witness import PeerWatch
@@ -109,6 +110,7 @@ class ModeKeeper:
         self._since: datetime = clock.now()
         self._changed = asyncio.Event()
         self._full = False
+        self._outages = OutageLog(settings.paths.outages)
 
     def wake(self) -> None:
         """Decide again now."""
@@ -132,6 +134,7 @@ class ModeKeeper:
         if self._state.mode != before.mode:
             self._since = self._clock.now()
             log.info("mode", mode=self._state.mode, reason=self._state.reason, before=before.mode)
+        self._note_outage(snapshot)
         self._look_for_room()
         lease = self._lease(snapshot, forced)
         try:
@@ -140,6 +143,14 @@ class ModeKeeper:
             # It runs out, which reads as degraded: true enough for a node that cannot write.
             log.warning("the lease could not be renewed", error=type(error).__name__)
         return lease
+
+    def _note_outage(self, snapshot: ReplicaState | None) -> None:
+        now = self._core_clock.now(snapshot) if snapshot is not None else None
+        try:
+            self._outages.note(self._state.mode, now or self._clock.now())
+        except OSError as error:
+            # The next renewal tries again.
+            log.warning("an outage could not be written down", error=type(error).__name__)
 
     def _look_for_room(self) -> None:
         full = self._journal.full

@@ -1,5 +1,6 @@
 """What the agent answers to its siblings and to the core's reconciliation: ``/peer/v1``."""
 
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -13,6 +14,7 @@ from failover.errors import JournalError
 from failover.journal_reader import PAGE_MAX, JournalReader
 from failover.mode_lease import LeaseReader, ModeLease
 from failover.node_config import CORE_NODE_ID
+from failover.outages import read_outages
 from failover.peer_messages import Ask, CopyBatch, NodeStanding, OutcomeNotice
 from failover.web import (
     MSGPACK,
@@ -91,6 +93,8 @@ def intents(
         page = reader.page(source, after=after, limit=limit, undecided=undecided)
     except JournalError as error:
         raise _no_journal() from error
+    if source == "own":
+        page = msgspec.structs.replace(page, outages=read_outages(request.app.state.outages))
     return Response(msgspec.json.encode(page), media_type="application/json")
 
 
@@ -120,6 +124,7 @@ def peer_app(
     holder: WitnessHolder,
     reader: JournalReader,
     lease: LeaseReader,
+    outages: Path,
     keys: NodeKeys,
 ) -> Litestar:
     """Make the application that the agent serves on its peer port."""
@@ -140,6 +145,7 @@ def peer_app(
                 "holder": holder,
                 "journal_reader": reader,
                 "lease": lease,
+                "outages": outages,
                 "node_keys": keys,
             }
         ),

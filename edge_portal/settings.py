@@ -44,6 +44,11 @@ class EdgePaths(msgspec.Struct, frozen=True):
         return self.data / "journal" / "journal.db"
 
     @property
+    def outages(self) -> Path:
+        """When this node was not in normal operation."""
+        return self.data / "outages.json"
+
+    @property
     def lease(self) -> Path:
         """The mode, as the agent leases it."""
         return self.data / "mode.json"

@@ -90,12 +90,20 @@ class RecordedIntent(msgspec.Struct, frozen=True, kw_only=True):
     confirmed: list[str] = []
 
 
+class Outage(msgspec.Struct, frozen=True):
+    """A time in which a node was not in normal operation, in core time as it knew it; no end while it goes on."""
+
+    began_at: datetime
+    ended_at: datetime | None = None
+
+
 class RecordedPage(msgspec.Struct, frozen=True, kw_only=True):
     """
     Answer of ``GET /peer/v1/intents``: a stretch of one journal's rows.
 
     ``next_after`` continues the list, None at its end. ``holes`` are ordinals within the stretch that are missing: a
-    journal that lost one is not whole. ``last_ordinal`` is the newest ordinal that the journal ever gave out.
+    journal that lost one is not whole. ``last_ordinal`` is the newest ordinal that the journal ever gave out,
+    ``outages`` what the node remembers of them, the oldest first.
     """
 
     node_id: str
@@ -104,6 +112,7 @@ class RecordedPage(msgspec.Struct, frozen=True, kw_only=True):
     next_after: int | None = None
     holes: list[int] = []
     last_ordinal: int = 0
+    outages: list[Outage] = []
 
 
 class Holding(msgspec.Struct, frozen=True, kw_only=True):

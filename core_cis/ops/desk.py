@@ -115,6 +115,12 @@ class OperationsDesk:
             audit_whole=self._whole,
         )
 
+    async def fleet(self) -> tuple[list[Edge], str]:
+        """Tell the active edges, and the utility's time zone."""
+        edges = await self._services.ask(read_edges)
+        utility = await self._services.utility()
+        return [edge for edge in edges if edge.status == "active"], utility.timezone
+
     async def orders(self) -> DrainOrders:
         """Tell the orders to the drain that are in force."""
         return await self._services.ask(read_orders)
@@ -187,7 +193,7 @@ class OperationsDesk:
 
     async def rehearse(self, act: Act) -> Rehearsal:
         """Tell what the drain would do with everything that waits; nothing of it is kept, but that it was asked."""
-        edges = [edge for edge in await self._services.ask(read_edges) if edge.status == "active"]
+        edges, _ = await self.fleet()
         asked = await asyncio.gather(*(self._waiting(edge) for edge in edges))
         silent = [edge.node_id for edge, found in zip(edges, asked, strict=True) if found is None]
         intents = waiting(item for found in asked if found for item in found)

@@ -4,7 +4,13 @@ import httpx
 import msgspec
 
 from failover.intents import Intent
-from failover.peer_messages import Holding, NodeStanding, RecordedIntent, RecordedPage
+from failover.peer_messages import (
+    Holding,
+    NodeStanding,
+    Outage,
+    RecordedIntent,
+    RecordedPage,
+)
 
 
 class Edges:
@@ -13,6 +19,7 @@ class Edges:
     def __init__(self) -> None:
         self.waiting: dict[str, list[Intent]] = {"east": [], "west": []}
         self.silent: set[str] = set()
+        self.outages: list[Outage] = []
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         """Answer how one is, or what waits there: its own, and the other's as copies."""
@@ -22,7 +29,6 @@ class Edges:
             raise httpx.ConnectError("refused")
         if request.url.path == "/peer/v1/standing":
             return httpx.Response(200, content=msgspec.json.encode(self.standing(name, other)))
-        assert request.url.params["undecided"] == "true"
         own = request.url.params["source"] == "own"
         intents = self.waiting[name if own else other]
         page = RecordedPage(
@@ -37,6 +43,8 @@ class Edges:
                 )
                 for number, intent in enumerate(intents, 1)
             ],
+            last_ordinal=len(intents) if own else 0,
+            outages=self.outages if own else [],
         )
         return httpx.Response(200, content=msgspec.msgpack.encode(page))
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any, cast
 
 import httpx
@@ -16,10 +17,11 @@ from core_cis.charge_records import read_refunds
 from core_cis.intake import Intake
 from core_cis.peer_journals import PeerJournals
 from core_cis.reconcile import reconcile
-from core_cis.reconciliation import Journal
+from core_cis.reconciliation import Journal, Report
+from core_cis.report_signing import is_signed_report
 from core_cis.settings import ServerSettings
 from failover.intents import Capture, Intent
-from failover.peer_messages import RecordedIntent
+from failover.peer_messages import Outage, RecordedIntent
 from failover.signing import Signer
 from tests.integration.core_cis.console_edges import Edges
 
@@ -364,3 +366,46 @@ async def test_order_is_checked_then_given_and_written_down(file_core: Any, edge
     with file_core.open() as store, store.reading() as connection:
         assert verify_log(connection, store.keys.public_key).broken_at == 1
         assert [line.subject for line in read_log(connection, limit=9)] == ["east"]
+
+
+async def test_reconciliation_by_day_and_outage_down_to_each_payment(
+    file_core: Any, edges: Edges
+) -> None:
+    """Accepted is the sum of its parts; signed; the page leads to each payment, the CSV has them all."""
+    began = file_core.clock.now()
+    before = file_core.intent("before", accepted_at=began - timedelta(minutes=5), amount_cents=100)
+    within = [
+        file_core.intent("good", accepted_at=began + timedelta(seconds=1), amount_cents=2000),
+        file_core.intent("bad", accepted_at=began + timedelta(seconds=2), method_id="pm-old"),
+        file_core.intent("waits", accepted_at=began + timedelta(seconds=3), amount_cents=7),
+    ]
+    edges.waiting["east"] = [before, *within]
+    edges.outages = [Outage(began)]
+    file_core.clock.move(60)
+    async with console(file_core, edges) as client:
+        await file_core.deliver(client, before, *within[:2])
+        csrf = await sign_in(file_core, client)
+        assert "No report was made" in (await client.get("/ops/reconciliation")).text
+        page = await client.post("/ops/reconciliation", data={"csrf": csrf}, headers=HOME)
+        assert "Not complete" in page.text
+        assert "3 / $45.07" in page.text
+        link = re.search(r'href="(/ops/reconciliation/payments[?][^"]*outage[^"]*)"', page.text)
+        assert link is not None
+        payments = (await client.get(link[1].replace("&amp;", "&"))).text
+        assert all(intent.intent_id in payments for intent in within)
+        assert before.intent_id not in payments
+        file = await client.get("/ops/reconciliation/payments.csv")
+        made = await client.post("/ops/v1/reconciliation", headers=file_core.operator())
+    assert file.headers["content-type"].startswith("text/csv")
+    assert len(file.text.split("\r\n")) == 1 + 4 + 1
+    report = msgspec.json.decode(made.content, type=Report)
+    groups = {group.outage: group for group in report.groups}
+    assert (groups[None].accepted_amount, groups[None].posted_amount) == (100, 100)
+    outage = groups[began]
+    assert (outage.accepted, outage.posted, outage.rejected, outage.pending) == (3, 1, 1, 1)
+    assert outage.accepted_amount == 2000 + 2500 + 7
+    with file_core.open() as store:
+        key = store.keys.public_key
+    assert is_signed_report(report, key)
+    assert not is_signed_report(msgspec.structs.replace(report, result="equal"), key)
+    assert not is_signed_report(msgspec.structs.replace(report, signature="?"), key)

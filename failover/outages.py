@@ -1,0 +1,71 @@
+"""
+What a node remembers of its outages: when it left normal operation and when it came back, for reconciliation.
+
+Kept in one small file, written anew at every change; the newest `KEPT` are kept. Times are core time as the node
+estimated it then, so that they compare with its intents' times of acceptance.
+"""
+
+import contextlib
+import os
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from failover.modes import Mode
+from failover.peer_messages import Outage
+
+KEPT = 1000
+
+
+class OutageLog:
+    """
+    Writes down when outages begin and end; for one process.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known = read_outages(path)
+
+    def note(self, mode: Mode, now: datetime) -> None:
+        """
+        Take note of the mode that the node is in; nothing is written unless an outage begins or ends.
+
+        Raises:
+            OSError: It could not be written, and is tried again with the next note.
+        """
+        going_on = bool(self._known) and self._known[-1].ended_at is None
+        if (mode != "normal") == going_on:
+            return
+        if going_on:
+            began_at = self._known[-1].began_at
+            changed = [*self._known[:-1], Outage(began_at, max(began_at, now))]
+        else:
+            changed = [*self._known, Outage(now)][-KEPT:]
+        _write(self._path, changed)
+        self._known = changed
+
+
+def read_outages(path: Path) -> list[Outage]:
+    """Read what is remembered, the oldest first; nothing where the file is missing or cannot be read."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=list[Outage])
+    except (OSError, msgspec.DecodeError):
+        return []
+
+
+def _write(path: Path, outages: list[Outage]) -> None:
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("wb") as file:
+            file.write(msgspec.json.encode(outages))
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise
