@@ -24,8 +24,8 @@ async def hear_event(request: Request[Any, Any, Any]) -> Response[None]:
     """
     Take over what the processor tells of a charge that is waited for; the same event again changes nothing.
 
-    The header `Stripe-Signature` proves who tells it. 400 `bad_signature` without, 503 (`retry: same`) when it could
-    not be written down: the processor tells it again.
+    Open to all: the header `Stripe-Signature` proves who tells it. 400 `bad_signature` without, 503 (`retry: same`)
+    when it could not be written down: the processor tells it again.
     """
     running = services(request)
     payload = await read_body(request, max_bytes=_EVENT_BYTES_MAX)
