@@ -79,6 +79,12 @@ class MortalConnection:
         self._doom.tick()
         return self._connection.executemany(sql, rows)  # type: ignore[arg-type]
 
+    def backup(self, target: object) -> None:
+        """Copy all pages, or die before it."""
+        self._doom.tick()
+        into = target._connection if isinstance(target, MortalConnection) else target
+        self._connection.backup(cast("Connection", into))
+
     def __getattr__(self, name: str) -> object:
         return getattr(self._connection, name)
 

@@ -21,7 +21,7 @@ from core_cis.app import create_app
 from core_cis.errors import SnapshotsBusy
 from core_cis.publishing import publish_account
 from core_cis.snapshot_builder import build_snapshot, building
-from core_cis.snapshot_shelves import replica_folder, shelf_of
+from core_cis.snapshot_shelves import FOLDER_NAME, replica_folder, shelf_of
 from edge_portal.snapshot_download import holders_of, trusted_signatures
 from failover.http_server import open_socket, serve
 
@@ -198,20 +198,20 @@ async def test_a_build_goes_on_from_the_one_before(core: Any) -> None:
 
 async def test_a_replica_of_another_history_is_begun_anew(core: Any) -> None:
     """A restore from a backup, epoch raised or not, leaves the builder's replica ahead of the core."""
-    with core.open() as store:
-        backup = core.data_dir / "backup.db"
-        store.connection.execute("VACUUM INTO ?", (str(backup),))
+    restore = core.back_up()
     for _ in range(3):
         change(core)
-    await build(core)
-    for companion in ("", "-wal", "-shm"):
-        (core.data_dir / f"core.db{companion}").unlink(missing_ok=True)
-    backup.rename(core.data_dir / "core.db")
+    built = await build(core)
+    # The replica and the files are no part of a backup: they stay where they are.
+    kept = core.data_dir.with_name("kept")
+    (core.data_dir / FOLDER_NAME).rename(kept)
+    restore()
+    kept.rename(core.data_dir / FOLDER_NAME)
     change(core)
 
     rebuilt = await build(core, 7)
     with core.open() as store:
-        assert rebuilt.manifest.seq == read_head(store.connection, "0").head
+        assert rebuilt.manifest.seq == read_head(store.connection, "0").head < built.manifest.seq
     async with core.serving() as client:
         answer = await client.get("/snapshots/0", headers=core.node())
         config = core.configs["east"]
