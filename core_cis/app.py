@@ -18,6 +18,7 @@ from core_cis.api.digests import compare_digests
 from core_cis.api.feed import probe, read_feed
 from core_cis.api.intents import deliver_intents, show_intent
 from core_cis.api.processor_events import hear_event
+from core_cis.api.returns import take_outcomes_back
 from core_cis.api.snapshots import fetch_snapshot, offer_snapshot
 from core_cis.api.status import healthz, readyz, show_metrics, show_status
 from core_cis.errors import NotBegun, WriterFull
@@ -43,6 +44,7 @@ _ROUTES = [
     fetch_snapshot,
     deliver_intents,
     hear_event,
+    take_outcomes_back,
     show_intent,
     show_ledger,
     show_archived_statement,

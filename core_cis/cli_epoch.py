@@ -9,6 +9,7 @@ from cache_sync.document_table import read_head
 from cache_sync.publication import raise_epoch
 from cache_sync.shards import FIRST_SHARD
 from core_cis.audit import by_command, write_down
+from core_cis.awaited_edges import await_every_edge, await_nobody, awaited_edges
 from core_cis.options import data_option, json_option, open_known_store
 
 
@@ -21,20 +22,24 @@ def epoch_group() -> None:
 @data_option
 @json_option
 def show_command(data_dir: Path, as_json: bool) -> None:  # noqa: FBT001 - click's flag
-    """Tell the epoch and how far its documents are; all shards are in the same epoch."""
+    """Tell the epoch, how far its documents are, and whom a restored core waits for; all shards are in one epoch."""
     with open_known_store(data_dir) as store:
         heads = {shard: read_head(store.connection, shard) for shard in store.shards}
+        awaited = awaited_edges(store.connection)
     epoch, head = heads[FIRST_SHARD].epoch, heads[FIRST_SHARD].head
     if as_json:
         places = {shard: place.head for shard, place in heads.items()}
-        click.echo(msgspec.json.encode({"epoch": epoch, "head": head, "heads": places}))
+        told = {"epoch": epoch, "head": head, "heads": places, "awaited": awaited}
+        click.echo(msgspec.json.encode(told))
         return
     if len(heads) == 1:
         click.echo(f"epoch {epoch}, head {head}")
-        return
-    click.echo(f"epoch {epoch}")
-    for shard, place in heads.items():
-        click.echo(f"shard {shard}, head {place.head}")
+    else:
+        click.echo(f"epoch {epoch}")
+        for shard, place in heads.items():
+            click.echo(f"shard {shard}, head {place.head}")
+    for name in awaited:
+        click.echo(f"awaited: edge {name} has not brought back yet what it keeps")
 
 
 @epoch_group.command("raise")
@@ -43,8 +48,9 @@ def raise_command(data_dir: Path) -> None:
     """
     Begin a new epoch, after a restore from a backup.
 
-    Every edge then builds its snapshot anew beside the one it serves. Reconcile afterwards: payments that were posted
-    after the backup was made are named.
+    Every edge then builds its snapshot anew beside the one it serves, and brings back what the core decided after the
+    backup was made. Until all active edges have done so the core decides nothing new; `core epoch proceed` ends the
+    wait for one that is lost. Reconcile afterwards.
     """
     with open_known_store(data_dir) as store, store.transaction(alone=True) as tx:
         heads = [read_head(tx.connection, shard) for shard in store.shards]
@@ -52,4 +58,26 @@ def raise_command(data_dir: Path) -> None:
         for shard in store.shards:
             raise_epoch(tx.connection, shard, epoch)
         write_down(tx, by_command("epoch.raise", epoch=epoch), store.keys)
+        awaited = await_every_edge(tx, epoch)
     click.echo(f"epoch {epoch} has begun; edges build anew. Then run: core reconcile")
+    if awaited:
+        click.echo(
+            f"intents are decided again when these have brought back theirs: {', '.join(awaited)}"
+        )
+
+
+@epoch_group.command("proceed")
+@data_option
+def proceed_command(data_dir: Path) -> None:
+    """
+    Decide intents again although not every edge has brought back what it keeps of before the restore.
+
+    For an edge that is lost or stays away. What only it kept is then missing; a customer who repeats such a payment
+    under its key may be told otherwise than before. It can still be brought back later.
+    """
+    with open_known_store(data_dir) as store, store.transaction(alone=True) as tx:
+        awaited = await_nobody(tx)
+    if not awaited:
+        click.echo("no edge is awaited")
+    for name in awaited:
+        click.echo(f"edge {name} is not waited for any more")

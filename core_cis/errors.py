@@ -23,6 +23,7 @@ CoreError
 ├── EdgeConflict           an edge's registration that cannot be done as asked
 ├── UnknownCase            a case number that no dead letter has
 ├── CaseRefused            an action on a case that cannot be done
+├── EdgesAwaited           a restored core that has not heard yet from every edge
 ├── CoreBusy               another process serves this core
 ├── SnapshotsBusy          another process builds this core's snapshot files
 ├── SnapshotStuck          the replica that snapshot files are cut from cannot follow the feed
@@ -237,6 +238,14 @@ class UnknownCase(CoreError):
 
 class CaseRefused(CoreError):
     """An action on a case that cannot be done; says why, in a sentence for operators."""
+
+
+class EdgesAwaited(CoreError):
+    """A restored core decides nothing until these edges have brought back the outcomes that they kept."""
+
+    def __init__(self, node_ids: Sequence[str]) -> None:
+        super().__init__(f"edges are awaited: {', '.join(node_ids)}")
+        self.node_ids = tuple(node_ids)
 
 
 class CoreBusy(CoreError):

@@ -17,6 +17,7 @@ import structlog
 from cache_sync.documents import PAYMENT
 from cache_sync.frames import Position
 from cache_sync.sql import DatabaseError, IntegrityError
+from core_cis.awaited_edges import refuse_while_awaiting
 from core_cis.charge_records import owe_refund
 from core_cis.domain.payments import GIVEN_BACK, reason_to_reject, value_date
 from core_cis.errors import MoneyUnknown
@@ -178,20 +179,22 @@ class Intake:
 
         Raises:
             DatabaseError: The disk or the database refused: nothing of the batch was decided.
+            EdgesAwaited: This core was restored and waits for edges: likewise.
         """
 
         def work(tx: Transaction) -> tuple[Transaction, _Tally]:
+            refuse_while_awaiting(tx.connection)
             tally = self._take_all(tx, proven, delivered_by)
             for intent, outcome in tally.decided:
-                tx.locate(*_document(intent, outcome))
+                tx.locate(*document_of(intent, outcome))
             return tx, tally
 
         tx, tally = self._store.run(work)
-        placed = [
-            _placed(outcome, tx.position(*_document(intent, outcome)))
+        outcomes = [
+            placed(outcome, tx.position(*document_of(intent, outcome)))
             for intent, outcome in tally.decided
         ]
-        return IntakeResult(outcomes=placed, **tally.counts)
+        return IntakeResult(outcomes=outcomes, **tally.counts)
 
     def rehearse(self, proven: list[Intent]) -> list[Outcome]:
         """
@@ -369,12 +372,14 @@ def decision_of(intent: Intent, **decided: object) -> Decision:
     )
 
 
-def _document(intent: Intent, outcome: Outcome) -> tuple[str, str, str]:
+def document_of(intent: Intent, outcome: Outcome) -> tuple[str, str, str]:
+    """Name the document that shows what was decided of an intent."""
     key = payment_key(intent.intent_id, intent.fingerprint, outcome.reason)
     return intent.account_id, PAYMENT, key
 
 
-def _placed(outcome: Outcome, position: Position) -> Outcome:
+def placed(outcome: Outcome, position: Position) -> Outcome:
+    """Return an outcome that names where its document stands."""
     return msgspec.structs.replace(
         outcome, epoch=position.epoch, shard=position.shard, seq=position.seq
     )
@@ -406,6 +411,14 @@ def _write(
 ) -> Outcome:
     record_decision(tx, decision)
     outcome = outcome_of(tx, intent, decision)
+    keep_outcome(tx, intent, outcome, delivered_by, won=won)
+    return outcome
+
+
+def keep_outcome(
+    tx: Transaction, intent: Intent, outcome: Outcome, delivered_by: str, *, won: bool
+) -> None:
+    """Keep an intent's first outcome for ever; ``won`` says that the intent has its id, and no other."""
     tx.connection.execute(
         _INSERT,
         (
@@ -423,4 +436,3 @@ def _write(
             msgspec.msgpack.encode(outcome),
         ),
     )
-    return outcome

@@ -30,12 +30,16 @@ _INSERT = """
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """What the core decided of a payment, and of which."""
+    """
+    What the core decided of a payment, and of which.
+
+    ``decided_at`` is set where it was decided before, and forgotten; else it is decided in this transaction.
+    """
 
     payment_id: str
     fingerprint: str
     account_id: str
-    state: Literal["posted", "rejected", "dead_letter"]
+    state: Literal["posted", "rejected", "dead_letter", "cancelled"]
     amount_cents: int
     currency: str
     method_id: str
@@ -46,6 +50,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     value_date_clamped: bool = False
     reason: str = ""
     case_number: str = ""
+    decided_at: datetime | None = None
 
 
 def wish_of(intent: Intent, *, charged: bool = False) -> Wish:
@@ -109,7 +114,7 @@ def record_decision(tx: Transaction, decision: Decision) -> None:
             decision.method_label,
             decision.source,
             to_text(decision.accepted_at),
-            to_text(tx.stamp),
+            to_text(decision.decided_at or tx.stamp),
             decision.value_date.isoformat() if decision.value_date else None,
             int(decision.value_date_clamped),
             decision.reason,

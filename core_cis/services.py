@@ -23,6 +23,7 @@ from cache_sync.shards import FIRST_SHARD
 from cache_sync.snapshot_file import SnapshotManifest
 from cache_sync.snapshot_file_desk import SnapshotDesk
 from cache_sync.sql import Connection, read, write
+from core_cis.awaited_edges import awaited_edges, no_longer_await, refuse_while_awaiting
 from core_cis.database import Database
 from core_cis.database_choice import find_database
 from core_cis.drain_orders import read_orders
@@ -41,8 +42,9 @@ from core_cis.registry_look import RegistryLook, open_registry
 from core_cis.settings import ServerSettings, Utility
 from core_cis.snapshot_shelves import is_of_history, newest_file_seq, shelves
 from core_cis.store import CoreStore, read_utility
+from core_cis.taking_back import TakenBack, check_returned, take_back
 from core_cis.writer import Turn, Writer
-from failover.intents import Intent, Outcome
+from failover.intents import DecidedBatch, Intent, Outcome
 from failover.signing import Signer, secret_hash
 
 _CHECKED_INLINE_MAX = 4
@@ -241,8 +243,11 @@ class CoreServices:
             NotBegun: The caller's time was over before its turn came: nothing was done.
             WriterFull: Too many wait: nothing was done.
             DatabaseError: The database refused: nothing was done.
+            EdgesAwaited: This core was restored and waits for edges: nothing was done.
         """
         begun = self.clock.boot_seconds()
+        # Before anybody is charged; the transaction that decides looks again.
+        await self.ask(refuse_while_awaiting)
         brought, passage = len(intents), Passage(len(intents), 0.0)
         if drain:
             orders = await self.ask(read_orders)
@@ -294,6 +299,47 @@ class CoreServices:
         )
         self.metrics.count_intake(result)
         return result
+
+    async def take_back(
+        self, batch: DecidedBatch, *, delivered_by: str, within_seconds: float
+    ) -> list[Outcome]:
+        """
+        Take back what this core once decided, after a restore; returns the outcomes that hold now, signed.
+
+        Raises:
+            NotBegun: The caller's time was over before its turn came: nothing was done.
+            WriterFull: Too many wait: nothing was done.
+            DatabaseError: The database refused: nothing was done.
+        """
+        assert self._keys is not None, "the services were entered"
+        keys, core_key = await self.ask(edge_keys), self._keys.public_key
+        genuine = await in_thread(lambda: check_returned(batch.items, keys, core_key))
+        if len(genuine) < len(batch.items):
+            _log.error(
+                "outcomes that this core never gave out",
+                alarm="forged_outcome",
+                count=len(batch.items) - len(genuine),
+                delivered_by=delivered_by,
+            )
+
+        def work(store: CoreStore) -> TakenBack:
+            taken = TakenBack([], 0)
+            if genuine:
+                taken = take_back(store, genuine, delivered_by=delivered_by)
+            if batch.complete_for is not None:
+                epoch = batch.complete_for
+                store.run(lambda tx: no_longer_await(tx, delivered_by, epoch))
+            return taken
+
+        taken = await self.writer.run(work, turn=Turn.DRAIN, within_seconds=within_seconds)
+        self.feeds.notify()
+        if taken.entered:
+            _log.info("outcomes taken back", count=taken.entered, delivered_by=delivered_by)
+        return await in_thread(lambda: self._signed(taken.outcomes))
+
+    async def edges_awaited(self) -> bool:
+        """Tell whether this core was restored and waits for edges."""
+        return bool(await self.ask(awaited_edges))
 
     def _signed(self, outcomes: list[Outcome]) -> list[Outcome]:
         assert self._signer is not None, "the services were entered"

@@ -392,10 +392,16 @@ def _edges() -> tuple[_Described, ...]:
         _text("reported_at"),
         PrimaryKeyConstraint("node_id", "shard"),
     )
+    # Whom a restored core waits for before it decides anything new, and in which epoch.
+    awaited_edges = (
+        _text("node_id", ForeignKey("edges.node_id"), primary_key=True),
+        _integer("epoch"),
+    )
     return (
         ("edges", edges),
         ("former_edge_keys", former_edge_keys),
         ("edge_places", edge_places),
+        ("awaited_edges", awaited_edges),
     )
 
 

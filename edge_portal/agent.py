@@ -53,6 +53,7 @@ from failover.journal_reader import JournalReader
 from failover.mode_lease import LeaseReader
 from failover.node_config import CORE_NODE_ID, ProcessorAccess
 from failover.probe import CoreProbe
+from failover.returning import Returning
 from failover.signing import Signer
 from failover.stripe_processor import StripeProcessor
 from failover.submission import PaymentWish, Submission
@@ -98,6 +99,7 @@ class Agent:
             rng=rng,
         )
         self._core_clock = CoreClock(self._probe, clock)
+        self._returning = self._make_returning(breaker, clock, rng)
         self._peers = PeerWatch(self._siblings, clock=clock, rng=rng)
         self._submission = Submission(
             journal=self._journal,
@@ -108,6 +110,7 @@ class Agent:
             peers=self._peers,
             limits=config.standin,
             core_key=config.core_public_key,
+            core_takes=self._returning.core_takes_intents,
             clock=clock,
             capturing=self._make_capturing(config.processor, clock),
         )
@@ -120,6 +123,7 @@ class Agent:
             peers=self._peers,
             in_flight=self._submission.in_flight,
             core_now=self._core_now,
+            core_takes=self._returning.core_takes_intents,
             clock=clock,
             rng=rng,
         )
@@ -155,6 +159,16 @@ class Agent:
             ),
         )
 
+    def _make_returning(self, breaker: AsyncBreaker, clock: Clock, rng: random.Random) -> Returning:
+        return Returning(
+            journal=self._journal,
+            core=CoreIntakeClient(self._clients["drain"], self._snapshot.proof),
+            breaker=breaker,
+            probe=self._probe,
+            clock=clock,
+            rng=rng,
+        )
+
     async def run(self, peer_socket: socket.socket, stop: asyncio.Event) -> None:
         """Serve until ``stop`` is set; then finish what is under way."""
         config = self._settings.config
@@ -181,6 +195,7 @@ class Agent:
                 serve(app, peer_socket, stop=stop),
                 self._probe.run(stop),
                 self._peers.run(stop),
+                self._returning.run(stop),
                 self._submission.run(stop),
                 self._drain.run(stop),
                 self._keeper.run(stop),

@@ -12,7 +12,7 @@ from cache_sync.errors import Behind, BelowFloor, EpochChanged, FeedUnavailable,
 from cache_sync.frames import Frame, Position, Proof, decode_frame, write_positions
 from edge_portal.node_client import Answer, NodeClient, checked, read_problem, slug_of
 from failover.errors import Ambiguous, NodeError, NodeRefused
-from failover.intents import IntentBatch, OutcomeBatch
+from failover.intents import DecidedBatch, IntentBatch, OutcomeBatch
 from failover.node_config import EdgeConfig
 from failover.probe import ProbeAnswer
 from failover.web import MSGPACK
@@ -25,6 +25,7 @@ STATEMENT_BYTES_MAX: Final = 2 * 1024 * 1024
 INTAKE_CALLS_MAX: Final = 16
 ARCHIVE_CALLS_MAX: Final = 8
 _OK: Final = 200
+_Params = dict[str, str | int | float]
 
 
 def core_client(
@@ -142,7 +143,7 @@ class CoreProbeClient:
 
 
 class CoreIntakeClient:
-    """Implements `failover.submission.CoreIntake`."""
+    """Implements `failover.offering.CoreIntake` and `failover.returning.CoreReturns`."""
 
     def __init__(self, client: NodeClient, reached: ReachedProof = nothing_reached) -> None:
         self._client = client
@@ -152,10 +153,23 @@ class CoreIntakeClient:
         self, batch: IntentBatch, *, deadline_seconds: float, drain: bool
     ) -> OutcomeBatch:
         """Have the core decide intents, each at most once. Raises `NodeError`."""
+        params: _Params = {
+            "drain": "true" if drain else "false",
+            "position": _shown(self._reached),
+        }
+        return await self._post("/intents", params, batch, deadline_seconds)
+
+    async def take_back(self, batch: DecidedBatch, *, deadline_seconds: float) -> OutcomeBatch:
+        """Have the core take back what it once decided. Raises `NodeError`."""
+        return await self._post("/outcomes", {}, batch, deadline_seconds)
+
+    async def _post(
+        self, path: str, params: _Params, batch: msgspec.Struct, deadline_seconds: float
+    ) -> OutcomeBatch:
         answer = await self._client.call(
             "POST",
-            "/intents",
-            params={"drain": "true" if drain else "false", "position": _shown(self._reached)},
+            path,
+            params=params,
             content=msgspec.msgpack.encode(batch),
             content_type=MSGPACK,
             deadline_seconds=deadline_seconds,

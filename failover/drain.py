@@ -73,7 +73,7 @@ class Drain:
     Delivers for one node; one instance in its agent.
 
     ``in_flight`` tells whether an intent is being submitted just now; ``core_now`` estimates core time (None while
-    nothing is known of it).
+    nothing is known of it); ``core_takes`` whether the core takes intents, and not only what it had decided before.
     """
 
     def __init__(  # noqa: PLR0913 — everything it touches is a parameter
@@ -87,6 +87,7 @@ class Drain:
         peers: PeerWatch,
         in_flight: Callable[[str], bool],
         core_now: Callable[[], datetime | None],
+        core_takes: Callable[[], bool],
         clock: Clock,
         rng: random.Random,
         settings: DrainSettings | None = None,
@@ -99,6 +100,7 @@ class Drain:
         self._peers = peers
         self._in_flight = in_flight
         self._core_now = core_now
+        self._core_takes = core_takes
         self._clock = clock
         self._rng = rng
         self._settings = settings or DrainSettings()
@@ -142,7 +144,7 @@ class Drain:
         due = self._due()
         delivered = 0
         allowance = self._allowance()
-        if due and allowance and self._breaker.admits():
+        if due and allowance and self._core_takes() and self._breaker.admits():
             delivered = await self._deliver(due[:allowance])
         await asyncio.gather(*(self._release(peer) for peer in self._siblings))
         return delivered

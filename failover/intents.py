@@ -131,6 +131,25 @@ class OutcomeBatch(msgspec.Struct, frozen=True):
     held: bool = False
 
 
+class DecidedIntent(msgspec.Struct, frozen=True):
+    """An intent beside what the core decided of it, as an edge keeps both."""
+
+    intent: Intent
+    outcome: Outcome
+
+
+class DecidedBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Body of ``POST /outcomes``: what the core decided in an earlier epoch, back from an edge that kept it.
+
+    Answered by an `OutcomeBatch` with the outcomes that hold now, of this epoch. ``complete_for`` names an epoch for
+    which the caller has nothing more to bring.
+    """
+
+    items: list[DecidedIntent] = []
+    complete_for: int | None = None
+
+
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """
     What a customer is told of a payment, whatever node holds it.

@@ -257,6 +257,11 @@ class Journal:
         known = list(outcomes)
         return await self._run(lambda connection: changes.settle(connection, known))
 
+    async def renew(self, outcomes: Iterable[Outcome]) -> int:
+        """Replace outcomes of an earlier epoch by the core's of a later one; returns how many rows that were."""
+        known = list(outcomes)
+        return await self._run(lambda connection: changes.renew(connection, known))
+
     # -- copies for siblings -------------------------------------------------------------------------------------------
 
     async def store_copies(self, intents: Iterable[Intent]) -> tuple[list[str], list[str]]:

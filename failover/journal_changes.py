@@ -15,7 +15,7 @@ from cache_sync.sqlite import Connection
 from failover import standin
 from failover.intents import Intent, Outcome
 from failover.journal_captures import add_capture, complete_copy
-from failover.journal_schema import JournalEntry, encode, entry, micros
+from failover.journal_schema import JournalEntry, encode, entry, micros, place_of
 
 _DAY = timedelta(hours=24)
 _FORGET_RESERVATION = (
@@ -168,7 +168,11 @@ def record(
 def _insert(connection: Connection, row: JournalEntry) -> None:
     intent = row.intent
     connection.execute(
-        "INSERT INTO intents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
+        """
+        INSERT INTO intents (ordinal, intent_id, fingerprint, account_id, amount_cents, accepted_micros, state,
+            reserved, offered_core, intent)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        """,
         (
             row.position,
             intent.intent_id,
@@ -257,12 +261,13 @@ def settle(connection: Connection, outcomes: Iterable[Outcome]) -> list[str]:
     """
     settled = []
     for outcome in outcomes:
-        values: tuple[Any, ...] = (encode(outcome), micros(outcome.decided_at))
+        values = _values(outcome)
         pair = (outcome.intent_id, outcome.fingerprint)
         # The state in the words of `intents_live`: in others the index is not used, and the whole queue is read.
         own = connection.execute(
             """
-            UPDATE intents SET state = 'settled', outcome = ?, decided_micros = ?
+            UPDATE intents SET state = 'settled', outcome = ?, decided_micros = ?,
+                decided_epoch = ?, decided_shard = ?, decided_seq = ?
             WHERE intent_id = ? AND fingerprint = ? AND state <> 'void' AND state <> 'settled'
             RETURNING ordinal, amount_cents * reserved
             """,
@@ -273,7 +278,8 @@ def settle(connection: Connection, outcomes: Iterable[Outcome]) -> list[str]:
             connection.execute("UPDATE offers SET release = 'owed' WHERE ordinal = ?", (own[0],))
         copies = connection.execute(
             """
-            UPDATE copies SET state = 'settled', outcome = ?, decided_micros = ?
+            UPDATE copies SET state = 'settled', outcome = ?, decided_micros = ?,
+                decided_epoch = ?, decided_shard = ?, decided_seq = ?
             WHERE intent_id = ? AND fingerprint = ? AND state = 'offered'
             """,
             values + pair,
@@ -281,6 +287,32 @@ def settle(connection: Connection, outcomes: Iterable[Outcome]) -> list[str]:
         if own is not None or copies:
             settled.append(outcome.intent_id)
     return settled
+
+
+def _values(outcome: Outcome) -> tuple[Any, ...]:
+    return (encode(outcome), micros(outcome.decided_at), *place_of(outcome))
+
+
+def renew(connection: Connection, outcomes: Iterable[Outcome]) -> int:
+    """
+    Replace outcomes of an earlier epoch by what the core says of the same intents in a later one.
+
+    Returns:
+        How many rows, own and copies, were of an earlier epoch until now.
+    """
+    renewed = 0
+    for outcome in outcomes:
+        for table in ("intents", "copies"):
+            renewed += connection.execute(
+                f"""
+                UPDATE {table} SET outcome = ?, decided_micros = ?,
+                    decided_epoch = ?, decided_shard = ?, decided_seq = ?
+                WHERE intent_id = ? AND fingerprint = ? AND state = 'settled' AND state <> 'void'
+                    AND decided_epoch < ?
+                """,  # noqa: S608 - our own names; the words of `intents_live`, so that its index is used
+                (*_values(outcome), outcome.intent_id, outcome.fingerprint, outcome.epoch),
+            ).rowcount
+    return renewed
 
 
 def released(connection: Connection, ordinals: Iterable[int], peer: str) -> None:
@@ -308,7 +340,11 @@ def store_copies(connection: Connection, intents: Iterable[Intent]) -> tuple[lis
         ).fetchone()
         if known is None:
             connection.execute(
-                "INSERT INTO copies VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, 'offered', ?, NULL, NULL)",
+                """
+                INSERT INTO copies (writer, incarnation, ordinal, intent_id, fingerprint, account_id, amount_cents,
+                    accepted_micros, state, intent)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'offered', ?)
+                """,
                 (
                     *place,
                     intent.intent_id,

@@ -364,6 +364,21 @@ class JournalReader:
         )
         return [Release(ordinal, _decode_outcome(outcome)) for ordinal, outcome in rows]
 
+    def decided_before(
+        self, epoch: int, source: Source, *, after: int, limit: int
+    ) -> list[JournalEntry]:
+        """Return what the core decided in an epoch before this one, behind a position, in order."""
+        own = source == "own"
+        rows = self._rows(
+            "SELECT * FROM own_entries WHERE position IN (SELECT ordinal FROM intents WHERE state = 'settled' "
+            "AND decided_epoch < ?1 AND ordinal > ?2 ORDER BY ordinal LIMIT ?3) ORDER BY position"
+            if own
+            else "SELECT * FROM copy_entries WHERE position IN (SELECT position FROM copies WHERE state = 'settled' "
+            "AND decided_epoch < ?1 AND position > ?2 ORDER BY position LIMIT ?3) ORDER BY position",
+            (epoch, after, limit),
+        )
+        return [entry(source, row) for row in rows]
+
     def inherited(self) -> Collection[str]:
         """Return the siblings whose copies of this node's earlier incarnations are counted."""
         return {peer for (peer,) in self._rows("SELECT peer FROM inherited")}

@@ -46,7 +46,10 @@ CREATE TABLE IF NOT EXISTS intents (
     offered_core INTEGER NOT NULL,
     intent BLOB NOT NULL,
     outcome BLOB,
-    decided_micros INTEGER
+    decided_micros INTEGER,
+    decided_epoch INTEGER,
+    decided_shard TEXT,
+    decided_seq INTEGER
 ) STRICT;
 CREATE UNIQUE INDEX IF NOT EXISTS intents_live ON intents (intent_id) WHERE state <> 'void';
 CREATE INDEX IF NOT EXISTS intents_by_account ON intents (account_id, accepted_micros);
@@ -73,6 +76,9 @@ CREATE TABLE IF NOT EXISTS copies (
     intent BLOB NOT NULL,
     outcome BLOB,
     decided_micros INTEGER,
+    decided_epoch INTEGER,
+    decided_shard TEXT,
+    decided_seq INTEGER,
     UNIQUE (writer, incarnation, ordinal)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS copies_by_id ON copies (intent_id);
@@ -96,6 +102,17 @@ CREATE TABLE IF NOT EXISTS captures (
 CREATE INDEX IF NOT EXISTS captures_open ON captures (ordinal) WHERE state <> 'ended';
 CREATE TABLE IF NOT EXISTS inherited (peer TEXT PRIMARY KEY, cents INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 """
+
+# After a step from an older file, in which these columns were not there yet.
+_INDEXES = """
+CREATE INDEX IF NOT EXISTS intents_decided ON intents (decided_epoch, decided_seq) WHERE state = 'settled';
+CREATE INDEX IF NOT EXISTS copies_decided ON copies (decided_epoch, decided_seq) WHERE state = 'settled';
+"""
+_ADDED_COLUMNS = (
+    ("decided_epoch", "INTEGER"),
+    ("decided_shard", "TEXT"),
+    ("decided_seq", "INTEGER"),
+)
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_intent = msgspec.msgpack.Decoder(Intent).decode
@@ -222,6 +239,11 @@ def encode(value: Intent | Outcome) -> bytes:
     return _encode(value)
 
 
+def place_of(outcome: Outcome) -> tuple[int, str, int]:
+    """Tell where the document of an outcome stands: epoch, shard, seq."""
+    return outcome.epoch, outcome.shard, outcome.seq
+
+
 def micros(moment: datetime) -> int:
     """Count an instant in microseconds since 1970, as columns hold it."""
     return (moment - _EPOCH) // timedelta(microseconds=1)
@@ -243,6 +265,9 @@ def prepare(connection: Connection, *, node_id: str, new_incarnation: str) -> st
     """
     connection.executescript(_TABLES)
     with write(connection):
+        _bring_up_to_date(connection)
+    connection.executescript(_INDEXES)
+    with write(connection):
         connection.execute(
             "INSERT INTO journal VALUES (1, ?, ?, 0, 0, 0) ON CONFLICT DO NOTHING",
             (node_id, new_incarnation),
@@ -262,6 +287,24 @@ def prepare(connection: Connection, *, node_id: str, new_incarnation: str) -> st
         )
     verify(connection)
     return str(incarnation)
+
+
+def _bring_up_to_date(connection: Connection) -> None:
+    """Add to an older release's file where each outcome stands."""
+    for table, key in (("intents", "ordinal"), ("copies", "position")):
+        known = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+        missing = [(name, kind) for name, kind in _ADDED_COLUMNS if name not in known]
+        for name, kind in missing:
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
+        if not missing:
+            continue
+        settled = connection.execute(
+            f"SELECT outcome, {key} FROM {table} WHERE state = 'settled'"  # noqa: S608 - our own names
+        ).fetchall()
+        connection.executemany(
+            f"UPDATE {table} SET decided_epoch = ?, decided_shard = ?, decided_seq = ? WHERE {key} = ?",  # noqa: S608 - likewise
+            [(*place_of(_decode_outcome(outcome)), position) for outcome, position in settled],
+        )
 
 
 def verify(connection: Connection, *, ordinal_at_least: int = 0) -> None:

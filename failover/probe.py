@@ -24,11 +24,17 @@ _log = structlog.get_logger(__name__)
 
 
 class ProbeAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What the core answers to a probe, after a real read and a real write."""
+    """
+    What the core answers to a probe, after a real read and a real write.
+
+    ``edges_awaited`` says that the core was restored and takes no intent until every edge has brought back what it
+    kept of the core's outcomes.
+    """
 
     epoch: int
     head: int
     as_of: datetime
+    edges_awaited: bool = False
 
 
 class CoreProber(Protocol):

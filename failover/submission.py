@@ -7,7 +7,7 @@ whether the core is asked. A customer who goes away stops nothing.
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -75,8 +75,9 @@ class Submission:
     """
     Takes payments for one node; one instance in its agent, used from one event loop.
 
-    ``core_key`` is what the core signs outcomes with. ``run`` must run beside it: it copies again what has no second
-    copy yet, counts what siblings hold of an earlier incarnation, and reopens a fenced journal.
+    ``core_key`` is what the core signs outcomes with; ``core_takes`` tells whether it takes intents just now. ``run``
+    must run beside it: it copies again what has no second copy yet, counts what siblings hold of an earlier
+    incarnation, and reopens a fenced journal.
     """
 
     def __init__(  # noqa: PLR0913 — everything it touches is a parameter
@@ -90,6 +91,7 @@ class Submission:
         peers: PeerWatch,
         limits: Limits,
         core_key: str,
+        core_takes: Callable[[], bool],
         clock: Clock,
         settings: SubmissionSettings | None = None,
         capturing: Capturing | None = None,
@@ -102,6 +104,7 @@ class Submission:
         self._peers = peers
         self._limits = limits
         self._core_key = core_key
+        self._core_takes = core_takes
         self._clock = clock
         self._settings = settings or SubmissionSettings()
         self._flights: dict[str, _Flight] = {}
@@ -120,7 +123,7 @@ class Submission:
     @property
     def payments_open(self) -> bool:
         """Tell whether a payment tried now has somewhere to go."""
-        somewhere = self._breaker.admits() or any(self._peers.liveness().values())
+        somewhere = self._core_open() or any(self._peers.liveness().values())
         taken = not self._probe.expelled and not self._journal.fenced
         return somewhere and taken and not self._journal.full
 
@@ -218,7 +221,7 @@ class Submission:
         if self._probe.expelled:
             # What a revoked node accepts the core rejects: no customer is promised it.
             return self._known(draft, otherwise="not_registered")
-        core = self._breaker.admits()
+        core = self._core_open()
         witnesses = self._peers.choose(draft.account_id)
         if not core and not witnesses:
             return self._known(draft, otherwise="nobody_reachable")
@@ -251,7 +254,7 @@ class Submission:
         """Offer an undecided intent to the core and a witness at once; answer with what is certain in time."""
         tasks: set[asyncio.Task[Any]] = set()
         core = copy = None
-        if self._breaker.admits() or (fresh and entry.offered_core):
+        if self._core_open() or (fresh and entry.offered_core):
             core = self._spawn(self._offering.to_core(entry))
             tasks.add(core)
         if entry.source == "own" and entry.reserved and not entry.durable:
@@ -310,6 +313,9 @@ class Submission:
         if not voided:
             return entry.receipt()
         raise NotTaken("nobody_reachable")
+
+    def _core_open(self) -> bool:
+        return self._breaker.admits() and self._core_takes()
 
     def _core_answers(self) -> bool:
         silence = self._probe.silence_seconds()

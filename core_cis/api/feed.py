@@ -25,12 +25,14 @@ class Probe(msgspec.Struct, frozen=True):
     """
     Proof that the core can read and write: ``as_of`` is a core time that was closed for this answer.
 
-    ``epoch`` and ``head`` say how far the documents of the first shard were then.
+    ``epoch`` and ``head`` say how far the documents of the first shard were then, ``edges_awaited`` that no intent is
+    decided until every edge has brought back what it kept of before a restore.
     """
 
     epoch: int
     head: int
     as_of: datetime
+    edges_awaited: bool = False
 
 
 @get(
@@ -124,4 +126,4 @@ async def probe(
             "core_unavailable", status=503, title="The core cannot write now", retry="same"
         ) from error
     head = await running.head()
-    return Probe(epoch=head.epoch, head=head.head, as_of=closed.as_of)
+    return Probe(head.epoch, head.head, closed.as_of, await running.edges_awaited())

@@ -9,7 +9,7 @@ from litestar.params import FromPath, FromQuery
 from cache_sync.sql import CommitUnknown, DatabaseError
 from core_cis.api.guards import fleet_guard, operator_guard, services
 from core_cis.api.problems import problems
-from core_cis.errors import NotBegun, WriterFull
+from core_cis.errors import EdgesAwaited, NotBegun, WriterFull
 from core_cis.intent_records import IntentRecord, read_intent
 from failover.intents import IntentBatch, OutcomeBatch
 from failover.web import (
@@ -41,11 +41,11 @@ async def deliver_intents(
 
     For nodes of the fleet (`Authorization: Node`); any registered edge may deliver what another signed. With
     `drain=true` the batch yields to live traffic, and the answer grants a pace; what operators hold back of it has no
-    outcome, and `held` says so. Nothing is begun for a caller whose
-    deadline has passed, and nothing for one who shows a position that this core never gave out (503 `restored`).
-    Problems: 400 and 422 for a body that is no batch, 413 for one too large or with too many
-    intents, 503 (`retry: same`) when nothing was done, 504
-    (likewise) when that is not known.
+    outcome, and `held` says so. Nothing is begun for a caller whose deadline has passed, nothing for one who shows a
+    position that this core never gave out (503 `restored`), and nothing while a restored core waits for edges to bring
+    back what it decided before (503 `edges_awaited`).
+    Problems: 400 and 422 for a body that is no batch, 413 for one too large or with too many intents, 503 (`retry:
+    same`) when nothing was done, 504 (likewise) when that is not known.
     """
     running = services(request)
     await running.check_lineage(position, caller(request))
@@ -72,6 +72,14 @@ async def deliver_intents(
             detail="Nothing was done.",
             retry="same",
             headers={"Retry-After": str(max(1, round(pause)))},
+        ) from error
+    except EdgesAwaited as error:
+        raise Problem(
+            "edges_awaited",
+            status=503,
+            title="This core was restored and has not heard from every edge yet",
+            retry="same",
+            headers={"Retry-After": "1"},
         ) from error
     except CommitUnknown as error:
         raise Problem(

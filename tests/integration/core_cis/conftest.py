@@ -135,6 +135,10 @@ class Core:
         """Write the operators' header."""
         return {"Authorization": f"Bearer {load_keys(self.data_dir).operator_token}"}
 
+    def signing_key(self) -> str:
+        """Tell what this core signs with."""
+        return load_keys(self.data_dir).signing_key
+
     @asynccontextmanager
     async def serving(
         self, settings: ServerSettings | None = None

@@ -7,8 +7,18 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
+import msgspec
+
 from failover.errors import Ambiguous, NodeRefused, NotSent, Overloaded
-from failover.intents import Capture, Intent, IntentBatch, Outcome, OutcomeBatch, Receipt
+from failover.intents import (
+    Capture,
+    DecidedBatch,
+    Intent,
+    IntentBatch,
+    Outcome,
+    OutcomeBatch,
+    Receipt,
+)
 from failover.peer_messages import (
     Ask,
     CopyAnswer,
@@ -30,7 +40,7 @@ from failover.processor import (
     RefundRefused,
     Unknown,
 )
-from failover.signing import Signer, generate_signing_key, public_key
+from failover.signing import Signer, generate_signing_key, public_key, verify_outcome
 from failover.witness import WitnessHolder
 from tests.unit.failover.virtual import VirtualClock
 
@@ -167,6 +177,20 @@ class FakeCore:
         self.held = False
         self.overloaded_for: float | None = None
         self.heard_late: list[str] = []
+        self.epoch = 1
+        self.awaited: set[str] = set()
+        self.taken_back: list[str] = []
+
+    def back_up(self) -> dict[tuple[str, str], Outcome]:
+        """Return what can be restored."""
+        return dict(self.outcomes)
+
+    def restore(self, backup: dict[tuple[str, str], Outcome], edges: set[str]) -> None:
+        """Forget what is not in a backup, begin a new epoch, and wait for edges."""
+        self.outcomes = dict(backup)
+        self.ledger = [pair[0] for pair, outcome in backup.items() if outcome.state == "posted"]
+        self.epoch += 1
+        self.awaited = set(edges)
 
     def decide(self, intent: Intent) -> Outcome:
         """Post an intent, or repeat what was decided of it."""
@@ -181,7 +205,7 @@ class FakeCore:
                 reason = reason or "not_captured"
             if not reason:
                 self.ledger.append(intent.intent_id)
-            self.outcomes[pair] = self.signer.sign_outcome(
+            self._keep(
                 Outcome(
                     intent_id=intent.intent_id,
                     fingerprint=intent.fingerprint,
@@ -189,12 +213,39 @@ class FakeCore:
                     accepted_at=intent.accepted_at,
                     reason=reason,
                     decided_at=self.clock.now(),
-                    epoch=1,
+                    epoch=self.epoch,
                     shard="0",
                     seq=len(self.outcomes) + 1,
                 )
             )
         return self.outcomes[pair]
+
+    def _keep(self, outcome: Outcome) -> None:
+        pair = (outcome.intent_id, outcome.fingerprint)
+        self.outcomes[pair] = self.signer.sign_outcome(outcome)
+
+    async def take_back(self, name: str, batch: DecidedBatch) -> OutcomeBatch:
+        """Handle outcomes that come back."""
+        if not self.up:
+            raise NotSent("connection refused")
+        answers = []
+        for item in batch.items:
+            told = item.outcome
+            assert verify_outcome(told, self.public_key)
+            pair = (told.intent_id, told.fingerprint)
+            if pair not in self.outcomes:
+                if told.state == "posted":
+                    self.ledger.append(told.intent_id)
+                self.taken_back.append(told.intent_id)
+                seq = len(self.outcomes) + 1
+                self._keep(msgspec.structs.replace(told, epoch=self.epoch, seq=seq))
+            known = self.outcomes[pair]
+            # Where it stands is asked anew with every repetition.
+            self._keep(msgspec.structs.replace(known, epoch=self.epoch))
+            answers.append(self.outcomes[pair])
+        if batch.complete_for == self.epoch:
+            self.awaited.discard(name)
+        return OutcomeBatch(answers)
 
     def admit(self) -> None:
         """Refuse every caller while nobody is registered."""
@@ -210,6 +261,8 @@ class FakeCore:
         self.batches.append(ids)
         if self.held:
             return OutcomeBatch([], held=True, retry_after_seconds=2.0)
+        if self.awaited:
+            raise Overloaded(1.0, "edges_awaited")
         if self.overloaded_for is not None:
             raise Overloaded(self.overloaded_for)
         if self.refuses.intersection(ids):
@@ -227,9 +280,10 @@ class FakeCore:
 
 
 class CoreLink:
-    """What one edge sees of the core: `CoreIntake` and `CoreProber` over a wire."""
+    """What one edge sees of the core: `CoreIntake`, `CoreReturns` and `CoreProber` over a wire."""
 
-    def __init__(self, core: FakeCore, wire: Wire) -> None:
+    def __init__(self, name: str, core: FakeCore, wire: Wire) -> None:
+        self._name = name
         self._core = core
         self.wire = wire
 
@@ -240,6 +294,11 @@ class CoreLink:
         async with _deadline(deadline_seconds):
             return await self.wire.carry(lambda: self._core.take(batch))
 
+    async def take_back(self, batch: DecidedBatch, *, deadline_seconds: float) -> OutcomeBatch:
+        """See `CoreReturns`."""
+        async with _deadline(deadline_seconds):
+            return await self.wire.carry(lambda: self._core.take_back(self._name, batch))
+
     async def probe(self, *, deadline_seconds: float) -> ProbeAnswer:
         """See `CoreProber`."""
 
@@ -247,7 +306,12 @@ class CoreLink:
             if not self._core.up:
                 raise NotSent("connection refused")
             self._core.admit()
-            return ProbeAnswer(epoch=1, head=1, as_of=self._core.clock.now())
+            return ProbeAnswer(
+                epoch=self._core.epoch,
+                head=1,
+                as_of=self._core.clock.now(),
+                edges_awaited=bool(self._core.awaited),
+            )
 
         async with _deadline(deadline_seconds):
             return await self.wire.carry(answer)

@@ -22,6 +22,7 @@ from failover.group_commit import InlineCommitter
 from failover.journal import Journal, JournalBounds
 from failover.offering import SubmissionSettings
 from failover.probe import CoreProbe
+from failover.returning import Returning
 from failover.signing import Signer, generate_signing_key, public_key
 from failover.standin import Limits
 from failover.submission import PaymentWish, Submission
@@ -72,10 +73,18 @@ class Node:
             core_key=world.core.public_key,
             offload=inline,
         )
-        core = CoreLink(world.core, self.core_wire)
+        core = CoreLink(self.name, world.core, self.core_wire)
         self.breaker = AsyncBreaker(clock=clock, rng=rng, settings=BreakerSettings())
         self.probe = CoreProbe(core, breaker=self.breaker, clock=clock, rng=rng)
         self.peers = PeerWatch(siblings, clock=clock, rng=rng)
+        self.returning = Returning(
+            journal=self.journal,
+            core=core,
+            breaker=self.breaker,
+            probe=self.probe,
+            clock=clock,
+            rng=rng,
+        )
         self.submission = Submission(
             journal=self.journal,
             core=core,
@@ -85,6 +94,7 @@ class Node:
             peers=self.peers,
             limits=world.limits,
             core_key=world.core.public_key,
+            core_takes=self.returning.core_takes_intents,
             clock=clock,
             settings=SubmissionSettings(),
             capturing=self.make_capturing() if world.charging else None,
@@ -98,13 +108,14 @@ class Node:
             peers=self.peers,
             in_flight=self.submission.in_flight,
             core_now=clock.now,
+            core_takes=self.returning.core_takes_intents,
             clock=clock,
             rng=rng,
             settings=DrainSettings(),
         )
         self.tasks = [
             asyncio.create_task(part.run(self.stop))
-            for part in (self.probe, self.peers, self.submission, self.drain)
+            for part in (self.probe, self.peers, self.returning, self.submission, self.drain)
         ]
 
     def make_capturing(self) -> Capturing:

@@ -1,0 +1,61 @@
+"""Outcomes upstream: what a restored core has forgotten comes back from those who kept it."""
+
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, post
+
+from cache_sync.sql import CommitUnknown, DatabaseError
+from core_cis.api.guards import fleet_guard, services
+from core_cis.api.problems import problems
+from core_cis.errors import NotBegun, WriterFull
+from failover.intents import DecidedBatch, OutcomeBatch
+from failover.web import MSGPACK, Problem, caller, decode_msgpack, remaining_seconds
+
+_SECONDS = 10.0
+
+
+@post(
+    "/outcomes",
+    guards=[fleet_guard],
+    status_code=200,
+    media_type=MSGPACK,
+    summary="Bring back outcomes after a restore",
+    responses=problems(400, 401, 413, 422, 503, 504),
+)
+async def take_outcomes_back(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """
+    Take back a msgpack `DecidedBatch`; answer a msgpack `OutcomeBatch` with the outcomes that hold now.
+
+    For nodes of the fleet (`Authorization: Node`), after the epoch was raised. What this core did not sign, or cannot
+    enter, has no outcome in the answer. With `complete_for` the caller has nothing more for that epoch. Problems: as
+    of `POST /intents`.
+    """
+    running = services(request)
+    limits = running.settings
+    batch = decode_msgpack(await request.body(), DecidedBatch, max_bytes=limits.body_bytes_max)
+    if len(batch.items) > limits.intent_batch_max:
+        raise Problem("too_many_intents", status=413, title="Too many outcomes at once")
+    seconds = remaining_seconds(request.headers, default=_SECONDS, maximum=_SECONDS)
+    try:
+        outcomes = await running.take_back(
+            batch, delivered_by=caller(request), within_seconds=seconds
+        )
+    except (NotBegun, WriterFull) as error:
+        raise Problem(
+            "core_busy",
+            status=503,
+            title="The core is busy",
+            detail="Nothing was done.",
+            retry="same",
+        ) from error
+    except CommitUnknown as error:
+        raise Problem(
+            "unknown_outcome", status=504, title="The core's database was lost", retry="same"
+        ) from error
+    except DatabaseError as error:
+        raise Problem(
+            "not_decided", status=503, title="The core cannot write now", retry="same"
+        ) from error
+    answer = OutcomeBatch(outcomes=outcomes)
+    return Response(msgspec.msgpack.encode(answer), status_code=200, media_type=MSGPACK)
