@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -28,6 +29,11 @@ class Committer(Protocol):
     @property
     def fenced(self) -> bool:
         """Tell whether a commit failed, so that nothing is taken any more."""
+        ...
+
+    @property
+    def waiting_seconds(self) -> float:
+        """Tell how long the change has waited that was asked for first of those without an answer."""
         ...
 
     async def run(self, change: Change[T]) -> T:
@@ -105,6 +111,11 @@ class InlineCommitter:
         """Tell whether a commit failed."""
         return self._fenced
 
+    @property
+    def waiting_seconds(self) -> float:
+        """Tell that nothing ever waits."""
+        return 0.0
+
     async def run(self, change: Change[T]) -> T:
         """Run a change; see `Committer`."""
         if self._fenced:
@@ -139,6 +150,7 @@ class ThreadCommitter:
         self._connection = connection
         self._fenced = False
         self._loop = asyncio.get_running_loop()
+        self._asked: deque[float] = deque()
         self._taken: queue.SimpleQueue[_Taken | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="journal-writer", daemon=True)
         self._thread.start()
@@ -148,11 +160,17 @@ class ThreadCommitter:
         """Tell whether a commit failed."""
         return self._fenced
 
+    @property
+    def waiting_seconds(self) -> float:
+        """See `Committer`; it grows for as long as a disk does not answer."""
+        return self._loop.time() - self._asked[0] if self._asked else 0.0
+
     async def run(self, change: Change[T]) -> T:
         """Run a change; see `Committer`. A caller that goes away does not undo it."""
         if self._fenced:
             raise JournalFenced(uncertain=False)
         answer: asyncio.Future[T] = self._loop.create_future()
+        self._asked.append(self._loop.time())
         self._taken.put(_Taken(change, answer))
         return await answer
 
@@ -190,14 +208,15 @@ class ThreadCommitter:
                 outcomes = [(None, error)] * len(group)
         # The loop is gone when the process is being torn down: nobody is left to be told.
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(_answer, group, outcomes)
+            self._loop.call_soon_threadsafe(self._answer, group, outcomes)
 
-
-def _answer(group: list[_Taken], outcomes: list[_Outcome]) -> None:
-    for taken, (result, error) in zip(group, outcomes, strict=True):
-        if taken.answer.done():
-            continue
-        if error is None:
-            taken.answer.set_result(result)
-        else:
-            taken.answer.set_exception(error)
+    def _answer(self, group: list[_Taken], outcomes: list[_Outcome]) -> None:
+        for taken, (result, error) in zip(group, outcomes, strict=True):
+            # Changes are answered in the order in which they were asked for.
+            self._asked.popleft()
+            if taken.answer.done():
+                continue
+            if error is None:
+                taken.answer.set_result(result)
+            else:
+                taken.answer.set_exception(error)

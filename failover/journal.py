@@ -30,6 +30,7 @@ from failover.signing import Signer
 from failover.standin import Limits
 
 INCARNATION_BYTES = 16
+STALLED_SECONDS = 2.0
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
@@ -141,6 +142,11 @@ class Journal:
             return self._free_bytes(self.path) < self._bounds.free_bytes_min
         except OSError:
             return True
+
+    @property
+    def stalled(self) -> bool:
+        """Tell whether its disk has left a change without an answer for so long that nothing new is recorded."""
+        return self._committer.waiting_seconds > STALLED_SECONDS
 
     def in_doubt(self, intent_id: str) -> bool:
         """Tell whether a commit of this intent failed and may be on the disk all the same, until `reopen` finds out."""
@@ -289,6 +295,9 @@ class Journal:
         return await self._committer.run(change)
 
     def _check_room(self) -> None:
+        if self.stalled:
+            # What waits may still be written; more would only wait behind it, without a bound.
+            raise JournalFull("the journal's disk does not answer")
         if self.full:
             raise JournalFull("the journal's disk is nearly full")
 

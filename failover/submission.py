@@ -124,8 +124,8 @@ class Submission:
     def payments_open(self) -> bool:
         """Tell whether a payment tried now has somewhere to go."""
         somewhere = self._core_open() or any(self._peers.liveness().values())
-        taken = not self._probe.expelled and not self._journal.fenced
-        return somewhere and taken and not self._journal.full
+        able = not (self._journal.fenced or self._journal.stalled or self._journal.full)
+        return somewhere and able and not self._probe.expelled
 
     def in_flight(self, id_: str) -> bool:
         """Tell whether an intent is being submitted right now, so that nobody else need deliver it."""

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from cache_sync.sqlite import Connection, OperationalError, connect
 from failover.errors import JournalError, JournalFenced, JournalFull
+from failover.journal import Journal
 from failover.journal_changes import Existing, Recorded
 from failover.journal_reader import JournalReader
 from failover.signing import public_key, verify
@@ -55,6 +57,26 @@ class FailingConnection:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
+
+
+class HangingConnection(FailingConnection):
+    """A connection whose commits wait for a disk that does not answer, until it does."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self.answers = threading.Event()
+        self.answers.set()
+
+    def execute(self, sql: str, *values: Any) -> Any:
+        """Run a statement; a commit, once the disk answers."""
+        if sql == "COMMIT":
+            self.answers.wait()
+        return super().execute(sql, *values)
+
+
+def is_stalled(journal: Journal) -> bool:
+    """Ask anew each time."""
+    return journal.stalled
 
 
 class Disk:
@@ -213,3 +235,33 @@ def test_kill_9_between_record_and_answer_loses_nothing_acknowledged(
 
     assert len(acknowledged) >= 100
     asyncio.run(check())
+
+
+async def test_a_disk_that_never_answers_closes_the_journal(tmp_path: Path) -> None:
+    """After two seconds nothing new is taken, and what is asked for does not pile up; when it answers all goes on."""
+    made: list[HangingConnection] = []
+
+    def hanging(path: Path) -> Any:
+        made.append(HangingConnection(connect(path, synchronous="FULL", same_thread=False)))
+        return made[-1]
+
+    journal = opened(tmp_path / "journal.db", connect_file=hanging)
+    await record(journal, draft("before"))
+    assert not is_stalled(journal)
+    made[-1].answers.clear()
+    waiting = asyncio.ensure_future(record(journal, draft("waits")))
+    try:
+        async with asyncio.timeout(60):
+            while not is_stalled(journal):  # noqa: ASYNC110 - real time is what it is about
+                await asyncio.sleep(0.1)
+        with pytest.raises(JournalFull, match="does not answer"):
+            await record(journal, draft("too late"))
+        with pytest.raises(JournalFull):
+            await journal.store_copies([])
+        assert not waiting.done()
+    finally:
+        made[-1].answers.set()
+    assert isinstance(await waiting, Recorded)
+    assert not is_stalled(journal)
+    assert isinstance(await record(journal, draft("after")), Recorded)
+    journal.close()

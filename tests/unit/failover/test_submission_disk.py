@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -11,7 +12,31 @@ from failover.errors import (
     NotTaken,
     OutcomeUnknown,
 )
+from failover.group_commit import Change, Committer
 from tests.unit.failover.world import World, live
+
+T = TypeVar("T")
+
+
+class StalledCommitter:
+    """A committer that says that its disk has not answered for a minute."""
+
+    def __init__(self, inner: Committer) -> None:
+        self.inner = inner
+        self.waiting_seconds = 60.0
+
+    @property
+    def fenced(self) -> bool:
+        """Tell what the real one tells."""
+        return self.inner.fenced
+
+    async def run(self, change: Change[T]) -> T:
+        """Run it all the same: only what is told is tested."""
+        return await self.inner.run(change)
+
+    def close(self) -> None:
+        """Close the real one."""
+        self.inner.close()
 
 
 def test_a_full_disk_is_refused_before_anything_is_recorded(tmp_path: Path) -> None:
@@ -84,5 +109,31 @@ def test_a_commit_in_doubt_is_never_said_to_be_not_taken(
             await east.submission.pay(world.wish("k1"))
         with pytest.raises(NotTaken):
             await east.submission.pay(world.wish("k2"))
+
+    live(tmp_path, story)
+
+
+def is_open(world: World) -> bool:
+    """Ask anew each time whether payments are open at east."""
+    return world["east"].submission.payments_open
+
+
+def test_payments_are_closed_while_the_disk_does_not_answer(tmp_path: Path) -> None:
+    """Nobody is sent into a wait; what was accepted before is still known."""
+
+    async def story(world: World) -> None:
+        east = world["east"]
+        world.core.up = False
+        await asyncio.sleep(4)
+        first = await east.submission.pay(world.wish("k1"))
+        assert is_open(world)
+        waits = StalledCommitter(east.journal._committer)
+        east.journal._committer = waits
+        assert not is_open(world)
+        with pytest.raises(NotTaken):
+            await east.submission.pay(world.wish("k2"))
+        assert (await east.submission.pay(world.wish("k1"))).state == first.state == "accepted"
+        waits.waiting_seconds = 0.0
+        assert is_open(world)
 
     live(tmp_path, story)
