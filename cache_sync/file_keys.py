@@ -66,6 +66,15 @@ class FileKeys:
         """The keys that only open older files."""
         return self._keys[1:]
 
+    @property
+    def ids(self) -> list[str]:
+        """The ids of all keys, the current one first."""
+        return list(self._by_id)
+
+    def texts(self) -> list[str]:
+        """Tell the keys as key files hold them, for a process that is to have them too."""
+        return [base64.b64encode(key).decode() for key in self._keys]
+
     def find(self, wanted_id: str) -> bytes | None:
         """Return the key of an id; None where it is not held."""
         return self._by_id.get(wanted_id)

@@ -32,6 +32,7 @@ from cache_sync.errors import (
     SyncError,
     UnknownVersion,
 )
+from cache_sync.file_keys import PLAIN, FileKeys
 from cache_sync.frame_guards import Held
 from cache_sync.frames import Frame
 from cache_sync.offload import Offload, in_thread
@@ -125,6 +126,7 @@ class RedisMirror:
         rng: Where jitter and the names of generations come from.
         settings: Bounds.
         offload: Where the Redis is asked: it may hang for as long as the replica's link lets it.
+        keys: What the snapshots are encrypted under.
     """
 
     def __init__(
@@ -137,6 +139,7 @@ class RedisMirror:
         rng: Random,
         settings: MirrorSettings | None = None,
         offload: Offload = in_thread,
+        keys: FileKeys = PLAIN,
     ) -> None:
         self._directory = directory
         self._replica = replica
@@ -144,8 +147,10 @@ class RedisMirror:
         self._rng = rng
         self._settings = settings or MirrorSettings()
         self._offload = offload
-        self._feed = ReplicaFeed(directory, shard, clock=clock, path=list, offload=offload)
-        self._watch = ReplicaReader(directory, clock=clock)
+        self._feed = ReplicaFeed(
+            directory, shard, clock=clock, path=list, offload=offload, keys=keys
+        )
+        self._watch = ReplicaReader(directory, clock=clock, keys=keys)
         self._seen: object = None
         self._held: Held | None = None
         self._build: RedisBuild | None = None

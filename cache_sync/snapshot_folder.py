@@ -14,6 +14,7 @@ from random import Random
 
 from cache_sync.errors import StorageFailed
 from cache_sync.file_keys import PLAIN, FileKeys
+from cache_sync.rekey import BESIDE_SUFFIX
 from cache_sync.sqlite import Connection, connect
 
 POINTER = "current"
@@ -171,4 +172,5 @@ def _snapshot_name(name: str) -> str | None:
         return name
     for companion in _COMPANIONS:
         name = name.removesuffix(companion)
+    name = name.removesuffix(BESIDE_SUFFIX)
     return name if name.endswith(_SUFFIX) else None

@@ -7,9 +7,12 @@ import click
 import msgspec
 
 from cache_sync.clock import SystemClock
+from cache_sync.file_keys import FileKeys
 from cache_sync.replica_reader import ReplicaReader
+from edge_portal.cli_keys import fitting_keys, key_command, key_file_option, rekey_command
 from edge_portal.cli_verify import verify_command
 from edge_portal.errors import ConfigError
+from edge_portal.given_keys import given_keys
 from edge_portal.mode_order import ModeOrder, give_order
 from edge_portal.node_status import EdgeStatus, NodeStatus
 from edge_portal.settings import EdgePaths, load_settings
@@ -49,11 +52,20 @@ def main() -> None:
 @data_option
 @click.option("--port", type=click.IntRange(0, 65535), help="Replaces the configured port.")
 @click.option("--workers", type=click.IntRange(1, 64), help="Replaces the configured number.")
-def serve_command(config_file: Path, data: Path, port: int | None, workers: int | None) -> None:
+@key_file_option
+def serve_command(
+    config_file: Path,
+    data: Path,
+    port: int | None,
+    workers: int | None,
+    key_file: Path | None,
+) -> None:
     """Serve customers until Ctrl-C or SIGTERM."""
     configure_logs("supervisor")
     try:
-        settings = load_settings(config_file, data, port=port, workers=workers)
+        settings = load_settings(
+            config_file, data, port=port, workers=workers, file_keys=given_keys(key_file)
+        )
         Supervisor(settings, config_file, clock=SystemClock()).run()
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
@@ -61,10 +73,14 @@ def serve_command(config_file: Path, data: Path, port: int | None, workers: int 
 
 @main.command("status")
 @data_option
+@key_file_option
 @json_option
-def status_command(data: Path, as_json: bool) -> None:  # noqa: FBT001 - click's flag
+def status_command(data: Path, key_file: Path | None, as_json: bool) -> None:  # noqa: FBT001 - click's flag
     """Tell mode, age, queue, breaker and processes."""
-    status = read_status(data)
+    try:
+        status = read_status(data, fitting_keys(data, key_file))
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
     if as_json:
         click.echo(msgspec.json.encode(status))
         return
@@ -78,6 +94,7 @@ def status_command(data: Path, as_json: bool) -> None:  # noqa: FBT001 - click's
         f"queue      {status.queue.pending} pending, {status.queue.amount} in minor units, "
         f"oldest {status.queue.oldest_seconds:.1f} s, {status.queue.parked} parked"
     )
+    click.echo(f"keys       {', '.join(status.keys.held) or 'none: files lie plain'}")
     for process in status.processes:
         click.echo(f"process    {process.name} {process.pid}, restarted {process.restarts} times")
 
@@ -103,13 +120,14 @@ def mode_command(data: Path, order: Literal["degraded", "automatic"]) -> None:
 
 @main.command("queue")
 @data_option
+@key_file_option
 @json_option
-def queue_command(data: Path, as_json: bool) -> None:  # noqa: FBT001 - click's flag
+def queue_command(data: Path, key_file: Path | None, as_json: bool) -> None:  # noqa: FBT001 - click's flag
     """List the payments that wait for the core: own ones, and copies held for siblings."""
-    reader = JournalReader(EdgePaths(data.absolute()).journal)
     try:
-        waiting = read_queue(reader)
-    except JournalError as error:
+        keys = fitting_keys(data, key_file)
+        waiting = read_queue(JournalReader(EdgePaths(data.absolute()).journal, keys=keys))
+    except (ConfigError, JournalError) as error:
         raise click.ClickException(str(error)) from error
     if as_json:
         click.echo(msgspec.json.encode({"items": [_row(item) for item in waiting]}))
@@ -125,15 +143,22 @@ def queue_command(data: Path, as_json: bool) -> None:  # noqa: FBT001 - click's 
 
 
 main.add_command(verify_command)
+main.add_command(key_command)
+main.add_command(rekey_command)
 
 
-def read_status(data: Path) -> EdgeStatus:
-    """Read how an edge is from its data folder."""
+def read_status(data: Path, keys: FileKeys) -> EdgeStatus:
+    """Read how an edge is from its data folder, whose files are under these keys."""
     clock, paths = SystemClock(), EdgePaths(data.absolute())
-    snapshot = ReplicaReader(paths.snapshot, clock=clock)
-    lease = LeaseReader(paths.lease, clock)
-    node = NodeStatus(data.name, paths, lease=lease, snapshot=snapshot, clock=clock)
-    return node.read()
+    return NodeStatus(
+        data.name,
+        paths,
+        lease=LeaseReader(paths.lease, clock),
+        snapshot=ReplicaReader(paths.snapshot, clock=clock, keys=keys),
+        clock=clock,
+        journal=JournalReader(paths.journal, keys=keys),
+        keys=keys,
+    ).read()
 
 
 def read_queue(reader: JournalReader) -> list[RecordedIntent]:

@@ -80,7 +80,10 @@ class Agent:
         self._lease = LeaseReader(paths.lease, clock)
         self._snapshot = SnapshotAge(self._held, folders, clock)
         self._journal = Journal.open(
-            paths.journal, node_id=config.node_id, signer=Signer(config.signing_key)
+            paths.journal,
+            node_id=config.node_id,
+            signer=Signer(config.signing_key),
+            keys=settings.file_keys,
         )
         self._clients = {
             "probe": core_client(config, "probe", 2),
@@ -184,7 +187,7 @@ class Agent:
             holder=holder,
             lease=self._lease,
             outages=self._settings.paths.outages,
-            reader=JournalReader(self._settings.paths.journal),
+            reader=JournalReader(self._settings.paths.journal, keys=self._settings.file_keys),
             keys=NodeKeys(keys),
         )
         link = AgentServer(self._settings.paths.data, self.answer)

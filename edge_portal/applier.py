@@ -13,6 +13,7 @@ from cache_sync.errors import SyncError
 from cache_sync.follower import Follower
 from cache_sync.frames import Proof
 from cache_sync.replica_reader import ReplicaReader
+from cache_sync.snapshot_folder import SnapshotFolder
 from edge_portal.child import child_command, seeded_rng
 from edge_portal.digest_client import digest_sources
 from edge_portal.held_shards import held_shards, snapshot_folder
@@ -39,7 +40,8 @@ class FollowedShard:
     def __init__(self, settings: EdgeSettings, shard: str, *, clock: Clock, rng: Random) -> None:
         folder = snapshot_folder(settings, shard)
         folder.mkdir(parents=True, exist_ok=True)
-        self.reader = ReplicaReader(folder, clock=clock)
+        keys = settings.file_keys
+        self.reader = ReplicaReader(folder, clock=clock, keys=keys)
         self._upstreams = Upstreams(
             settings.config.node_id,
             upstreams_of(settings.config, shard, reached=self._proof),
@@ -54,6 +56,7 @@ class FollowedShard:
             fetched=lambda manifest: self._upstreams.note_held((manifest.epoch, manifest.as_of)),
             clock=clock,
             rng=rng,
+            keys=keys,
         )
         self.follower = Follower(
             self._upstreams,
@@ -61,6 +64,7 @@ class FollowedShard:
             shard=shard,
             clock=clock,
             rng=rng,
+            folder=SnapshotFolder(folder, keys=keys),
             files=self._download.source,
             path=lambda: self._upstreams.path,
         )

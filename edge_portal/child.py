@@ -18,6 +18,7 @@ from typing import Final
 import click
 
 from edge_portal.errors import ConfigError
+from edge_portal.given_keys import take_over
 from edge_portal.settings import EdgeSettings, load_settings
 from failover.logs import configure_logs
 
@@ -68,16 +69,17 @@ def child_command(name: str, role: Role) -> click.Command:
     @click.option("--data", required=True, type=click.Path(path_type=Path))
     @click.option("--parent", required=True, type=int)
     @click.option("--pipe", required=True, type=int)
+    @click.option("--keys", required=True, type=int)
     @click.option("--socket", "sockets", multiple=True, type=int)
     def command(
-        config_file: Path, data: Path, parent: int, pipe: int, sockets: tuple[int, ...]
+        config_file: Path, data: Path, parent: int, pipe: int, keys: int, sockets: tuple[int, ...]
     ) -> None:
         # Ctrl-C reaches the whole group of the terminal; the supervisor tells its children when to stop.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         die_with(parent)
         configure_logs(name)
         try:
-            settings = load_settings(config_file, data)
+            settings = load_settings(config_file, data, file_keys=take_over(keys))
         except ConfigError as error:
             raise click.ClickException(str(error)) from error
         asyncio.run(_run(role, settings, list(sockets), pipe))

@@ -11,6 +11,7 @@ from cache_sync.clock import SystemClock
 from cache_sync.errors import SyncError
 from cache_sync.replica_reader import ReplicaReader
 from cache_sync.verification import VerificationReport
+from edge_portal.cli_keys import fitting_keys, key_file_option
 from edge_portal.digest_client import digest_sources
 from edge_portal.errors import ConfigError
 from edge_portal.held_shards import held_shards, snapshot_folder
@@ -42,6 +43,7 @@ SHOWN_MAX: Final = 50
     metavar="DIR",
     help="The edge's data folder.",
 )
+@key_file_option
 @click.option("--repair", is_flag=True, help="Have the running edge put right what differs.")
 @click.option(
     "--wait",
@@ -55,6 +57,7 @@ SHOWN_MAX: Final = 50
 def verify_command(
     config_file: Path,
     data: Path,
+    key_file: Path | None,
     repair: bool,  # noqa: FBT001 - click's flag
     wait_seconds: float,
     as_json: bool,  # noqa: FBT001 - click's flag
@@ -65,7 +68,7 @@ def verify_command(
     Exits with 1 when something differs or could not be compared. Safe at any time: the edge goes on serving.
     """
     try:
-        settings = load_settings(config_file, data)
+        settings = load_settings(config_file, data, file_keys=fitting_keys(data, key_file))
         reports = asyncio.run(_repaired(settings, wait_seconds) if repair else _compared(settings))
     except (ConfigError, SyncError) as error:
         raise click.ClickException(str(error)) from error
@@ -87,7 +90,9 @@ async def _compared(settings: EdgeSettings) -> list[VerificationReport]:
         return [
             await verify_shard(
                 shard,
-                VerifiedShard(ReplicaReader(folder, clock=clock).read, None),
+                VerifiedShard(
+                    ReplicaReader(folder, clock=clock, keys=settings.file_keys).read, None
+                ),
                 sources,
                 clock=clock,
             )

@@ -4,6 +4,7 @@ What can go wrong at an edge, as pages and API tell it.
 ```
 EdgeError
 ├── ConfigError              the configuration file or data folder cannot be used
+│   └── WrongFileKeys        files there are under other keys than were given
 ├── NoSnapshot               nothing was ever copied from the core: not ready
 ├── NotSignedIn              no token, or it is forged, expired or revoked
 ├── SignInError
@@ -32,6 +33,10 @@ class EdgeError(Exception):
 
 class ConfigError(EdgeError):
     """The configuration or the data folder cannot be used; the message says why."""
+
+
+class WrongFileKeys(ConfigError):
+    """A file of the data folder is under a key that was not given, or plain although one was; nothing was changed."""
 
 
 class NoSnapshot(EdgeError):

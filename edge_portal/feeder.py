@@ -88,14 +88,18 @@ class Feeds:
     def __init__(
         self, settings: EdgeSettings, *, clock: Clock, readers_max: int = READERS_MAX
     ) -> None:
-        folders = snapshot_folders(settings)
+        folders, keys = snapshot_folders(settings), settings.file_keys
         self._feeds = {
-            shard: ReplicaFeed(folder, shard, clock=clock, path=partial(_path_of, folder))
+            shard: ReplicaFeed(
+                folder, shard, clock=clock, path=partial(_path_of, folder), keys=keys
+            )
             for shard, folder in folders.items()
         }
-        self._registry = [ReplicaReader(folder, clock=clock) for folder in folders.values()]
+        self._registry = [
+            ReplicaReader(folder, clock=clock, keys=keys) for folder in folders.values()
+        ]
         self._compared = {
-            shard: ReplicaReader(folder, clock=clock, same_thread=False)
+            shard: ReplicaReader(folder, clock=clock, same_thread=False, keys=keys)
             for shard, folder in folders.items()
         }
         self.digests = DigestDesk(self._read_digests)
@@ -106,6 +110,7 @@ class Feeds:
             sign=lambda content: sign_bytes(settings.config.signing_key, content),
             clock=clock,
             rng=seeded_rng(),
+            keys=keys,
             settings=ServingSettings(documents_min=settings.config.snapshot_documents_min),
         )
         self._readers_max = readers_max

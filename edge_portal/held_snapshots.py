@@ -139,7 +139,7 @@ def oldest(states: Sequence[ReplicaState]) -> ReplicaState:
 def open_held(settings: EdgeSettings, *, clock: Clock) -> HeldSnapshots:
     """Read the snapshots of all shards that a node holds; opens nothing yet."""
     readers = {
-        shard: ReplicaReader(snapshot_folder(settings, shard), clock=clock)
+        shard: ReplicaReader(snapshot_folder(settings, shard), clock=clock, keys=settings.file_keys)
         for shard in held_shards(settings.config)
     }
     return HeldSnapshots(readers, settings.config.shards)

@@ -107,10 +107,25 @@ class _StatusCollector(Collector):
         for name, told, value in gauges:
             if value is not None:
                 yield GaugeMetricFamily(f"ridethrough_edge_{name}", told, value=value)
+        yield _key_metric(status)
         for shard, held in status.shards.items():
             yield from _shard_metrics(shard, held)
         for shard, mirror in status.redis.items():
             yield from _mirror_metrics(shard, mirror)
+
+
+def _key_metric(status: EdgeStatus) -> Metric:
+    family = GaugeMetricFamily(
+        "ridethrough_edge_file_key",
+        "1, by file: the id of the key that it is encrypted under.",
+        labels=["file", "key"],
+    )
+    files = {"journal": status.keys.journal}
+    files |= {f"snapshot {shard}": held.key for shard, held in status.shards.items()}
+    for name, key in files.items():
+        if key:
+            family.add_metric([name, key], 1.0)
+    return family
 
 
 def _shard_metrics(shard: str, held: ShardStatus) -> Iterator[Metric]:

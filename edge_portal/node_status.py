@@ -6,6 +6,7 @@ from typing import Final, Literal
 import msgspec
 
 from cache_sync.clock import Clock
+from cache_sync.file_keys import PLAIN, FileKeys
 from cache_sync.redis_mirror import MirrorStatus, read_mirrors
 from cache_sync.replica_reader import ReplicaReader
 from edge_portal.held_snapshots import HeldSnapshots
@@ -13,6 +14,8 @@ from edge_portal.settings import EdgePaths
 from edge_portal.shard_status import ShardStatus, oldest_shard, read_shards, worst_shard
 from edge_portal.verifier import Verifications, read_verifications
 from edge_portal.views import ModeView, PaymentLimits
+from failover.errors import JournalError
+from failover.journal_reader import JournalReader
 from failover.mode_lease import LeaseReader, ModeLease
 
 _NOT_LEASED: Final = frozenset({"lease_expired", "starting"})
@@ -60,6 +63,17 @@ class ProcessList(msgspec.Struct, frozen=True):
     processes: list[ProcessStatus]
 
 
+class FileKeyStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    The ids of the keys that are held, the current one first, and of the one that the journal is under.
+
+    All empty where files lie plain. Each shard's status names its snapshot's.
+    """
+
+    held: list[str] = []
+    journal: str = ""
+
+
 class EdgeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """
     How an edge is.
@@ -93,6 +107,7 @@ class EdgeStatus(msgspec.Struct, frozen=True, kw_only=True):
     feed_path: list[str]
     verification: VerificationStatus
     redis: dict[str, MirrorStatus]
+    keys: FileKeyStatus
     processes: list[ProcessStatus]
     supervisor: int | None
 
@@ -108,12 +123,16 @@ class NodeStatus:
         lease: LeaseReader,
         snapshot: HeldSnapshots | ReplicaReader,
         clock: Clock,
+        journal: JournalReader | None = None,
+        keys: FileKeys = PLAIN,
     ) -> None:
         self._node_id = node_id
         self._paths = paths
         self._lease = lease
         self._snapshot = snapshot
         self._clock = clock
+        self._journal = journal
+        self._keys = keys
 
     def ready(self) -> bool:
         """Tell whether there is a snapshot of every shard to serve, core or not."""
@@ -128,7 +147,7 @@ class NodeStatus:
         lease = self._lease.read()
         processes = self._processes()
         kept = read_verifications(self._paths.verifications)
-        shards = read_shards(self._paths.snapshot, kept.reports, self._clock)
+        shards = read_shards(self._paths.snapshot, kept.reports, self._clock, self._keys)
         oldest, worst = oldest_shard(shards.values()), worst_shard(shards.values())
         queue = lease.queue
         return EdgeStatus(
@@ -162,9 +181,16 @@ class NodeStatus:
             feed_path=worst.path,
             verification=_verification(kept),
             redis=read_mirrors(self._paths.snapshot, self._clock),
+            keys=FileKeyStatus(held=self._keys.ids, journal=self._journal_key()),
             processes=processes.processes if processes else [],
             supervisor=processes.supervisor if processes else None,
         )
+
+    def _journal_key(self) -> str:
+        try:
+            return self._journal.key_id() if self._journal is not None else ""
+        except JournalError:
+            return ""
 
     def _processes(self) -> ProcessList | None:
         try:

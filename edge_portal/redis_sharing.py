@@ -26,7 +26,7 @@ def new_mirror(settings: EdgeSettings, shard: str, *, clock: Clock, rng: Random)
     link = _link(_configured(settings), clock, WRITE_SECONDS)
     replica = RedisReplica(link, _layout(settings, shard), clock=clock)
     folder = snapshot_folder(settings, shard)
-    return RedisMirror(folder, replica, shard=shard, clock=clock, rng=rng)
+    return RedisMirror(folder, replica, shard=shard, clock=clock, rng=rng, keys=settings.file_keys)
 
 
 def shared_accounts(settings: EdgeSettings, *, clock: Clock, rng: Random) -> SharedAccounts | None:
@@ -42,7 +42,8 @@ def shared_accounts(settings: EdgeSettings, *, clock: Clock, rng: Random) -> Sha
             clock=clock,
             seconds=config.read_seconds,
         )
-        return SharedShard(reader, ReplicaReader(snapshot_folder(settings, shard), clock=clock))
+        folder = snapshot_folder(settings, shard)
+        return SharedShard(reader, ReplicaReader(folder, clock=clock, keys=settings.file_keys))
 
     return SharedAccounts(
         {shard: shared(shard) for shard in held_shards(settings.config)},

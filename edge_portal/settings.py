@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from cache_sync.file_keys import PLAIN, FileKeys
 from cache_sync.redis_link import check_url
 from edge_portal.errors import ConfigError
 from failover.errors import ConfigInvalid
@@ -93,18 +94,26 @@ def metrics_are_shared() -> bool:
 
 
 class EdgeSettings(msgspec.Struct, frozen=True):
-    """Configuration, paths and keys of one edge."""
+    """Configuration, paths and keys of one edge; ``file_keys`` are those of its files at rest."""
 
     config: EdgeConfig
     paths: EdgePaths
     keys: EdgeKeys
+    file_keys: FileKeys = PLAIN
 
 
 def load_settings(
-    config_file: Path, data: Path, *, port: int | None = None, workers: int | None = None
+    config_file: Path,
+    data: Path,
+    *,
+    port: int | None = None,
+    workers: int | None = None,
+    file_keys: FileKeys = PLAIN,
 ) -> EdgeSettings:
     """
     Read the configuration; ``port`` and ``workers`` replace what it says.
+
+    ``file_keys`` are those that the edge's files at rest are under (`edge_portal.given_keys`).
 
     Raises:
         ConfigError: The file cannot be used.
@@ -126,7 +135,7 @@ def load_settings(
         form=_decode_key("form_key", config.form_key),
         lookup=_decode_key("lookup_key", config.lookup_key),
     )
-    return EdgeSettings(config, EdgePaths(data.absolute()), keys)
+    return EdgeSettings(config, EdgePaths(data.absolute()), keys, file_keys)
 
 
 def _with_redis(config: EdgeConfig) -> EdgeConfig:

@@ -9,6 +9,7 @@ import msgspec
 
 from cache_sync.clock import Clock
 from cache_sync.errors import SyncError
+from cache_sync.file_keys import PLAIN, FileKeys
 from cache_sync.follower_status import FollowerStatus, read_status
 from cache_sync.replica_reader import ReplicaReader, ReplicaState
 from cache_sync.snapshot_folder import SnapshotFolder
@@ -30,6 +31,7 @@ class ShardStatus(msgspec.Struct, frozen=True, kw_only=True):
     of ``as_of``, at least where ``lag_at_least`` says so. ``heartbeat_seconds`` is how long ago the feed last answered.
     ``phase`` and ``reason`` say what the follower does; ``bytes`` is what the current snapshot takes on the disk.
     ``verified_at`` is the end of the last comparison with the node above that was clean.
+    ``key`` is the id of the key that the file is encrypted under, empty for a plain one.
     """
 
     epoch: int = 0
@@ -49,10 +51,14 @@ class ShardStatus(msgspec.Struct, frozen=True, kw_only=True):
     frames_refused: int = 0
     snapshots_built: int = 0
     verified_at: datetime | None = None
+    key: str = ""
 
 
 def read_shards(
-    snapshot: Path, reports: dict[str, VerificationReport], clock: Clock
+    snapshot: Path,
+    reports: dict[str, VerificationReport],
+    clock: Clock,
+    keys: FileKeys = PLAIN,
 ) -> dict[str, ShardStatus]:
     """
     Read how the shards of a data folder are, by shard.
@@ -61,15 +67,18 @@ def read_shards(
         snapshot: The first shard's snapshot folder; those of others lie beside it.
         reports: The newest comparison of each shard.
         clock: Time.
+        keys: What the snapshots are encrypted under.
     """
     found = {}
     for folder in sorted(snapshot.parent.glob(f"{snapshot.name}*")):
         follower = read_status(folder)
-        state = _state(folder, clock)
+        state, key = _state(folder, clock, keys)
         if follower is None and state is None:
             continue
         shard = state.shard if state is not None else follower.shard if follower else ""
-        found[shard] = _status(folder, follower, state, reports.get(shard), clock)
+        found[shard] = msgspec.structs.replace(
+            _status(folder, follower, state, reports.get(shard), clock), key=key
+        )
     return found
 
 
@@ -121,13 +130,14 @@ def _status(
     )
 
 
-def _state(folder: Path, clock: Clock) -> ReplicaState | None:
-    reader = ReplicaReader(folder, clock=clock)
+def _state(folder: Path, clock: Clock, keys: FileKeys) -> tuple[ReplicaState | None, str]:
+    reader = ReplicaReader(folder, clock=clock, keys=keys)
     try:
         with reader.read() as view:
-            return view.state()
+            state = view.state()
+        return state, reader.key_id()
     except SyncError:
-        return None
+        return None, ""
     finally:
         reader.close()
 

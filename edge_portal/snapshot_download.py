@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from cache_sync.clock import Clock
 from cache_sync.errors import SnapshotRefused, SnapshotUnavailable
+from cache_sync.file_keys import PLAIN, FileKeys
 from cache_sync.snapshot_file import (
     OFFER_BYTES_MAX,
     SignatureCheck,
@@ -138,6 +139,7 @@ class EdgeDownload:
         fetched: Told of every file that arrived whole.
         clock: Time.
         rng: Where jitter comes from.
+        keys: What this node's files are encrypted under.
     """
 
     def __init__(
@@ -149,6 +151,7 @@ class EdgeDownload:
         fetched: Callable[[SnapshotManifest], None],
         clock: Clock,
         rng: Random,
+        keys: FileKeys = PLAIN,
     ) -> None:
         self._holders = holders_of(config, shard)
         self.source = SnapshotDownload(
@@ -159,6 +162,7 @@ class EdgeDownload:
             clock=clock,
             rng=rng,
             fetched=fetched,
+            keys=keys,
         )
 
     async def close(self) -> None:

@@ -16,6 +16,7 @@ import structlog
 
 from cache_sync.clock import Clock
 from cache_sync.errors import SyncError
+from cache_sync.file_keys import PLAIN, FileKeys
 from cache_sync.follower_status import read_status
 from cache_sync.offload import Offload, in_thread
 from cache_sync.replica_reader import ReplicaReader
@@ -59,11 +60,12 @@ class ServedSnapshots:
         sign: Signs with this node's key.
         clock: Time.
         rng: Where names come from.
+        keys: What this node's files are encrypted under.
         settings: Bounds.
         offload: Where a file is cut; it takes seconds a gigabyte.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - everything it uses is handed in
         self,
         folders: Mapping[str, Path],
         directory: Path,
@@ -72,6 +74,7 @@ class ServedSnapshots:
         sign: Callable[[bytes], bytes],
         clock: Clock,
         rng: Random,
+        keys: FileKeys = PLAIN,
         settings: ServingSettings | None = None,
         offload: Offload = in_thread,
     ) -> None:
@@ -80,11 +83,13 @@ class ServedSnapshots:
         self._sign = sign
         self._clock = clock
         self._rng = rng
+        self._keys = keys
         self._settings = settings or ServingSettings()
         self._offload = offload
-        self._shelves = {shard: SnapshotShelf(directory / shard) for shard in folders}
+        self._shelves = {shard: SnapshotShelf(directory / shard, keys=keys) for shard in folders}
         self._readers = {
-            shard: ReplicaReader(folder, clock=clock) for shard, folder in folders.items()
+            shard: ReplicaReader(folder, clock=clock, keys=keys)
+            for shard, folder in folders.items()
         }
         self._asked = dict.fromkeys(folders, clock.boot_seconds())
         self._not_before = dict.fromkeys(folders, 0.0)
@@ -143,7 +148,7 @@ class ServedSnapshots:
             shelved = await self._offload(
                 lambda: cut(
                     self._shelves[shard],
-                    copy_open(current),
+                    copy_open(current, self._keys),
                     signer=self._node_id,
                     sign=self._sign,
                     rng=self._rng,

@@ -7,7 +7,6 @@ folder's lock is theirs too, so that nothing else serves the folder before the l
 """
 
 import contextlib
-import fcntl
 import os
 import select
 import shutil
@@ -24,6 +23,9 @@ import structlog
 
 from cache_sync.clock import Clock
 from edge_portal.errors import ConfigError
+from edge_portal.file_check import check_files
+from edge_portal.folder_lock import locked_folder
+from edge_portal.given_keys import hand_over, without_keys
 from edge_portal.node_status import ProcessList, ProcessStatus
 from edge_portal.settings import METRICS_VARIABLE, EdgeSettings
 from failover.http_server import open_socket
@@ -37,7 +39,6 @@ PAUSE_MAX_SECONDS: Final = 2.0
 STEADY_SECONDS: Final = 10.0
 STOP_SECONDS: Final = 10.0
 KILLED_SECONDS: Final = 2.0
-LOCK_SECONDS: Final = 5.0
 MISSED_LOOK_SECONDS: Final = 1.0
 
 log = structlog.get_logger(__name__)
@@ -97,7 +98,7 @@ class Supervisor:
         self._config_file = config_file.absolute()
         self._clock = clock
         self._children: list[Child] = []
-        self._lock = -1
+        self._lock = self._keys = -1
         self._wake, self._wake_end = os.pipe()
         self._stopping = False
 
@@ -106,7 +107,7 @@ class Supervisor:
         Serve until told to stop, and leave no process.
 
         Raises:
-            ConfigError: The folder is in use, or an address is taken.
+            ConfigError: The folder is in use, its files are under other keys, or an address is taken.
         """
         paths = self._settings.paths
         try:
@@ -114,7 +115,12 @@ class Supervisor:
             paths.data.chmod(0o700)
         except OSError as error:
             raise ConfigError(f"cannot use {paths.data}: {error.strerror}") from error
-        with self._locked(), self._sockets() as (public, peer, *feed), self._signals():
+        with (
+            locked_folder(paths, self._clock) as self._lock,
+            self._handed_keys() as self._keys,
+            self._sockets() as (public, peer, *feed),
+            self._signals(),
+        ):
             shutil.rmtree(paths.metrics, ignore_errors=True)
             paths.metrics.mkdir()
             self._children = [
@@ -213,13 +219,17 @@ class Supervisor:
     def _start(self, child: Child) -> None:
         pipe, child_end = os.pipe()
         os.set_blocking(pipe, False)
-        handed = [child_end, self._lock, *child.sockets]
+        handed = [child_end, self._lock, self._keys, *child.sockets]
         command = [sys.executable, "-P", "-m", child.module]
         command += ["--config", str(self._config_file), "--data", str(self._settings.paths.data)]
         command += ["--parent", str(os.getpid()), "--pipe", str(child_end)]
+        command += ["--keys", str(self._keys)]
         for number in child.sockets:
             command += ["--socket", str(number)]
-        environment = {**os.environ, METRICS_VARIABLE: str(self._settings.paths.metrics)}
+        environment = {
+            **without_keys(dict(os.environ)),
+            METRICS_VARIABLE: str(self._settings.paths.metrics),
+        }
         try:
             child.process = subprocess.Popen(  # noqa: S603 - our own argv
                 command, pass_fds=handed, stdin=subprocess.DEVNULL, env=environment
@@ -277,33 +287,14 @@ class Supervisor:
     # What is held while serving
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        path = self._settings.paths.lock
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    def _handed_keys(self) -> Iterator[int]:
+        """Check that the keys fit the files, and keep them where the children find them."""
+        check_files(self._settings.paths, self._settings.file_keys)
+        descriptor = hand_over(self._settings.file_keys)
         try:
-            self._take_lock(descriptor)
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-            self._lock = descriptor
-            yield
+            yield descriptor
         finally:
             os.close(descriptor)
-
-    def _take_lock(self, descriptor: int) -> None:
-        """Take the folder; waits a moment for the children of a killed supervisor to be gone."""
-        deadline = self._clock.boot_seconds() + LOCK_SECONDS
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
-                if self._clock.boot_seconds() > deadline or _is_alive(holder):
-                    raise ConfigError(
-                        f"{self._settings.paths.data} is in use by another edge (process {holder or 'unknown'})"
-                    ) from None
-                select.select([], [], [], 0.05)
-            else:
-                return
 
     @contextlib.contextmanager
     def _sockets(self) -> Iterator[list[socket.socket]]:
@@ -350,14 +341,3 @@ def is_stopped(pid: int) -> bool:
     except OSError:
         return False
     return stat.rpartition(")")[2].split()[:1] == ["T"]
-
-
-def _is_alive(pid: str) -> bool:
-    """Tell whether the holder that a lock file names still runs; its children may hold the lock a moment longer."""
-    if not pid.isdigit():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except OSError:
-        return False
-    return True

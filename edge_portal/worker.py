@@ -37,13 +37,21 @@ async def run_worker(settings: EdgeSettings, sockets: list[int], stop: asyncio.E
     config, paths, clock = settings.config, settings.paths, SystemClock()
     snapshot = open_held(settings, clock=clock)
     lease = LeaseReader(paths.lease, clock)
-    node = NodeStatus(config.node_id, paths, lease=lease, snapshot=snapshot, clock=clock)
+    journal = JournalReader(paths.journal, keys=settings.file_keys)
+    node = NodeStatus(
+        config.node_id,
+        paths,
+        lease=lease,
+        snapshot=snapshot,
+        clock=clock,
+        journal=journal,
+        keys=settings.file_keys,
+    )
     agent = AgentLink(paths.data)
     archive_client = core_client(config, "archive", ARCHIVE_CALLS_MAX)
     tokens = Tokens(settings.keys.session)
     sign_in = SignIn(lookup_key=settings.keys.lookup, clock=clock)
     shared = shared_accounts(settings, clock=clock, rng=seeded_rng())
-    journal = JournalReader(paths.journal)
     portal = Portal(
         snapshot=snapshot,
         journal=journal,

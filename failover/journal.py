@@ -17,7 +17,8 @@ from typing import TypeVar
 import msgspec
 import structlog
 
-from cache_sync.sqlite import Connection, Error, connect
+from cache_sync.file_keys import PLAIN, FileKeys
+from cache_sync.sqlite import Connection, Error, WrongKey, connect
 from failover import journal_captures as captures
 from failover import journal_changes as changes
 from failover.errors import JournalError, JournalFenced, JournalFull
@@ -43,8 +44,8 @@ class JournalBounds(msgspec.Struct, frozen=True, kw_only=True):
     free_bytes_min: int = 64 * 1024 * 1024
 
 
-def _connect(path: Path) -> Connection:
-    return connect(path, synchronous="FULL", same_thread=False)
+def _connect(path: Path, keys: FileKeys) -> Connection:
+    return connect(path, synchronous="FULL", same_thread=False, keys=keys)
 
 
 def _free_bytes(path: Path) -> int:
@@ -71,11 +72,12 @@ class Journal:
         connect_file: Callable[[Path], Connection],
         make_committer: Callable[[Connection], Committer],
         connection: Connection,
+        keys: FileKeys = PLAIN,
     ) -> None:
         self.path = path
         self.node_id = node_id
         self.incarnation = incarnation
-        self.reader = JournalReader(path)
+        self.reader = JournalReader(path, keys=keys)
         self._signer = signer
         self._bounds = bounds
         self._free_bytes = free_bytes
@@ -86,7 +88,7 @@ class Journal:
         self._uncertain: set[str] = set()
 
     @classmethod
-    def open(
+    def open(  # noqa: PLR0913 - everything that a test or a simulator replaces
         cls,
         path: Path,
         *,
@@ -95,15 +97,28 @@ class Journal:
         random_bytes: Callable[[int], bytes] = os.urandom,
         bounds: JournalBounds | None = None,
         free_bytes: Callable[[Path], int] = _free_bytes,
-        connect_file: Callable[[Path], Connection] = _connect,
+        connect_file: Callable[[Path], Connection] | None = None,
         make_committer: Callable[[Connection], Committer] = ThreadCommitter,
+        keys: FileKeys = PLAIN,
     ) -> "Journal":
         """
         Open the journal, or make it; voids what was recorded but never offered. Needs a running event loop.
 
+        Args:
+            path: The file.
+            node_id: Whose it is.
+            signer: Signs what is recorded.
+            random_bytes: Where a new journal's incarnation comes from.
+            bounds: How large it may grow.
+            free_bytes: Tells how many bytes are free on the disk of a path.
+            connect_file: Opens the file, where it is not the ordinary way.
+            make_committer: Who commits.
+            keys: What the file is, or will be, encrypted under.
+
         Raises:
-            JournalError: The file is another node's, damaged, or has holes.
+            JournalError: The file is another node's, damaged, has holes, or is under a key that is not held.
         """
+        connect_file = connect_file or partial(_connect, keys=keys)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             connection = connect_file(path)
@@ -116,6 +131,8 @@ class Journal:
             except BaseException:
                 connection.close()
                 raise
+        except WrongKey as error:
+            raise JournalError(f"the journal cannot be opened: {error}") from error
         except Error as error:
             raise JournalError(f"the journal cannot be opened: {type(error).__name__}") from error
         return cls(
@@ -128,6 +145,7 @@ class Journal:
             connect_file=connect_file,
             make_committer=make_committer,
             connection=connection,
+            keys=keys,
         )
 
     @property

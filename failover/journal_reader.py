@@ -12,7 +12,17 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from cache_sync.sqlite import Connection, Error, OperationalError, connect, data_version, read
+from cache_sync.file_keys import PLAIN, FileKeys
+from cache_sync.sqlite import (
+    Connection,
+    Error,
+    OperationalError,
+    WrongKey,
+    connect,
+    data_version,
+    file_key_id,
+    read,
+)
 from failover.errors import JournalError
 from failover.intents import Intent, Outcome, Receipt
 from failover.journal_schema import (
@@ -71,10 +81,17 @@ class OpenCapture(NamedTuple):
 
 
 class JournalReader:
-    """Reads one journal file; for one thread."""
+    """
+    Reads one journal file; for one thread.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The file.
+        keys: What it is encrypted under.
+    """
+
+    def __init__(self, path: Path, *, keys: FileKeys = PLAIN) -> None:
         self._path = path
+        self._keys = keys
         self._connection: Connection | None = None
         self._opened = 0
 
@@ -94,6 +111,11 @@ class JournalReader:
         except Error as error:
             self.close()
             raise JournalError("the journal cannot be read") from error
+
+    def key_id(self) -> str:
+        """Return the id of the key that the journal is encrypted under; empty for a plain one, or for none."""
+        self._rows("SELECT 1")
+        return file_key_id(self._connection) if self._connection is not None else ""
 
     def close(self) -> None:
         """Close the file."""
@@ -395,6 +417,7 @@ class JournalReader:
                     synchronous="NORMAL",
                     read_only=True,
                     busy_timeout_seconds=_BUSY_TIMEOUT_SECONDS,
+                    keys=self._keys,
                 )
                 self._opened += 1
             with read(self._connection) as connection:
@@ -404,6 +427,8 @@ class JournalReader:
             if "no such table" in str(error):
                 return []
             raise JournalError("the journal cannot be read") from error
+        except WrongKey as error:
+            raise JournalError(f"the journal cannot be read: {error}") from error
         except Error as error:
             self.close()
             raise JournalError("the journal cannot be read") from error
