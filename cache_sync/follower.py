@@ -30,7 +30,7 @@ from cache_sync.errors import (
 from cache_sync.feed_client import Asker, FeedClient
 from cache_sync.follower_settings import FollowerSettings
 from cache_sync.follower_status import FollowerStatus, Phase, StatusKeeper, read_status
-from cache_sync.frame_guards import Held, check_follows, check_no_step_back
+from cache_sync.frame_guards import FATAL_TO_A_BUILD, Held, check_follows, check_no_step_back
 from cache_sync.frames import Frame
 from cache_sync.leftovers import Leftovers
 from cache_sync.offload import Offload, in_thread
@@ -43,12 +43,8 @@ from cache_sync.snapshot_folder import SnapshotFolder
 from cache_sync.snapshot_source import Fetched, SnapshotSource
 from cache_sync.snapshot_start import SnapshotStart
 
-__all__ = ["Follower", "FollowerSettings"]
-
 log = logging.getLogger(__name__)
 
-# These say that the build itself cannot become true; the others may be a frame damaged on its way.
-_FATAL_TO_A_BUILD = frozenset({"floor", "epoch", "collision", "shard", "as_of", "behind", "hash"})
 _FAR_BEHIND = "far_behind"
 
 
@@ -98,9 +94,8 @@ class Follower:
         )
         self._rebuilding = Rebuilding(self._settings, clock=clock, rng=rng)
         self._pace = PagePace(self._settings)
-        every = self._settings.durable_seconds
         self._durable = DurablePlace(
-            self._folder, offload=offload, clock=clock, every_seconds=every
+            self._folder, offload=offload, clock=clock, every_seconds=self._settings.durable_seconds
         )
         self._leftovers = Leftovers(self._folder, clock=clock, settings=self._settings)
         self._files = SnapshotStart(files, gap_seqs_min=self._settings.file_gap_seqs)
@@ -144,6 +139,11 @@ class Follower:
             StorageFailed: The disk refused.
         """
         return 0 if self._writer is None else self._writer.put_right(epoch, repairs)
+
+    def doubt(self) -> None:
+        """Replace the current snapshot, which somebody could not read, unless another one is under way."""
+        if self._writer and self._build is None and not self._rebuilding.is_planned:
+            self._replace_snapshot("damaged")
 
     async def _stop_asking(self, stop: asyncio.Event) -> None:
         await stop.wait()
@@ -382,7 +382,7 @@ class Follower:
         self._refusals += 1
         self._keeper.count(frames_refused=1)
         log.warning("refused a frame: %s", error)
-        fatal = self._build is not None and error.reason in _FATAL_TO_A_BUILD
+        fatal = self._build is not None and error.reason in FATAL_TO_A_BUILD
         doubted = self._refusals >= self._settings.refusals_max or error.reason == "collision"
         if fatal or doubted:
             self._refusals = 0

@@ -11,6 +11,9 @@ from cache_sync.frames import Frame, check_format, digest_frame
 _NEVER = datetime.min.replace(tzinfo=UTC)
 SEQ_MAX = 2**63 - 1
 
+# These say that a build itself cannot become true; the others may be a frame damaged on its way.
+FATAL_TO_A_BUILD = frozenset({"floor", "epoch", "collision", "shard", "as_of", "behind", "hash"})
+
 
 class Held(NamedTuple):
     """What a replica holds: its place in the feed, and T of its last barrier (None before the first)."""

@@ -25,7 +25,13 @@ from cache_sync.digests import (
     ranges_of,
 )
 from cache_sync.documents import Document
-from cache_sync.errors import EpochChanged, FeedUnavailable, NotComparable, SyncError
+from cache_sync.errors import (
+    DamagedSnapshot,
+    EpochChanged,
+    FeedUnavailable,
+    NotComparable,
+    SyncError,
+)
 from cache_sync.publication import Name
 from cache_sync.repairs import Repair
 
@@ -73,7 +79,7 @@ class VerificationReport(msgspec.Struct, frozen=True, kw_only=True):
     ``compared_rows`` live rows were hashed in ``compared_ranges`` ranges; ``skipped_ranges`` could not be compared.
     ``divergent_rows`` differed, of which ``divergences`` names the first and ``repaired_rows`` were put right.
     ``damaged_above`` counts damaged rows at the node above: nothing was repaired from them. ``stopped`` says why a pass
-    did not come to its end.
+    did not come to its end; ``damaged`` that it was because a file of this node cannot be read.
     """
 
     shard: str
@@ -88,6 +94,7 @@ class VerificationReport(msgspec.Struct, frozen=True, kw_only=True):
     divergent_rows: int
     repaired_rows: int
     damaged_above: int
+    damaged: bool = False
     divergent_ranges: list[tuple[str, str | None]] = []
     divergences: list[Divergence] = []
     stopped: str = ""
@@ -195,7 +202,7 @@ class Verification:
     async def run(self) -> VerificationReport:
         """Compare everything once. What prevents it is in the report."""
         began_at = self._clock.now()
-        stopped = ""
+        stopped, damaged = "", False
         try:
             await self._walk()
         except EpochChanged as error:
@@ -203,7 +210,7 @@ class Verification:
         except FeedUnavailable as error:
             stopped = f"{self._source.name} does not answer: {error}"
         except SyncError as error:
-            stopped = str(error)
+            stopped, damaged = str(error), isinstance(error, DamagedSnapshot)
         report = VerificationReport(
             shard=self._shard,
             upstream=self._source.name,
@@ -220,6 +227,7 @@ class Verification:
             divergent_ranges=self._divergent_ranges,
             divergences=self._named,
             stopped=stopped,
+            damaged=damaged,
         )
         _tell(report)
         return report

@@ -18,7 +18,8 @@ import structlog
 from cache_sync.clock import Clock
 from cache_sync.core_time import close
 from cache_sync.feed import CoreTimeSource, FeedSource
-from cache_sync.follower import Follower, FollowerSettings
+from cache_sync.follower import Follower
+from cache_sync.follower_settings import FollowerSettings
 from cache_sync.frames import Frame
 from cache_sync.offload import in_thread
 from cache_sync.snapshot_file import CHUNK_BYTES

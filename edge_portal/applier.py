@@ -108,7 +108,9 @@ async def run_applier(settings: EdgeSettings, _: list[int], stop: asyncio.Event)
             stack.push_async_callback(source.close)
         verifier = Verifier(
             {
-                shard: VerifiedShard(followed.reader.read, followed.follower.put_right)
+                shard: VerifiedShard(
+                    followed.reader.read, followed.follower.put_right, followed.follower.doubt
+                )
                 for shard, followed in shards.items()
             },
             lambda: sources,

@@ -5,16 +5,17 @@ An account is read from its own shard's snapshot, and its label is that one's. W
 how old this node is) is read from all of them, and its label is the oldest one's: no shard is older than it says.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
 from cache_sync.clock import Clock
 from cache_sync.documents import Document
-from cache_sync.errors import SyncError
+from cache_sync.errors import DamagedSnapshot, SyncError
 from cache_sync.frames import Proof
 from cache_sync.replica_reader import ReplicaReader, ReplicaState, SnapshotView
 from cache_sync.shards import shard_of
+from edge_portal.damage_report import DamageReport
 from edge_portal.errors import NotHeldHere
 from edge_portal.held_shards import held_shards, snapshot_folder
 from edge_portal.settings import EdgeSettings
@@ -30,9 +31,16 @@ class HeldSnapshots:
     Args:
         readers: Of the shards that this node holds.
         shard_count: How many the core has.
+        damaged: Told when one of them cannot be read.
     """
 
-    def __init__(self, readers: Mapping[str, ReplicaReader], shard_count: int) -> None:
+    def __init__(
+        self,
+        readers: Mapping[str, ReplicaReader],
+        shard_count: int,
+        damaged: Callable[[DamagedSnapshot], None] = lambda _: None,
+    ) -> None:
+        self._damaged = damaged
         self._readers = dict(readers)
         self._shard_count = shard_count
 
@@ -57,15 +65,20 @@ class HeldSnapshots:
             NotHeldHere: The account is in a shard that this node does not hold.
             SyncError: As `ReplicaReader.read`; of all shards, when one of them cannot be read.
         """
-        if account_id or len(self._readers) == 1:
-            with self._reader_of(account_id).read() as view:
-                yield view
-            return
-        with ExitStack() as stack:
-            views = {
-                shard: stack.enter_context(reader.read()) for shard, reader in self._readers.items()
-            }
-            yield _AllShards(views, self._shard_count)
+        try:
+            if account_id or len(self._readers) == 1:
+                with self._reader_of(account_id).read() as view:
+                    yield view
+                return
+            with ExitStack() as stack:
+                views = {
+                    shard: stack.enter_context(reader.read())
+                    for shard, reader in self._readers.items()
+                }
+                yield _AllShards(views, self._shard_count)
+        except DamagedSnapshot as error:
+            self._damaged(error)
+            raise
 
     def _reader_of(self, account_id: str) -> ReplicaReader:
         if len(self._readers) == self._shard_count == 1 or not account_id:
@@ -142,7 +155,8 @@ def open_held(settings: EdgeSettings, *, clock: Clock) -> HeldSnapshots:
         shard: ReplicaReader(snapshot_folder(settings, shard), clock=clock, keys=settings.file_keys)
         for shard in held_shards(settings.config)
     }
-    return HeldSnapshots(readers, settings.config.shards)
+    report = DamageReport(settings.paths.verification_order, clock)
+    return HeldSnapshots(readers, settings.config.shards, report.tell)
 
 
 def _held(held: Mapping[str, _HeldT], shard: str) -> _HeldT:

@@ -36,10 +36,11 @@ log = structlog.get_logger(__name__)
 
 
 class VerifiedShard(NamedTuple):
-    """One shard to compare: how its state is read, and how its rows are put right."""
+    """One shard to compare: how its state is read, its rows are put right, and who is told that it cannot be read."""
 
     held: Held
     repair: Repairer | None
+    damaged: Callable[[], None] | None = None
 
 
 class Verifications(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,6 +180,8 @@ class Verifier:
                 log.info("no pass over a shard", shard=shard, why=str(error))
                 finished = False
                 continue
+            if report.damaged and verified.damaged is not None:
+                verified.damaged()
             finished = finished and not report.stopped
             self._keep(report)
         self._kept = msgspec.structs.replace(self._kept, order=order)

@@ -15,7 +15,8 @@ from random import Random
 
 import cache_sync.sqlite
 from cache_sync.errors import NoSnapshot
-from cache_sync.follower import Follower, FollowerSettings
+from cache_sync.follower import Follower
+from cache_sync.follower_settings import FollowerSettings
 from cache_sync.offload import inline
 from cache_sync.publication import Name
 from cache_sync.replica_reader import ReplicaReader

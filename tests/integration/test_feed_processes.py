@@ -18,7 +18,8 @@ from cache_sync.core_time import close, create_core_clock, stamp
 from cache_sync.document_table import create_documents, read_head
 from cache_sync.errors import NoSnapshot
 from cache_sync.feed import CoreTimeSource, FeedSource
-from cache_sync.follower import Follower, FollowerSettings
+from cache_sync.follower import Follower
+from cache_sync.follower_settings import FollowerSettings
 from cache_sync.frames import Frame
 from cache_sync.publication import begin_shard, create_commits, publish
 from cache_sync.replica_reader import ReplicaReader

@@ -8,7 +8,8 @@ from random import Random
 from typing import NamedTuple
 
 from cache_sync.errors import SyncError
-from cache_sync.follower import Follower, FollowerSettings
+from cache_sync.follower import Follower
+from cache_sync.follower_settings import FollowerSettings
 from cache_sync.frames import Proof
 from cache_sync.offload import inline
 from cache_sync.publication import Name

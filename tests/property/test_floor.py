@@ -21,7 +21,8 @@ from cache_sync.core_time import close
 from cache_sync.document_table import read_head
 from cache_sync.errors import SyncError
 from cache_sync.feed import CoreTimeSource, FeedSource
-from cache_sync.follower import Follower, FollowerSettings
+from cache_sync.follower import Follower
+from cache_sync.follower_settings import FollowerSettings
 from cache_sync.frames import Frame
 from cache_sync.offload import inline
 from cache_sync.replica_feed import ReplicaFeed

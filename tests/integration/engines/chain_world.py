@@ -14,7 +14,8 @@ from cache_sync.clock import SystemClock
 from cache_sync.document_table import forget_tombstones, read_head
 from cache_sync.errors import SyncError
 from cache_sync.feed_client import FeedClient
-from cache_sync.follower import Follower, FollowerSettings
+from cache_sync.follower import Follower
+from cache_sync.follower_settings import FollowerSettings
 from cache_sync.frames import Frame
 from cache_sync.offload import inline
 from cache_sync.publication import raise_epoch

@@ -15,7 +15,8 @@ from cache_sync.document_table import (
 )
 from cache_sync.documents import DEFAULT_SHARD, Document
 from cache_sync.feed import CoreTimeSource, FeedSource
-from cache_sync.follower import Follower, FollowerSettings
+from cache_sync.follower import Follower
+from cache_sync.follower_settings import FollowerSettings
 from cache_sync.frames import FRAME_FORMAT, Frame, sealed
 from cache_sync.offload import inline
 from cache_sync.publication import begin_shard, create_commits, publish

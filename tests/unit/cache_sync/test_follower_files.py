@@ -6,7 +6,8 @@ from random import Random
 import pytest
 
 from cache_sync.errors import FeedUnavailable
-from cache_sync.follower import Follower, FollowerSettings
+from cache_sync.follower import Follower
+from cache_sync.follower_settings import FollowerSettings
 from cache_sync.frames import Frame
 from cache_sync.offload import inline
 from cache_sync.replica_reader import ReplicaReader

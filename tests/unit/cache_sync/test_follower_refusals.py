@@ -256,3 +256,20 @@ async def test_disk_that_refuses_is_tried_again_and_keeps_serving(
     seen, state = read_all(reader)
     core.check(seen, state)
     assert seen.cursor == 4
+
+
+async def test_a_snapshot_that_a_reader_doubts_is_replaced(
+    core: Core, follower: Follower, reader: ReplicaReader, clock: FakeClock
+) -> None:
+    """Built anew beside while the old one serves, once, however many doubt it."""
+    follower.doubt()
+    assert follower.status.phase != "stopped"
+    core.fill(3)
+    await step_until(follower, clock, "following")
+    follower.doubt()
+    follower.doubt()
+    assert (follower.status.phase, follower.status.reason) == ("stopped", "damaged")
+    assert read_all(reader)[0].cursor == 3
+    await step_until(follower, clock, "following")
+    assert follower.status.snapshots_built == 2
+    core.check(*read_all(reader))
