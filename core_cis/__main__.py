@@ -7,8 +7,9 @@ import click
 
 from cache_sync.shards import SHARDS_MAX
 from core_cis.options import data_option, database_option, open_store, utility_options
-from core_cis.settings import DEFAULT_HOST, DEFAULT_PORT, ServerSettings
+from core_cis.settings import DEFAULT_HOST, DEFAULT_OPERATOR_PORT, DEFAULT_PORT, ServerSettings
 from core_cis.snapshot_settings import SnapshotSettings
+from failover.node_addresses import is_loopback
 
 # Verbs that live elsewhere and are imported only when they are asked for: a command starts in a blink.
 _ELSEWHERE = {
@@ -78,6 +79,16 @@ def init_command(
     help="The port; 0 for any.",
 )
 @click.option(
+    "--tls",
+    is_flag=True,
+    help="Hear nodes only with certificates of the fleet; always so when --host is beyond this machine.",
+)
+@click.option(
+    "--operator-port",
+    type=click.IntRange(0, 65535),
+    help=f"With TLS, the port of this machine where operators come in, {DEFAULT_OPERATOR_PORT} by default.",
+)
+@click.option(
     "--snapshot-hours",
     type=click.FloatRange(min=0),
     default=SnapshotSettings().hours,
@@ -107,11 +118,13 @@ def init_command(
 )
 @database_option
 @utility_options
-def serve_command(
+def serve_command(  # noqa: PLR0913, PLR0917 - one parameter an option
     data_dir: Path,
     database: str | None,
     host: str,
     port: int,
+    tls: bool,  # noqa: FBT001 - click's flag
+    operator_port: int | None,
     snapshot_hours: float,
     snapshot_documents: int,
     edge_away_days: float,
@@ -122,14 +135,25 @@ def serve_command(
     import asyncio  # noqa: PLC0415 - the other commands start without it
 
     from core_cis.errors import CoreBusy  # noqa: PLC0415 - likewise
-    from core_cis.serving import serve_core  # noqa: PLC0415 - likewise, and litestar with it
+    from core_cis.serving import Listening, serve_core  # noqa: PLC0415 - likewise, and litestar with it
 
+    tls = tls or not is_loopback(host)
+    if operator_port is not None and not tls:
+        raise click.UsageError(
+            "--operator-port is for a core with --tls: without, operators use --port"
+        )
     with open_store(data_dir, database, **utility):
         pass
     try:
         snapshots = SnapshotSettings(hours=snapshot_hours, documents_min=snapshot_documents)
         limits = ServerSettings(edge_away_days=edge_away_days, tombstone_hours=tombstone_hours)
-        asyncio.run(serve_core(data_dir, host, port, snapshots, limits))
+        listening = Listening(
+            host=host,
+            port=port,
+            tls=tls,
+            operator_port=DEFAULT_OPERATOR_PORT if operator_port is None else operator_port,
+        )
+        asyncio.run(serve_core(data_dir, listening, snapshots, limits))
     except (CoreBusy, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
 

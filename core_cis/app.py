@@ -23,6 +23,7 @@ from core_cis.api.snapshots import fetch_snapshot, offer_snapshot
 from core_cis.api.status import healthz, readyz, show_metrics, show_status
 from core_cis.errors import NotBegun, WriterFull
 from core_cis.keys import load_keys
+from core_cis.listeners import listener_guard
 from core_cis.ops.api import API_ROUTES
 from core_cis.ops.desk import OperationsDesk
 from core_cis.ops.pages import PAGE_HANDLERS, PAGES
@@ -33,6 +34,7 @@ from core_cis.peer_journals import PeerJournals
 from core_cis.redis_feed import publishing
 from core_cis.services import CoreServices
 from core_cis.settings import ServerSettings, Utility
+from failover.node_config import CORE_NODE_ID
 from failover.web import NodeKeys, Problem, exception_handlers, problem_response
 
 VERSION = "0.1.0"
@@ -125,7 +127,9 @@ def create_app(
             app.state.node_keys = NodeKeys(services.node_hash)
             keys = load_keys(data_dir)
             app.state.sessions = Sessions(keys)
-            asking = journals or PeerJournals(keys.node_secret)
+            asking = journals or PeerJournals(
+                keys.node_secret, tls=keys.certify(CORE_NODE_ID, clock.now())
+            )
             desk = OperationsDesk(services, keys, clock, asking)
             app.state.desk = desk
             app.state.reconciling = ReconciliationDesk(data_dir, keys, clock, asking, desk)
@@ -137,6 +141,7 @@ def create_app(
 
     return Litestar(
         route_handlers=_ROUTES,
+        guards=[listener_guard],
         lifespan=[running],
         exception_handlers={
             **exception_handlers,

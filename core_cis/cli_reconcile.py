@@ -18,6 +18,7 @@ from core_cis.report_csv import payments_csv
 from core_cis.report_signing import sign_report
 from core_cis.settlement import SettlementLine, read_settlement
 from core_cis.store import CoreStore
+from failover.node_config import CORE_NODE_ID
 
 EXIT_CODES = {"equal": 0, "different": 1, "incomplete": 3}
 
@@ -93,7 +94,8 @@ def run_reconciliation(
     """
     found: list[Journal] = []
     silent: list[str] = []
-    asked = journals or PeerJournals(store.keys.node_secret)
+    tls = store.keys.certify(CORE_NODE_ID, SystemClock().now())
+    asked = journals or PeerJournals(store.keys.node_secret, tls=tls)
     for edge in read_edges(store.connection):
         if edge.status != "active":
             continue

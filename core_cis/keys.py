@@ -5,10 +5,13 @@ import fcntl
 import hmac
 import os
 import secrets
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
+from core_cis.authority import issue_certificate, make_authority
+from failover.node_config import NodeTls
 from failover.signing import generate_signing_key, new_secret, public_key
 from failover.token_seal import new_token_key
 
@@ -22,8 +25,9 @@ class CoreKeys(msgspec.Struct, frozen=True, kw_only=True):
 
     ``operator_token`` opens the operator API; ``node_secret`` is what the core shows to edges; ``lookup_key``,
     ``session_key`` and ``form_key`` (base64) are shared by all edges, so that what one issued works at every other.
-    ``signing_key`` (raw Ed25519 in base64) signs snapshot files. ``token_key`` seals the tokens of saved methods for
-    the edges that may charge them; empty where none may, and then no token is published.
+    ``signing_key`` (raw Ed25519 in base64) signs snapshot files and outcomes. ``token_key`` seals the tokens of saved
+    methods for the edges that may charge them; empty where none may, and then no token is published. ``authority_key``
+    and ``authority`` (PEM) are the fleet's certificate authority, which nodes' certificates are issued by.
     """
 
     operator_token: str
@@ -33,6 +37,12 @@ class CoreKeys(msgspec.Struct, frozen=True, kw_only=True):
     form_key: str
     signing_key: str = ""
     token_key: str = ""
+    authority_key: str = ""
+    authority: str = ""
+
+    def certify(self, node_id: str, now: datetime) -> NodeTls:
+        """Make a node's certificate, with a new key."""
+        return issue_certificate(self.authority_key, self.authority, node_id, now=now)
 
     @property
     def public_key(self) -> str:
@@ -76,15 +86,23 @@ def load_keys(data_dir: Path) -> CoreKeys:
                 lookup_key=_new_key(),
                 session_key=_new_key(),
                 form_key=_new_key(),
-                signing_key=generate_signing_key(),
             )
-            write_private(path, msgspec.json.format(msgspec.json.encode(keys)))
-            return keys
-        keys = msgspec.json.decode(path.read_bytes(), type=CoreKeys)
-        if not keys.signing_key:
-            keys = msgspec.structs.replace(keys, signing_key=generate_signing_key())
-            write_private(path, msgspec.json.format(msgspec.json.encode(keys)))
-        return keys
+        else:
+            keys = msgspec.json.decode(path.read_bytes(), type=CoreKeys)
+        complete = _completed(keys)
+        if complete is not keys:
+            write_private(path, msgspec.json.format(msgspec.json.encode(complete)))
+        return complete
+
+
+def _completed(keys: CoreKeys) -> CoreKeys:
+    """Add the keys that are not there yet."""
+    if not keys.signing_key:
+        keys = msgspec.structs.replace(keys, signing_key=generate_signing_key())
+    if not keys.authority:
+        key, authority = make_authority()
+        keys = msgspec.structs.replace(keys, authority_key=key, authority=authority)
+    return keys
 
 
 def share_tokens(data_dir: Path) -> bool:

@@ -16,6 +16,7 @@ from core_cis.errors import CoreError
 from core_cis.publishing import publish_everything_shown
 from core_cis.settings import Utility, default_data_dir
 from core_cis.store import CoreStore, change_utility
+from failover.errors import ConfigInvalid
 
 _CommandT = TypeVar("_CommandT", bound=Callable[..., Any])
 
@@ -100,7 +101,7 @@ def open_store(
 def _refusals_told() -> Iterator[None]:
     try:
         yield
-    except CoreError as error:
+    except (CoreError, ConfigInvalid) as error:
         raise click.ClickException(str(error)) from error
     except OperationalError as error:
         raise click.ClickException(

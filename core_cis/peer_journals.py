@@ -12,7 +12,8 @@ from cache_sync.clock import Clock, SystemClock
 from core_cis.errors import EdgeUnreachable
 from core_cis.reconciliation import Journal
 from failover.errors import Ambiguous, NodeError, NodeRefused, NotSent, Overloaded
-from failover.node_config import CORE_NODE_ID
+from failover.node_config import CORE_NODE_ID, NodeTls
+from failover.node_tls import client_context, node_name, tls_reason
 from failover.peer_messages import (
     NodeStanding,
     Outage,
@@ -38,6 +39,7 @@ class PeerJournals:
 
     Args:
         node_secret: The core's, which it shows to edges.
+        tls: The core's certificate, for edges with https addresses.
         transport: Another way to them than the network.
         clock: What waits and deadlines are measured on.
         rng: Jitter.
@@ -48,6 +50,7 @@ class PeerJournals:
         self,
         node_secret: str,
         *,
+        tls: NodeTls | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Clock | None = None,
         rng: Random | None = None,
@@ -57,6 +60,7 @@ class PeerJournals:
             "Authorization": authorization_header(CORE_NODE_ID, node_secret),
             "Accept": MSGPACK,
         }
+        self._tls = tls
         self._transport = transport
         self.clock = clock or SystemClock()
         self.rng = rng or SystemRandom()
@@ -122,6 +126,7 @@ class PeerJournals:
     async def _asking(self, node_id: str, peer_url: str) -> AsyncIterator["_Edge"]:
         async with httpx.AsyncClient(
             transport=self._transport,
+            verify=client_context(self._tls) if self._tls is not None else True,
             timeout=self.answer_seconds,
             trust_env=False,
             headers=self._headers,
@@ -215,11 +220,16 @@ class _Edge:
     async def _ask(self, path: str, params: dict[str, str | int]) -> httpx.Response:
         try:
             async with asyncio.timeout(self._answer_seconds):
-                answer = await self._client.get(f"{self._url}{path}", params=params)
+                answer = await self._client.get(
+                    f"{self._url}{path}",
+                    params=params,
+                    # Its own certificate is asked for, whatever the address.
+                    extensions={"sni_hostname": node_name(self._node_id)},
+                )
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL) as error:
-            raise NotSent(type(error).__name__) from error
-        except (httpx.HTTPError, TimeoutError) as error:
-            raise Ambiguous(type(error).__name__) from error
+            raise NotSent(tls_reason(error) or type(error).__name__) from error
+        except (httpx.HTTPError, OSError, TimeoutError) as error:
+            raise Ambiguous(tls_reason(error) or type(error).__name__) from error
         if answer.status_code in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE):
             raise Overloaded
         if answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:

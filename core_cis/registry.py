@@ -18,6 +18,7 @@ from core_cis.keys import CoreKeys
 from core_cis.settings import Utility
 from core_cis.store import Transaction
 from failover.errors import ConfigInvalid
+from failover.node_addresses import check_addresses, check_node_url, is_https
 from failover.node_config import (
     CORE_NODE_ID,
     EdgeConfig,
@@ -29,6 +30,7 @@ from failover.node_config import (
 from failover.node_config import Utility as EdgeUtility
 from failover.signing import generate_signing_key, new_secret, public_key, secret_hash
 
+_REVOKED_TOLD_MAX = 1000
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 
@@ -84,7 +86,9 @@ def add_edge(tx: Transaction, node_id: str, peer_url: str, feed_url: str = "") -
 
     Raises:
         EdgeConflict: The name is taken or is no name.
+        ConfigInvalid: An address is none, or plain HTTP beyond this machine.
     """
+    _check_urls(peer_url, feed_url)
     if not _NAME.fullmatch(node_id) or node_id == CORE_NODE_ID:
         raise EdgeConflict(
             f"{node_id!r} is no name for an edge: use lower-case letters, digits and hyphens"
@@ -107,6 +111,13 @@ def add_edge(tx: Transaction, node_id: str, peer_url: str, feed_url: str = "") -
     )
 
 
+def _check_urls(peer_url: str | None, feed_url: str | None) -> None:
+    if peer_url is not None:
+        check_node_url("peer_url", peer_url)
+    if feed_url:
+        check_node_url("feed_url", feed_url)
+
+
 def move_edge(
     tx: Transaction, node_id: str, *, peer_url: str | None = None, feed_url: str | None = None
 ) -> None:
@@ -115,7 +126,9 @@ def move_edge(
 
     Raises:
         UnknownEdge: There is none of this name.
+        ConfigInvalid: An address is none, or plain HTTP beyond this machine.
     """
+    _check_urls(peer_url, feed_url)
     changed = tx.connection.execute(
         "UPDATE edges SET peer_url = coalesce(?, peer_url), feed_url = coalesce(?, feed_url)"
         " WHERE node_id = ?",
@@ -172,6 +185,15 @@ def read_edges(connection: Connection) -> list[Edge]:
     ]
 
 
+def read_revoked(connection: Connection) -> list[str]:
+    """Name the edges that were expelled, the newest first; of very many the newest."""
+    rows = connection.execute(
+        "SELECT node_id FROM edges WHERE status = 'revoked' ORDER BY revoked_at DESC, node_id LIMIT ?",
+        (_REVOKED_TOLD_MAX,),
+    )
+    return [node_id for (node_id,) in rows]
+
+
 def edge_keys(connection: Connection) -> dict[str, EdgeKey]:
     """Read what signatures of intents are checked with, by node id."""
     former: dict[str, list[FormerKey]] = defaultdict(list)
@@ -220,6 +242,7 @@ def write_edge_config(
         UnknownEdge: It is not registered, or was revoked.
         EdgeConflict: Its file was written before, or ``out`` exists, and ``force`` was not given; or an upstream is
             neither the core nor a sibling that passes documents on; or there is no such shard.
+        ConfigInvalid: An address is none, or plain HTTP beyond this machine, or only some are https.
     """
     row = tx.connection.execute(
         "SELECT unissued FROM edges WHERE node_id = ? AND status = 'active'", (node_id,)
@@ -228,6 +251,7 @@ def write_edge_config(
         raise UnknownEdge(node_id)
     private = _private_part(tx, node_id, row[0], out, force=force)
     config = _config(tx, node_id, serving, keys, private)
+    check_addresses(config)
     try:
         write_config(out, config, overwrite=force)
     except FileExistsError as error:
@@ -327,4 +351,5 @@ def _config(
         normal_min_seconds=serving.normal_min_seconds,
         insecure_cookies=serving.insecure_cookies,
         processor=serving.processor,
+        tls=keys.certify(node_id, tx.stamp) if is_https(serving.core_url) else None,
     )

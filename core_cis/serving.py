@@ -1,25 +1,38 @@
-"""``core serve``: one process, one socket, a clean end."""
+"""``core serve``: one process, a socket (or two, with TLS), a clean end."""
 
 import asyncio
 import contextlib
 import fcntl
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import structlog
+from litestar import Litestar
 
 from cache_sync.clock import SystemClock
 from core_cis.app import create_app
 from core_cis.errors import CoreBusy
-from core_cis.settings import ServerSettings, named_processor, named_redis_feed
+from core_cis.keys import load_keys
+from core_cis.listeners import Audience, Listener
+from core_cis.settings import (
+    DEFAULT_HOST,
+    DEFAULT_OPERATOR_PORT,
+    ServerSettings,
+    named_processor,
+    named_redis_feed,
+)
 from core_cis.snapshot_schedule import SnapshotSchedule
 from core_cis.snapshot_settings import SnapshotSettings
 from failover.head_requests import HeadAsGet
 from failover.http_server import open_socket, serve
 from failover.logs import configure_logs
+from failover.node_addresses import is_loopback
+from failover.node_config import CORE_NODE_ID
+from failover.node_tls import TlsFiles, write_server_files
 
 LOCK_NAME = "core.lock"
 _log = structlog.get_logger(__name__)
@@ -46,10 +59,28 @@ def locked(data_dir: Path) -> Iterator[None]:
         yield
 
 
+class Listening(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Where a core listens.
+
+    With ``tls`` nodes come in at ``host`` and ``port`` with certificates of the fleet, and operators at
+    ``operator_port`` of this machine without; otherwise both at ``host`` and ``port``, and plainly.
+    """
+
+    host: str
+    port: int
+    tls: bool = False
+    operator_port: int = DEFAULT_OPERATOR_PORT
+
+    def __post_init__(self) -> None:
+        """Raise a ValueError for an address beyond this machine without TLS."""
+        if not self.tls and not is_loopback(self.host):
+            raise ValueError("host: beyond this machine nodes must speak TLS")
+
+
 async def serve_core(
     data_dir: Path,
-    host: str,
-    port: int,
+    listening: Listening,
     snapshots: SnapshotSettings | None = None,
     limits: ServerSettings | None = None,
 ) -> None:
@@ -62,28 +93,65 @@ async def serve_core(
         ValueError: The payment processor's settings cannot be used.
     """
     configure_logs("core")
-    with locked(data_dir):
-        listener = open_socket(host, port)
-        with contextlib.closing(listener):
-            stop = asyncio.Event()
-            loop = asyncio.get_running_loop()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, stop.set)
-            address = listener.getsockname()
-            _log.info("serving", host=address[0], port=address[1])
-            bounds = msgspec.structs.replace(
-                limits or ServerSettings(),
-                redis_feed=named_redis_feed(),
-                processor=named_processor(),
+    with locked(data_dir), contextlib.ExitStack() as stack:
+        listener = stack.enter_context(
+            contextlib.closing(open_socket(listening.host, listening.port))
+        )
+        operators = (
+            stack.enter_context(
+                contextlib.closing(open_socket(DEFAULT_HOST, listening.operator_port))
             )
-            app = HeadAsGet(create_app(data_dir, SystemClock(), bounds))
-            schedule = SnapshotSchedule(
-                data_dir, clock=SystemClock(), settings=snapshots or SnapshotSettings()
-            )
-            building = asyncio.create_task(schedule.run(stop))
-            try:
-                await serve(app, listener, stop=stop)
-            finally:
-                stop.set()
-                await building
-            _log.info("stopped")
+            if listening.tls
+            else None
+        )
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        host, port = listener.getsockname()[:2]
+        _log.info(
+            "serving",
+            host=host,
+            port=port,
+            tls=listening.tls,
+            operator_port=operators.getsockname()[1] if operators else port,
+        )
+        bounds = msgspec.structs.replace(
+            limits or ServerSettings(),
+            redis_feed=named_redis_feed(),
+            processor=named_processor(),
+        )
+        app = create_app(data_dir, SystemClock(), bounds)
+        schedule = SnapshotSchedule(
+            data_dir, clock=SystemClock(), settings=snapshots or SnapshotSettings()
+        )
+        building = asyncio.create_task(schedule.run(stop))
+        try:
+            if operators is None:
+                await serve(HeadAsGet(app), listener, stop=stop)
+            else:
+                await _serve_apart(app, data_dir, listener, operators, stop)
+        finally:
+            stop.set()
+            await building
+        _log.info("stopped")
+
+
+async def _serve_apart(
+    app: Litestar,
+    data_dir: Path,
+    nodes: socket.socket,
+    operators: socket.socket,
+    stop: asyncio.Event,
+) -> None:
+    """Serve nodes over TLS, with a certificate made now, and operators beside them."""
+    certificate = load_keys(data_dir).certify(CORE_NODE_ID, SystemClock().now())
+    tls = write_server_files(data_dir, certificate)
+    async with app.lifespan(), asyncio.TaskGroup() as serving:
+        doors: tuple[tuple[Audience, socket.socket, TlsFiles | None], ...] = (
+            ("nodes", nodes, tls),
+            ("operators", operators, None),
+        )
+        for audience, listener, files in doors:
+            served = Listener(HeadAsGet(app), audience)
+            serving.create_task(serve(served, listener, stop=stop, tls=files))

@@ -14,6 +14,7 @@ PROCESSOR_FILE_VARIABLE = "RIDETHROUGH_PROCESSOR_FILE"
 DEFAULT_DATA = Path("ridethrough-core")
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8100
+DEFAULT_OPERATOR_PORT = 8101
 
 
 class Utility(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,12 +26,12 @@ from edge_portal.core_client import (
     INTAKE_CALLS_MAX,
     CoreIntakeClient,
     CoreProbeClient,
-    core_client,
 )
 from edge_portal.core_clock import CoreClock
 from edge_portal.held_shards import held_shards, snapshot_folder, snapshot_folders
 from edge_portal.held_snapshots import open_held
 from edge_portal.kept_places import KeptPlaces
+from edge_portal.links import Links
 from edge_portal.method_tokens import MethodTokens
 from edge_portal.mode_keeper import ModeKeeper, SnapshotAge
 from edge_portal.peer_api import peer_app
@@ -52,8 +52,10 @@ from failover.journal import Journal
 from failover.journal_reader import JournalReader
 from failover.mode_lease import LeaseReader
 from failover.node_config import CORE_NODE_ID, ProcessorAccess
+from failover.node_tls import server_files
 from failover.probe import CoreProbe
 from failover.returning import Returning
+from failover.revocations import Revocations
 from failover.signing import Signer
 from failover.stripe_processor import StripeProcessor
 from failover.submission import PaymentWish, Submission
@@ -85,13 +87,12 @@ class Agent:
             signer=Signer(config.signing_key),
             keys=settings.file_keys,
         )
-        self._clients = {
-            "probe": core_client(config, "probe", 2),
-            "intake": core_client(config, "intake", INTAKE_CALLS_MAX),
-            "drain": core_client(config, "drain", DRAIN_CALLS_MAX),
-        }
+        self._revoked = Revocations(paths.data)
+        links = Links(config, paths.data)
+        calls = {"probe": 2, "intake": INTAKE_CALLS_MAX, "drain": DRAIN_CALLS_MAX}
+        self._clients = {purpose: links.core(purpose, most) for purpose, most in calls.items()}
         self._processor: StripeProcessor | None = None
-        self._siblings = {peer.node_id: PeerClient(config, peer) for peer in config.peers}
+        self._siblings = {peer.node_id: PeerClient(links, peer) for peer in config.peers}
         breaker = AsyncBreaker(clock=clock, rng=rng, listeners=[self._breaker_moved])
         self._probe = CoreProbe(
             CoreProbeClient(
@@ -188,14 +189,16 @@ class Agent:
             lease=self._lease,
             outages=self._settings.paths.outages,
             reader=JournalReader(self._settings.paths.journal, keys=self._settings.file_keys),
-            keys=NodeKeys(keys),
+            keys=NodeKeys(self._revoked.among(keys)),
         )
+        self._probe.on_answer(self._note_revoked)
+        tls = server_files(self._settings.paths.data, config.tls)
         link = AgentServer(self._settings.paths.data, self.answer)
         await link.start()
         try:
             await all_of(
                 stop,
-                serve(app, peer_socket, stop=stop),
+                serve(app, peer_socket, stop=stop, tls=tls),
                 self._probe.run(stop),
                 self._peers.run(stop),
                 self._returning.run(stop),
@@ -255,6 +258,10 @@ class Agent:
     def _core_now(self) -> datetime | None:
         snapshot = self._snapshot.state()
         return self._core_clock.now(snapshot) if snapshot is not None else None
+
+    def _note_revoked(self) -> None:
+        if self._probe.latest is not None:
+            self._revoked.note(self._probe.latest.revoked)
 
     def _breaker_moved(self, before: str, after: str) -> None:
         log.info("breaker", before=before, after=after)

@@ -17,6 +17,7 @@ from cache_sync.snapshot_folder import SnapshotFolder
 from edge_portal.child import child_command, seeded_rng
 from edge_portal.digest_client import digest_sources
 from edge_portal.held_shards import held_shards, snapshot_folder
+from edge_portal.links import Links
 from edge_portal.settings import EdgeSettings
 from edge_portal.snapshot_download import EdgeDownload
 from edge_portal.upstream_clients import upstreams_of
@@ -42,15 +43,16 @@ class FollowedShard:
         folder.mkdir(parents=True, exist_ok=True)
         keys = settings.file_keys
         self.reader = ReplicaReader(folder, clock=clock, keys=keys)
+        links = Links(settings.config, settings.paths.data)
         self._upstreams = Upstreams(
             settings.config.node_id,
-            upstreams_of(settings.config, shard, reached=self._proof),
+            upstreams_of(links, shard, reached=self._proof),
             newest=newest_held(self.reader),
             clock=clock,
             rng=rng,
         )
         self._download = EdgeDownload(
-            settings.config,
+            links,
             folder,
             shard,
             fetched=lambda manifest: self._upstreams.note_held((manifest.epoch, manifest.as_of)),
@@ -101,7 +103,7 @@ async def run_applier(settings: EdgeSettings, _: list[int], stop: asyncio.Event)
             shard: FollowedShard(settings, shard, clock=clock, rng=rng)
             for shard in held_shards(settings.config)
         }
-        sources = digest_sources(settings.config)
+        sources = digest_sources(Links(settings.config, settings.paths.data))
         for followed in shards.values():
             stack.push_async_callback(followed.close)
         for source in sources:

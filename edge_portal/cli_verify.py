@@ -15,6 +15,7 @@ from edge_portal.cli_keys import fitting_keys, key_file_option
 from edge_portal.digest_client import digest_sources
 from edge_portal.errors import ConfigError
 from edge_portal.held_shards import held_shards, snapshot_folder
+from edge_portal.links import Links
 from edge_portal.settings import EdgeSettings, load_settings
 from edge_portal.verifier import (
     VerifiedShard,
@@ -85,7 +86,7 @@ def verify_command(
 
 async def _compared(settings: EdgeSettings) -> list[VerificationReport]:
     clock = SystemClock()
-    sources = digest_sources(settings.config)
+    sources = digest_sources(Links(settings.config, settings.paths.data))
     try:
         return [
             await verify_shard(

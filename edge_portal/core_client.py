@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 from typing import Final
 from urllib.parse import quote
 
-import httpx
 import msgspec
 
 from cache_sync.documents import StatementBody
@@ -13,36 +12,18 @@ from cache_sync.frames import Frame, Position, Proof, decode_frame, write_positi
 from edge_portal.node_client import Answer, NodeClient, checked, read_problem, slug_of
 from failover.errors import Ambiguous, NodeError, NodeRefused
 from failover.intents import DecidedBatch, IntentBatch, OutcomeBatch
-from failover.node_config import EdgeConfig
 from failover.probe import ProbeAnswer
 from failover.web import MSGPACK
 
 FEED_ANSWER_SECONDS: Final = 2.0
 FRAME_BYTES_MAX: Final = 64 * 1024 * 1024
 OUTCOMES_BYTES_MAX: Final = 4 * 1024 * 1024
-PROBE_BYTES_MAX: Final = 16 * 1024
+PROBE_BYTES_MAX: Final = 64 * 1024
 STATEMENT_BYTES_MAX: Final = 2 * 1024 * 1024
 INTAKE_CALLS_MAX: Final = 16
 ARCHIVE_CALLS_MAX: Final = 8
 _OK: Final = 200
 _Params = dict[str, str | int | float]
-
-
-def core_client(
-    config: EdgeConfig,
-    purpose: str,
-    calls_max: int,
-    transport: httpx.AsyncBaseTransport | None = None,
-) -> NodeClient:
-    """Make a client for one purpose of this edge's core."""
-    return NodeClient(
-        config.core_url,
-        node_id=config.node_id,
-        secret=config.node_secret,
-        purpose=purpose,
-        calls_max=calls_max,
-        transport=transport,
-    )
 
 
 ReachedProof = Callable[[], Proof | None]

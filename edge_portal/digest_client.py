@@ -7,11 +7,11 @@ import msgspec
 
 from cache_sync.digests import DigestAnswer, DigestQuestion
 from cache_sync.errors import EpochChanged, FeedUnavailable, NotComparable
-from edge_portal.core_client import core_client
+from edge_portal.links import Links
 from edge_portal.node_client import Answer, NodeClient, read_problem, slug_of
 from failover.digest_route import ANSWER_BYTES_MAX, ANSWER_SECONDS, decode_answer
 from failover.errors import NodeError
-from failover.node_config import CORE_NODE_ID, EdgeConfig
+from failover.node_config import CORE_NODE_ID
 from failover.web import MSGPACK
 
 _OK: Final = 200
@@ -67,21 +67,13 @@ def _refuse(answer: Answer) -> None:
             raise FeedUnavailable(f"answered with {answer.status}")
 
 
-def digest_sources(config: EdgeConfig) -> list[NodeDigests]:
+def digest_sources(links: Links) -> list[NodeDigests]:
     """List whom this node can compare itself with: the core, then the siblings that pass documents on."""
-    core = NodeDigests(core_client(config, "digests", 1), CORE_NODE_ID)
     siblings = [
         NodeDigests(
-            NodeClient(
-                peer.feed_url,
-                node_id=config.node_id,
-                secret=config.node_secret,
-                purpose=f"digests {peer.node_id}",
-                calls_max=1,
-            ),
-            peer.node_id,
+            links.client(peer.node_id, peer.feed_url, f"digests {peer.node_id}", 1), peer.node_id
         )
-        for peer in config.peers
+        for peer in links.config.peers
         if peer.feed_url
     ]
-    return [core, *siblings]
+    return [NodeDigests(links.core("digests", 1), CORE_NODE_ID), *siblings]

@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-import msgspec
 import structlog
 from litestar import Litestar, Request, Response, get, post
 from litestar.connection import ASGIConnection
@@ -30,7 +29,6 @@ from cache_sync.errors import (
     BelowFloor,
     EpochChanged,
     FeedUnavailable,
-    SyncError,
     UnknownShard,
 )
 from cache_sync.feed import PAGE_ROWS_MAX, WAIT_SECONDS_MAX
@@ -46,6 +44,8 @@ from edge_portal.snapshot_serving import FOLDER_NAME, ServedSnapshots, ServingSe
 from failover.digest_route import QUESTION_BYTES_MAX, answer_digests
 from failover.feed_route import frame_response
 from failover.http_server import serve
+from failover.node_tls import server_files
+from failover.revocations import Revocations
 from failover.signing import sign_bytes
 from failover.snapshot_routes import FILE_CONTENT_TYPE, answer_offer, answer_range
 from failover.web import (
@@ -59,18 +59,11 @@ from failover.web import (
 
 READERS_MAX: Final = 64
 FEED_SECONDS: Final = 10.0
-NODE_KIND: Final = "node"
 _SEQ_MAX: Final = 2**62
 
 AnyRequest = Request[Any, Any, Any]
 
 log = structlog.get_logger(__name__)
-
-
-class _Registered(msgspec.Struct):
-    """What the feeder needs of a document of kind `node`, whatever else is in it."""
-
-    status: str
 
 
 class Feeds:
@@ -95,9 +88,6 @@ class Feeds:
             )
             for shard, folder in folders.items()
         }
-        self._registry = [
-            ReplicaReader(folder, clock=clock, keys=keys) for folder in folders.values()
-        ]
         self._compared = {
             shard: ReplicaReader(folder, clock=clock, same_thread=False, keys=keys)
             for shard, folder in folders.items()
@@ -152,26 +142,12 @@ class Feeds:
         finally:
             self._readers -= 1
 
-    def is_expelled(self, node_id: str) -> bool:
-        """Tell whether the documents say that a node was expelled; what cannot be read expels nobody."""
-        for reader in self._registry:
-            try:
-                with reader.read() as view:
-                    document = view.document("", NODE_KIND, node_id)
-                if document is not None and document.body is not None:
-                    registered = msgspec.json.decode(document.body, type=_Registered)
-                    if registered.status == "revoked":
-                        return True
-            except (SyncError, msgspec.DecodeError, UnicodeDecodeError):
-                continue
-        return False
-
     async def close(self) -> None:
         """Let the snapshots go."""
         await self.snapshots.close()
         for feed in self._feeds.values():
             await feed.close()
-        for reader in (*self._registry, *self._compared.values()):
+        for reader in self._compared.values():
             reader.close()
 
 
@@ -185,14 +161,6 @@ async def sibling_guard(
 ) -> None:
     """Let only siblings in that were not expelled. A coroutine: plain functions would be run in threads."""
     node_guard(connection, route_handler)
-    feeds: Feeds = connection.app.state.feeds
-    if feeds.is_expelled(connection.state.node_id):
-        raise Problem(
-            "not_a_known_node",
-            status=401,
-            title="This is for nodes of the fleet",
-            headers={"WWW-Authenticate": "Node"},
-        )
 
 
 @get("/feed/{shard:str}", media_type=FRAME_CONTENT_TYPE)
@@ -308,11 +276,14 @@ def feeder_app(feeds: Feeds, keys: NodeKeys) -> Litestar:
 
 async def run_feeder(settings: EdgeSettings, sockets: list[int], stop: asyncio.Event) -> None:
     """Pass documents on, on the socket that the supervisor opened, until told to stop."""
-    keys = NodeKeys({peer.node_id: peer.secret_sha256 for peer in settings.config.peers})
+    config, data = settings.config, settings.paths.data
+    hashes = {peer.node_id: peer.secret_sha256 for peer in config.peers}
+    keys = NodeKeys(Revocations(data).among(hashes))
+    tls = server_files(data, config.tls)
     feeds = Feeds(settings, clock=SystemClock())
     with socket.socket(fileno=sockets[0]) as feed_socket:
         try:
-            await serve(feeder_app(feeds, keys), feed_socket, stop=stop)
+            await serve(feeder_app(feeds, keys), feed_socket, stop=stop, tls=tls)
         finally:
             await feeds.close()
 

@@ -99,6 +99,11 @@ class _StatusCollector(Collector):
             ("journal_fenced", "1 when the journal takes nothing.", float(status.journal_fenced)),
             ("journal_full", "1 when its disk is nearly full.", float(status.journal_full)),
             (
+                "certificate_days",
+                "How long this node's certificate is still good.",
+                status.certificate_days,
+            ),
+            (
                 "process_restarts",
                 "Processes replaced since the supervisor started.",
                 float(sum(process.restarts for process in status.processes)),

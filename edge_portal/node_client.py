@@ -7,7 +7,7 @@ more. The deadline covers waiting for the semaphore, connecting, sending and the
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 import httpx
@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from failover.errors import Ambiguous, NodeRefused, NotSent, Overloaded
+from failover.node_tls import TlsLink, tls_reason
 from failover.web import DEADLINE_HEADER, authorization_header, deadline_header
 
 KEEPALIVE_SECONDS: Final = 5.0
@@ -54,6 +55,8 @@ class NodeClient:
         purpose: For logs.
         calls_max: How many calls may be under way.
         transport: How bytes travel; tests pass their own.
+        tls: What an ``https`` address is called with.
+        check: Called first; raises `NotSent` when the node is not to be called at all.
     """
 
     def __init__(
@@ -65,12 +68,17 @@ class NodeClient:
         purpose: str,
         calls_max: int,
         transport: httpx.AsyncBaseTransport | None = None,
+        tls: TlsLink | None = None,
+        check: Callable[[], None] | None = None,
     ) -> None:
         self._url = url
         self._authorization = authorization_header(node_id, secret)
         self._purpose = purpose
         self._slots = asyncio.Semaphore(calls_max)
         self._transport = transport
+        self._tls = tls
+        self._check = check
+        self._tls_failed = ""
         self._client = self._make_client()
 
     async def call(
@@ -95,6 +103,8 @@ class NodeClient:
             Ambiguous: Something left, and no usable answer came back in time.
             Overloaded: 429 or 503.
         """
+        if self._check is not None:
+            self._check()
         sent_headers = {
             "Accept-Encoding": "identity",
             **(headers or {}),
@@ -113,13 +123,16 @@ class NodeClient:
                     content=content,
                     headers=sent_headers,
                     timeout=deadline_seconds,
-                    extensions={"trace": sending.trace},
+                    extensions={"trace": sending.trace, **self._expected_name()},
                 )
-                return await self._exchange(request, bytes_max, sending)
+                answer = await self._exchange(request, bytes_max, sending)
+                self._tls_failed = ""
+                return answer
         except httpx.PoolTimeout as error:
             await self._rebuild()
             raise NotSent("no connection could be had") from error
         except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
+            self._tell_tls(error)
             if sending.begun:
                 raise Ambiguous(type(error).__name__) from error
             raise NotSent(type(error).__name__) from error
@@ -127,6 +140,18 @@ class NodeClient:
     async def close(self) -> None:
         """Close all connections."""
         await self._client.aclose()
+
+    def _expected_name(self) -> dict[str, str]:
+        """Say whose certificate must be shown, whatever the address."""
+        return {} if self._tls is None else {"sni_hostname": self._tls.name}
+
+    def _tell_tls(self, error: Exception) -> None:
+        """Log why TLS failed, once until it is another reason."""
+        reason = tls_reason(error)
+        if reason and reason != self._tls_failed:
+            name = self._tls.name if self._tls is not None else ""
+            log.error("no TLS with a node", purpose=self._purpose, node=name, reason=reason)
+            self._tls_failed = reason
 
     async def _exchange(
         self, request: httpx.Request, bytes_max: int, sending: "_Sending"
@@ -164,7 +189,10 @@ class NodeClient:
             max_connections=None, max_keepalive_connections=32, keepalive_expiry=KEEPALIVE_SECONDS
         )
         transport = self._transport or httpx.AsyncHTTPTransport(
-            limits=limits, retries=0, trust_env=False
+            verify=self._tls.context if self._tls is not None else True,
+            limits=limits,
+            retries=0,
+            trust_env=False,
         )
         return httpx.AsyncClient(
             base_url=self._url, transport=transport, trust_env=False, follow_redirects=False

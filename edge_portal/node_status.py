@@ -1,6 +1,6 @@
 """How this edge is, put together from what its processes write down: for ``/status``, metrics and the command line."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
 import msgspec
@@ -17,7 +17,9 @@ from edge_portal.views import ModeView, PaymentLimits
 from failover.errors import JournalError
 from failover.journal_reader import JournalReader
 from failover.mode_lease import LeaseReader, ModeLease
+from failover.node_tls import read_expiry
 
+_DAY: Final = timedelta(days=1)
 _NOT_LEASED: Final = frozenset({"lease_expired", "starting"})
 
 
@@ -81,6 +83,7 @@ class EdgeStatus(msgspec.Struct, frozen=True, kw_only=True):
     ``as_of`` and ``lag_seconds`` are those of the oldest snapshot, None before there is one of every shard. ``feed`` is
     what the applier does (with the shard that is worst off), ``upstream`` whom it asks for documents, ``feed_path`` all
     the nodes that they come through, the core last.
+    ``certificate_days`` is how long this node's certificate is still good, None where nodes do without TLS.
     ``redis`` says how far the copies in a Redis are, by shard, where there is one.
     """
 
@@ -108,6 +111,7 @@ class EdgeStatus(msgspec.Struct, frozen=True, kw_only=True):
     verification: VerificationStatus
     redis: dict[str, MirrorStatus]
     keys: FileKeyStatus
+    certificate_days: float | None
     processes: list[ProcessStatus]
     supervisor: int | None
 
@@ -182,6 +186,7 @@ class NodeStatus:
             verification=_verification(kept),
             redis=read_mirrors(self._paths.snapshot, self._clock),
             keys=FileKeyStatus(held=self._keys.ids, journal=self._journal_key()),
+            certificate_days=self._certificate_days(),
             processes=processes.processes if processes else [],
             supervisor=processes.supervisor if processes else None,
         )
@@ -191,6 +196,10 @@ class NodeStatus:
             return self._journal.key_id() if self._journal is not None else ""
         except JournalError:
             return ""
+
+    def _certificate_days(self) -> float | None:
+        expiry = read_expiry(self._paths.data)
+        return None if expiry is None else round((expiry - self._clock.now()) / _DAY, 2)
 
     def _processes(self) -> ProcessList | None:
         try:

@@ -40,6 +40,12 @@ async def fleet_guard(
     node_guard(connection, route_handler)
 
 
+async def core_guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Let only the core in, after `fleet_guard`."""
+    if connection.state.node_id != CORE_NODE_ID:
+        raise Problem("not_the_core", status=403, title="This is for the core")
+
+
 @get("/hello", sync_to_thread=False)
 def hello(request: AnyRequest) -> Response[bytes]:
     """Say who this is, and what is held of the caller."""
@@ -78,7 +84,7 @@ async def ask(request: AnyRequest) -> Response[bytes]:
     return _packed(_holder(request).ask(question))
 
 
-@get("/intents", sync_to_thread=False)
+@get("/intents", guards=[core_guard], sync_to_thread=False)
 def intents(
     request: AnyRequest,
     source: FromQuery[Literal["own", "copies"]] = "own",
@@ -87,7 +93,6 @@ def intents(
     undecided: FromQuery[bool] = False,  # noqa: FBT002 - a query parameter
 ) -> Response[bytes]:
     """List every recorded intent with what became of it, or those that wait only; for the core's operators."""
-    _for_the_core(request)
     reader: JournalReader = request.app.state.journal_reader
     try:
         page = reader.page(source, after=after, limit=limit, undecided=undecided)
@@ -98,10 +103,9 @@ def intents(
     return Response(msgspec.json.encode(page), media_type="application/json")
 
 
-@get("/standing", sync_to_thread=False)
+@get("/standing", guards=[core_guard], sync_to_thread=False)
 def standing(request: AnyRequest) -> Response[bytes]:
     """Say how this node is and what waits here; for the core's operators."""
-    _for_the_core(request)
     reader: JournalReader = request.app.state.journal_reader
     lease: ModeLease = request.app.state.lease.read()
     try:
@@ -150,11 +154,6 @@ def peer_app(
             }
         ),
     )
-
-
-def _for_the_core(request: AnyRequest) -> None:
-    if caller(request) != CORE_NODE_ID:
-        raise Problem("not_the_core", status=403, title="This is for the core")
 
 
 def _holder(request: AnyRequest) -> WitnessHolder:

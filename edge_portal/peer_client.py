@@ -2,13 +2,13 @@
 
 from typing import Final, TypeVar
 
-import httpx
 import msgspec
 
+from edge_portal.links import Links
 from edge_portal.node_client import NodeClient, checked
 from failover.errors import Ambiguous
 from failover.intents import Receipt
-from failover.node_config import EdgeConfig, PeerConfig
+from failover.node_config import PeerConfig
 from failover.peer_messages import (
     Ask,
     CopyAnswer,
@@ -28,21 +28,9 @@ T = TypeVar("T")
 class PeerClient:
     """Calls one sibling; greetings and copies go through clients of their own."""
 
-    def __init__(
-        self,
-        config: EdgeConfig,
-        peer: PeerConfig,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
+    def __init__(self, links: Links, peer: PeerConfig) -> None:
         def client(purpose: str, calls_max: int) -> NodeClient:
-            return NodeClient(
-                peer.url,
-                node_id=config.node_id,
-                secret=config.node_secret,
-                purpose=f"{purpose} {peer.node_id}",
-                calls_max=calls_max,
-                transport=transport,
-            )
+            return links.client(peer.node_id, peer.url, f"{purpose} {peer.node_id}", calls_max)
 
         self._greetings = client("greet", 2)
         self._copies = client("copy", CALLS_MAX)

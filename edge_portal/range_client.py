@@ -7,11 +7,12 @@ on a connection that is kept. Whatever else comes ends the connection.
 """
 
 import asyncio
-import ssl
+from collections.abc import Callable
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from failover.errors import Ambiguous, NotSent, Overloaded
+from failover.node_tls import TlsLink
 from failover.web import DEADLINE_HEADER, authorization_header, deadline_header
 
 HEAD_BYTES_MAX: Final = 16 * 1024
@@ -41,19 +42,26 @@ class RangeClient:
         url: The node's address, without a path.
         node_id: Who we are.
         secret: What proves it.
-        tls: What a connection to an ``https`` address is made with.
+        tls: What an ``https`` address is called with.
+        check: Called first; raises `NotSent` when the node is not to be called at all.
     """
 
     def __init__(
-        self, url: str, *, node_id: str, secret: str, tls: ssl.SSLContext | None = None
+        self,
+        url: str,
+        *,
+        node_id: str,
+        secret: str,
+        tls: TlsLink | None = None,
+        check: Callable[[], None] | None = None,
     ) -> None:
         parts = urlsplit(url)
         self._host = parts.hostname or ""
-        self._secure = parts.scheme == "https"
-        self._port = parts.port or (443 if self._secure else 80)
+        self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._host_header = parts.netloc
         self._authorization = authorization_header(node_id, secret)
         self._tls = tls
+        self._check = check
         self._connection: _Connection | None = None
 
     async def get(self, path: str, begin: int, end: int, *, deadline_seconds: float) -> RangeAnswer:
@@ -67,6 +75,8 @@ class RangeClient:
             Ambiguous: No usable answer came in time.
             Overloaded: 429 or 503.
         """
+        if self._check is not None:
+            self._check()
         head = (
             f"GET {path} HTTP/1.1\r\nHost: {self._host_header}\r\n"
             f"Authorization: {self._authorization}\r\n"
@@ -115,7 +125,8 @@ class RangeClient:
                 _Connection,
                 self._host,
                 self._port,
-                ssl=(self._tls or ssl.create_default_context()) if self._secure else None,
+                ssl=self._tls and self._tls.context,
+                server_hostname=self._tls and self._tls.name,
             )
         except OSError as error:
             raise NotSent(type(error).__name__) from error

@@ -12,7 +12,9 @@ from cache_sync.file_keys import PLAIN, FileKeys
 from cache_sync.redis_link import check_url
 from edge_portal.errors import ConfigError
 from failover.errors import ConfigInvalid
-from failover.node_config import EdgeConfig, RedisReplica, read_config
+from failover.node_addresses import check_addresses
+from failover.node_config import CORE_NODE_ID, EdgeConfig, RedisReplica, read_config
+from failover.node_tls import link_to
 
 METRICS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Where the metrics library of the workers keeps its files; it reads the environment itself."""
@@ -130,6 +132,11 @@ def load_settings(
     config = _with_redis(msgspec.structs.replace(config, **changes))
     if config.workers < 1:
         raise ConfigError("at least one worker is needed")
+    try:
+        check_addresses(config)
+        link_to(config.tls, CORE_NODE_ID)
+    except ConfigInvalid as invalid:
+        raise ConfigError(str(invalid)) from invalid
     keys = EdgeKeys(
         session=_decode_key("session_key", config.session_key),
         form=_decode_key("form_key", config.form_key),

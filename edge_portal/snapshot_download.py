@@ -19,6 +19,7 @@ from cache_sync.snapshot_file import (
 )
 from cache_sync.snapshot_file import trusting as trusting_keys
 from cache_sync.snapshot_file_download import SnapshotDownload
+from edge_portal.links import Links
 from edge_portal.node_client import NodeClient, read_problem, slug_of
 from edge_portal.range_client import RangeClient
 from failover.errors import NodeError, Overloaded
@@ -99,26 +100,21 @@ def _none(status: int, body: bytes) -> SnapshotUnavailable:
     return SnapshotUnavailable("none", f"answered with {status} {slug}".rstrip())
 
 
-def holders_of(config: EdgeConfig, shard: str) -> list[NodeSnapshots]:
+def holders_of(links: Links, shard: str) -> list[NodeSnapshots]:
     """
     Make the clients of the nodes that this edge takes snapshot files from, in the order of its upstreams.
 
     Only nodes whose signature it can check, and siblings only where they pass documents on.
     """
+    config = links.config
     urls = {peer.node_id: peer.feed_url for peer in config.peers if peer.feed_url}
     named = config.upstreams or [CORE_NODE_ID, *urls]
     urls[CORE_NODE_ID] = config.core_url
     keys = trusted_keys(config)
 
     def holder(name: str, url: str) -> NodeSnapshots:
-        offers = NodeClient(
-            url,
-            node_id=config.node_id,
-            secret=config.node_secret,
-            purpose=f"snapshots {name}",
-            calls_max=1,
-        )
-        files = RangeClient(url, node_id=config.node_id, secret=config.node_secret)
+        offers = links.client(name, url, f"snapshots {name}", 1)
+        files = links.files(name, url)
         return NodeSnapshots(offers, files, name, shard)
 
     return [
@@ -133,7 +129,7 @@ class EdgeDownload:
     One shard's download, with the connections that it goes through. Call `close` at the end.
 
     Args:
-        config: Of this edge.
+        links: Of this edge.
         folder: The shard's snapshot folder.
         shard: The shard.
         fetched: Told of every file that arrived whole.
@@ -144,7 +140,7 @@ class EdgeDownload:
 
     def __init__(
         self,
-        config: EdgeConfig,
+        links: Links,
         folder: Path,
         shard: str,
         *,
@@ -153,12 +149,12 @@ class EdgeDownload:
         rng: Random,
         keys: FileKeys = PLAIN,
     ) -> None:
-        self._holders = holders_of(config, shard)
+        self._holders = holders_of(links, shard)
         self.source = SnapshotDownload(
             self._holders,
             folder / "download",
             shard,
-            check_signature=trusted_signatures(config),
+            check_signature=trusted_signatures(links.config),
             clock=clock,
             rng=rng,
             fetched=fetched,

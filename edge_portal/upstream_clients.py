@@ -3,19 +3,18 @@
 from typing import Final
 from urllib.parse import quote
 
-import httpx
-
 from cache_sync.errors import FeedUnavailable
 from cache_sync.frames import Frame
 from cache_sync.standing import Standing, decode_standing
 from edge_portal.child import seeded_rng
-from edge_portal.core_client import CoreFeed, ReachedProof, core_client, nothing_reached
+from edge_portal.core_client import CoreFeed, ReachedProof, nothing_reached
 from edge_portal.errors import ConfigError
+from edge_portal.links import Links
 from edge_portal.node_client import NodeClient
 from edge_portal.redis_upstream import StreamUpstream
 from edge_portal.upstreams import Upstream
 from failover.errors import NodeError
-from failover.node_config import CORE_NODE_ID, EdgeConfig, PeerConfig
+from failover.node_config import CORE_NODE_ID, PeerConfig
 
 LOOK_SECONDS: Final = 1.0
 STANDING_BYTES_MAX: Final = 16 * 1024
@@ -26,16 +25,11 @@ class CoreUpstream:
     """The core itself. Looking at it costs a heartbeat, through a client of its own."""
 
     def __init__(
-        self,
-        config: EdgeConfig,
-        shard: str,
-        transport: httpx.AsyncBaseTransport | None = None,
-        *,
-        reached: ReachedProof = nothing_reached,
+        self, links: Links, shard: str, *, reached: ReachedProof = nothing_reached
     ) -> None:
         self._shard = shard
-        self._feed_client = core_client(config, "feed", 1, transport)
-        self._look_client = core_client(config, "look", 1, transport)
+        self._feed_client = links.core("feed", 1)
+        self._look_client = links.core("look", 1)
         self._feed = CoreFeed(self._feed_client, shard, reached=reached)
         self._look = CoreFeed(self._look_client, shard, answer_seconds=LOOK_SECONDS)
 
@@ -75,22 +69,9 @@ class CoreUpstream:
 class SiblingUpstream:
     """A sibling that passes documents on."""
 
-    def __init__(
-        self,
-        config: EdgeConfig,
-        peer: PeerConfig,
-        shard: str,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
+    def __init__(self, links: Links, peer: PeerConfig, shard: str) -> None:
         def client(purpose: str) -> NodeClient:
-            return NodeClient(
-                peer.feed_url,
-                node_id=config.node_id,
-                secret=config.node_secret,
-                purpose=f"{purpose} {peer.node_id}",
-                calls_max=1,
-                transport=transport,
-            )
+            return links.client(peer.node_id, peer.feed_url, f"{purpose} {peer.node_id}", 1)
 
         self._name = peer.node_id
         self._path = f"/feed/{quote(shard, safe='')}/standing"
@@ -132,11 +113,7 @@ class SiblingUpstream:
 
 
 def upstreams_of(
-    config: EdgeConfig,
-    shard: str,
-    transport: httpx.AsyncBaseTransport | None = None,
-    *,
-    reached: ReachedProof = nothing_reached,
+    links: Links, shard: str, *, reached: ReachedProof = nothing_reached
 ) -> list[Upstream]:
     """
     Make the clients of whom this edge asks for a shard's documents, the preferred first.
@@ -146,26 +123,22 @@ def upstreams_of(
     Raises:
         ConfigError: One that is named is neither the core nor a sibling that passes documents on.
     """
+    config = links.config
     feeding = {peer.node_id: peer for peer in config.peers if peer.feed_url}
     named = config.upstreams or [CORE_NODE_ID, *feeding]
     unknown = [name for name in named if name != CORE_NODE_ID and name not in feeding]
     if unknown:
         raise ConfigError(f"there is no sibling {unknown[0]!r} that passes documents on")
     return [
-        _core(config, shard, transport, reached)
+        _core(links, shard, reached)
         if name == CORE_NODE_ID
-        else SiblingUpstream(config, feeding[name], shard, transport)
+        else SiblingUpstream(links, feeding[name], shard)
         for name in dict.fromkeys(named)
     ]
 
 
-def _core(
-    config: EdgeConfig,
-    shard: str,
-    transport: httpx.AsyncBaseTransport | None,
-    reached: ReachedProof,
-) -> Upstream:
-    core = CoreUpstream(config, shard, transport, reached=reached)
-    if not config.redis_feed:
+def _core(links: Links, shard: str, reached: ReachedProof) -> Upstream:
+    core = CoreUpstream(links, shard, reached=reached)
+    if not links.config.redis_feed:
         return core
-    return StreamUpstream(core, config, shard, rng=seeded_rng())
+    return StreamUpstream(core, links.config, shard, rng=seeded_rng())

@@ -14,9 +14,10 @@ from edge_portal.agent_link import AgentLink
 from edge_portal.app import create_app
 from edge_portal.archive import ArchiveReader
 from edge_portal.child import all_of, child_command, seeded_rng
-from edge_portal.core_client import ARCHIVE_CALLS_MAX, CoreArchiveClient, core_client
+from edge_portal.core_client import ARCHIVE_CALLS_MAX, CoreArchiveClient
 from edge_portal.form_keys import FormKeys
 from edge_portal.held_snapshots import HeldSnapshots, open_held
+from edge_portal.links import Links
 from edge_portal.node_status import NodeStatus, archive_is_closed
 from edge_portal.pages.site import Site
 from edge_portal.portal import Portal
@@ -48,7 +49,7 @@ async def run_worker(settings: EdgeSettings, sockets: list[int], stop: asyncio.E
         keys=settings.file_keys,
     )
     agent = AgentLink(paths.data)
-    archive_client = core_client(config, "archive", ARCHIVE_CALLS_MAX)
+    archive_client = Links(config).core("archive", ARCHIVE_CALLS_MAX)
     tokens = Tokens(settings.keys.session)
     sign_in = SignIn(lookup_key=settings.keys.lookup, clock=clock)
     shared = shared_accounts(settings, clock=clock, rng=seeded_rng())

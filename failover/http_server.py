@@ -17,6 +17,8 @@ from granian.constants import HTTPModes, Interfaces
 from granian.log import LOGGING_CONFIG, LogLevels
 from granian.server.embed import Server
 
+from failover.node_tls import TlsFiles
+
 BACKLOG = 1024
 
 
@@ -51,7 +53,7 @@ def open_socket(host: str, port: int) -> socket.socket:
 class _SocketServer(Server):
     """Granian's embedded server on a socket that exists, instead of one that it binds itself."""
 
-    def __init__(self, app: Any, listener: socket.socket) -> None:
+    def __init__(self, app: Any, listener: socket.socket, tls: TlsFiles | None) -> None:
         host, port = listener.getsockname()[:2]
         super().__init__(
             app,
@@ -63,6 +65,11 @@ class _SocketServer(Server):
             backlog=BACKLOG,
             log_level=LogLevels.warning,
             log_dictconfig=_log_to_stderr(),
+            ssl_cert=tls and tls.node,
+            ssl_key=tls and tls.node,
+            ssl_ca=tls and tls.authority,
+            # Without a certificate of this authority no byte of a request is read.
+            ssl_client_verify=tls is not None,
         )
         self._listener = listener
 
@@ -83,13 +90,16 @@ class _NotExperimental(logging.Filter):
         return "experimental" not in record.getMessage()
 
 
-async def serve(app: Any, sock: socket.socket, *, stop: asyncio.Event) -> None:
+async def serve(
+    app: Any, sock: socket.socket, *, stop: asyncio.Event, tls: TlsFiles | None = None
+) -> None:
     """
     Serve ``app`` (ASGI with lifespan) on ``sock`` until ``stop`` is set; then finish what is in flight.
 
-    Does not close the socket. Raises a RuntimeError when the application does not start.
+    With ``tls`` only callers are heard that show a certificate of the authority. Does not close the socket. Raises a
+    RuntimeError when the application does not start.
     """
-    server = _SocketServer(app, sock)
+    server = _SocketServer(app, sock, tls)
     logger = logging.getLogger("_granian")
     logger.setLevel(logging.WARNING)
     if not any(isinstance(known, _NotExperimental) for known in logger.filters):

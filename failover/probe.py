@@ -29,12 +29,14 @@ class ProbeAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     ``edges_awaited`` says that the core was restored and takes no intent until every edge has brought back what it
     kept of the core's outcomes.
+    ``revoked`` are the nodes that it has expelled, the newest thousand.
     """
 
     epoch: int
     head: int
     as_of: datetime
     edges_awaited: bool = False
+    revoked: list[str] = []
 
 
 class CoreProber(Protocol):

@@ -8,11 +8,14 @@ import msgspec
 from litestar import Request, Response, get
 from litestar.params import FromPath, FromQuery, Parameter
 
+from cache_sync.document_table import read_head
 from cache_sync.errors import BelowFloor, EpochChanged, FeedUnavailable, Forked, UnknownShard
 from cache_sync.feed import WAIT_SECONDS_MAX
 from cache_sync.frames import FRAME_CONTENT_TYPE, encode_frame, parse_positions
+from cache_sync.shards import FIRST_SHARD
 from core_cis.api.guards import fleet_guard, services
 from core_cis.api.problems import problems
+from core_cis.registry import read_revoked
 from failover.feed_route import frame_response
 from failover.web import Problem, caller, remaining_seconds
 
@@ -27,12 +30,14 @@ class Probe(msgspec.Struct, frozen=True):
 
     ``epoch`` and ``head`` say how far the documents of the first shard were then, ``edges_awaited`` that no intent is
     decided until every edge has brought back what it kept of before a restore.
+    ``revoked`` are the edges that were expelled, the newest thousand: their siblings refuse them too.
     """
 
     epoch: int
     head: int
     as_of: datetime
     edges_awaited: bool = False
+    revoked: list[str] = []
 
 
 @get(
@@ -125,5 +130,8 @@ async def probe(
         raise Problem(
             "core_unavailable", status=503, title="The core cannot write now", retry="same"
         ) from error
-    head = await running.head()
-    return Probe(head.epoch, head.head, closed.as_of, await running.edges_awaited())
+    head, revoked = await running.ask(
+        lambda connection: (read_head(connection, FIRST_SHARD), read_revoked(connection))
+    )
+    awaited = await running.edges_awaited()
+    return Probe(head.epoch, head.head, closed.as_of, awaited, revoked)

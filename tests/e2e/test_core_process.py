@@ -213,7 +213,16 @@ def test_second_server_of_a_folder_is_refused(
     second = run(checkout, "serve", "--data", str(data_dir), "--port", "0")
     assert second.returncode == 1
     assert "another process serves the core" in second.stderr
-    added = run(checkout, "edges", "add", "west", "--data", str(data_dir), "--peer-url", "http://x")
+    added = run(
+        checkout,
+        "edges",
+        "add",
+        "west",
+        "--data",
+        str(data_dir),
+        "--peer-url",
+        "http://127.0.0.1:1",
+    )
     assert added.returncode == 0
     headers = {"Authorization": f"Bearer {load_keys(data_dir).operator_token}"}
     status = httpx.get(f"{core.url}/status", headers=headers, trust_env=False).json()

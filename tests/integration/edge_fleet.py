@@ -118,6 +118,7 @@ class EdgeFleet:
 
     `upstreams` makes them pass documents on, and says whom each asks for them. The core has `shards`; `holding` says
     which of them an edge holds, where it does not hold all. `config_arguments` go to every edge's ``edges config``.
+    With `tls` nodes speak it; operators have a port of their own then, which `core_port` is not.
     """
 
     def __init__(
@@ -131,10 +132,16 @@ class EdgeFleet:
         shards: int = 1,
         holding: Mapping[str, Sequence[str]] | None = None,
         config_arguments: Sequence[str] = (),
+        tls: bool = False,
+        snapshot_documents: int | None = None,
     ) -> None:
         self.folder = folder
         self.core_data = folder / "core"
-        self.core_port, *ports = free_ports(1 + 3 * len(names))
+        self.core_port, self.operator_port, *ports = free_ports(2 + 3 * len(names))
+        self._tls = tls
+        self._snapshot_documents = snapshot_documents
+        scheme = "https" if tls else "http"
+        self.core_url = f"{scheme}://127.0.0.1:{self.core_port}"
         self.core: subprocess.Popen[bytes] | None = None
         self._clients = contextlib.ExitStack()
         self.edges = [
@@ -151,15 +158,15 @@ class EdgeFleet:
         self.run_core("demo-data", "--accounts", str(accounts))
         peers = dict(zip(names, ports, strict=False))
         for edge in self.edges:
-            feed = f"http://127.0.0.1:{edge.feed_port}" if edge.feed_port else ""
-            peer = f"http://127.0.0.1:{peers[edge.name]}"
+            feed = f"{scheme}://127.0.0.1:{edge.feed_port}" if edge.feed_port else ""
+            peer = f"{scheme}://127.0.0.1:{peers[edge.name]}"
             self.run_core("edges", "add", edge.name, "--peer-url", peer, "--feed-url", feed)
         for edge in self.edges:
             ports_of = ["--port", str(edge.port), "--peer-port", str(peers[edge.name])]
             ports_of += ["--feed-port", str(edge.feed_port), "--workers", str(workers)]
             named = (upstreams or {}).get(edge.name, ())
             self.run_core(
-                *("edges", "config", edge.name, "--core-url", f"http://127.0.0.1:{self.core_port}"),
+                *("edges", "config", edge.name, "--core-url", self.core_url),
                 *(*ports_of, "--out", str(edge.config), "--normal-min-seconds", "1"),
                 *(word for name in named for word in ("--upstream", name)),
                 *config_arguments,
@@ -184,12 +191,18 @@ class EdgeFleet:
     def start_core(self) -> None:
         """Start the core and wait until it answers."""
         command = [sys.executable, "-P", "-m", "core_cis", "serve", "--data", str(self.core_data)]
+        command += ["--port", str(self.core_port)]
+        if self._tls:
+            command += ["--tls", "--operator-port", str(self.operator_port)]
+        if self._snapshot_documents is not None:
+            command += ["--snapshot-documents", str(self._snapshot_documents)]
         with (self.folder / "core.log").open("ab") as log:
-            self.core = subprocess.Popen([*command, "--port", str(self.core_port)], stderr=log)
+            self.core = subprocess.Popen(command, stderr=log)
 
         def answers() -> bool:
             try:
-                url = f"http://127.0.0.1:{self.core_port}/healthz"
+                port = self.operator_port if self._tls else self.core_port
+                url = f"http://127.0.0.1:{port}/healthz"
                 return httpx.get(url, timeout=5, trust_env=False).is_success
             except httpx.TransportError:
                 return False

@@ -16,6 +16,7 @@ import pytest
 from cache_sync.errors import FeedUnavailable
 from cache_sync.frames import Frame
 from edge_portal.feeder import READERS_MAX
+from edge_portal.links import Links
 from edge_portal.upstream_clients import SiblingUpstream
 from failover.node_config import read_config, write_config
 from tests.integration.edge_fleet import (
@@ -207,7 +208,7 @@ async def test_fifty_nodes_follow_one(tree: Tree) -> None:
     """Every one gets every change; those beyond the bound are told to come again, and disturb nobody."""
     config = read_config(tree.left.config)
     peer = next(peer for peer in config.peers if peer.node_id == "root")
-    nodes = [SiblingUpstream(config, peer, "0") for _ in range(50)]
+    nodes = [SiblingUpstream(Links(config), peer, "0") for _ in range(50)]
     at, epoch = cursor_of(tree.root), shard(tree.root)["epoch"]
     started = asyncio.Event()
 
@@ -224,7 +225,7 @@ async def test_fifty_nodes_follow_one(tree: Tree) -> None:
     frames = await asyncio.gather(*following)
     assert len({(frame.upto, frame.live_hash, frame.chain, frame.seal) for frame in frames}) == 1
     upto = frames[0].upto
-    too_many = [SiblingUpstream(config, peer, "0") for _ in range(2 * READERS_MAX)]
+    too_many = [SiblingUpstream(Links(config), peer, "0") for _ in range(2 * READERS_MAX)]
     answers = await asyncio.gather(
         *(node.fetch(upto, epoch, 1, 0.5) for node in too_many), return_exceptions=True
     )

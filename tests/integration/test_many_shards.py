@@ -169,7 +169,7 @@ def test_a_configuration_names_shards_that_there_are(fleet: EdgeFleet, tmp_path:
     command = [sys.executable, "-P", "-m", "core_cis"]
     out = [
         "--core-url",
-        "http://x",
+        "http://127.0.0.1",
         "--port",
         "0",
         "--peer-port",

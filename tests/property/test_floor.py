@@ -79,7 +79,7 @@ class Core:
         self.store = CoreStore.open(folder, clock)
         with self.store.transaction() as tx:
             for name in NAMES:
-                add_edge(tx, name, f"http://{name}.test")
+                add_edge(tx, name, "http://127.0.0.1:1")
         self.feed = FeedSource(
             self.store.database.documents(),
             "0",

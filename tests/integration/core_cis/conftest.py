@@ -222,6 +222,9 @@ def file_core(tmp_path: Path) -> Core:
     return make_core(tmp_path / "the core")
 
 
+PEER_URLS = {"east": "http://127.0.0.1:9000", "west": "http://127.0.0.1:9001"}
+
+
 def make_core(data_dir: Path) -> Core:
     """Fill a core in a folder."""
     clock = SetClock(START)
@@ -231,12 +234,12 @@ def make_core(data_dir: Path) -> Core:
     with CoreStore.open(data_dir, clock, utility=utility) as store:
         fill(store)
         with store.transaction() as tx:
-            for name in ("east", "west"):
-                add_edge(tx, name, f"http://{name}.test")
+            for name, url in PEER_URLS.items():
+                add_edge(tx, name, url)
         for number, name in enumerate(("east", "west")):
             with store.transaction() as tx:
                 serving = Serving(
-                    core_url="http://core", port=8000 + number, peer_port=9000 + number
+                    core_url="http://127.0.0.1", port=8000 + number, peer_port=9000 + number
                 )
                 configs[name] = write_edge_config(
                     tx, name, serving, tmp_path / f"{name}.json", keys=store.keys

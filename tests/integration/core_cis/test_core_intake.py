@@ -377,7 +377,7 @@ def test_edge_with_new_keys_is_believed_for_what_it_accepted_before(
     core.clock.move(10)
     with core.open() as store:
         with store.transaction() as tx:
-            serving = Serving(core_url="http://core", port=1, peer_port=2)
+            serving = Serving(core_url="http://127.0.0.1", port=1, peer_port=2)
             write_edge_config(
                 tx, "east", serving, tmp_path / "new.json", keys=store.keys, force=True
             )

@@ -21,6 +21,7 @@ from core_cis.settings import ServerSettings
 from core_cis.store import CoreStore
 from failover.intents import Intent, Outcome
 from failover.peer_messages import RecordedIntent, RecordedPage, RecordState
+from tests.integration.core_cis.conftest import PEER_URLS
 
 ACCOUNT = "A-1001"
 
@@ -55,7 +56,8 @@ class Fleet:
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         """Answer one page."""
-        name = request.url.host.removesuffix(".test")
+        names = {url: name for name, url in PEER_URLS.items()}
+        name = names[f"http://{request.url.host}:{request.url.port}"]
         if name in self.silent:
             raise httpx.ConnectError("refused")
         self.asked_as.add(request.headers["authorization"].split(":")[0])

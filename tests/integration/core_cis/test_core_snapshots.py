@@ -22,6 +22,7 @@ from core_cis.errors import SnapshotsBusy
 from core_cis.publishing import publish_account
 from core_cis.snapshot_builder import build_snapshot, building
 from core_cis.snapshot_shelves import FOLDER_NAME, replica_folder, shelf_of
+from edge_portal.links import Links
 from edge_portal.snapshot_download import holders_of, trusted_signatures
 from failover.http_server import open_socket, serve
 
@@ -81,7 +82,7 @@ async def test_an_edge_fetches_what_the_core_has_built(core: Any) -> None:
     config = core.configs["east"]
     assert config.core_public_key
     async with on_a_socket(core) as url:
-        (holder,) = holders_of(msgspec.structs.replace(config, core_url=url), "0")
+        (holder,) = holders_of(Links(msgspec.structs.replace(config, core_url=url)), "0")
         assert holder.name == "core"
         offer = await holder.offer()
         manifest = open_offer(offer, "0", Need(), trusted_signatures(config))
@@ -107,13 +108,15 @@ async def test_another_cores_signature_is_refused(core: Any) -> None:
         core.configs["east"], core_public_key=core.configs["west"].peers[0].public_key
     )
     async with on_a_socket(core) as url:
-        (holder,) = holders_of(msgspec.structs.replace(config, core_url=url), "0")
+        (holder,) = holders_of(Links(msgspec.structs.replace(config, core_url=url)), "0")
         with pytest.raises(SnapshotRefused) as refused:
             open_offer(await holder.offer(), "0", Need(), trusted_signatures(config))
         assert refused.value.reason == "signature"
         await holder.close()
     without = msgspec.structs.replace(config, core_public_key="")
-    assert holders_of(without, "0") == [], "nobody is asked whose signature cannot be checked"
+    assert holders_of(Links(without), "0") == [], (
+        "nobody is asked whose signature cannot be checked"
+    )
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,8 @@ from core_cis.registry import Serving, add_edge, write_edge_config
 from core_cis.services import CoreServices
 from core_cis.settings import Utility
 from core_cis.store import CoreStore
-from edge_portal.core_client import CoreFeed, core_client
+from edge_portal.core_client import CoreFeed
+from edge_portal.links import Links
 from failover.node_config import EdgeConfig
 from failover.signing import is_signed, sign_bytes
 from tests.integration.engines.engines import NODE_KEY
@@ -66,9 +67,9 @@ class Core:
         utility = Utility(name="Test Light", timezone="America/Chicago")
         self.store = CoreStore.open(self.folder, self.clock, utility=utility)
         with self.store.transaction(alone=True) as tx:
-            add_edge(tx, "east", "http://east.test")
+            add_edge(tx, "east", "http://127.0.0.1:2")
         with self.store.transaction(alone=True) as tx:
-            serving = Serving(core_url="http://core", port=1, peer_port=2)
+            serving = Serving(core_url="http://127.0.0.1", port=1, peer_port=2)
             self.config: EdgeConfig = write_edge_config(
                 tx, "east", serving, folder / "east.json", keys=self.store.keys
             )
@@ -171,7 +172,7 @@ async def transport_of(
     if kind == "in process":
         yield DirectClient(services)
         return
-    node = core_client(core.config, "feed", 1, wire)
+    node = Links(core.config, transport=wire).core("feed", 1)
     by_http = CoreFeed(node, SHARD)
     if kind == "http":
         yield by_http

@@ -61,7 +61,7 @@ def test_changed_name_is_published(data_dir: Path) -> None:
         (("init", "--retention-months", "0"), "0 is not in the range"),
         (("ledger", "A-nobody"), "no account A-nobody"),
         (("edges", "revoke", "north"), "no edge north"),
-        (("edges", "add", "core", "--peer-url", "http://x"), "no name for an edge"),
+        (("edges", "add", "core", "--peer-url", "http://127.0.0.1:1"), "no name for an edge"),
         (("nothing",), "No such command"),
     ],
 )
@@ -86,7 +86,7 @@ def test_refusals_are_sentences(data_dir: Path, arguments: tuple[str, ...], sent
         ("backup", "copy.db"),
         ("epoch", "raise"),
         ("edges", "list"),
-        ("edges", "add", "east", "--peer-url", "http://x"),
+        ("edges", "add", "east", "--peer-url", "http://127.0.0.1:1"),
         ("edges", "revoke", "east"),
     ],
 )
@@ -121,9 +121,17 @@ def test_edges_are_registered_and_listed(data_dir: Path, tmp_path: Path) -> None
     """Add, configure, list, revoke: the life of an edge, without a secret on the terminal."""
     data = ("--data", str(data_dir))
     out = tmp_path / "east.json"
-    assert invoke("edges", "add", "east", "--peer-url", "http://x", *data)[0] == 0
+    assert invoke("edges", "add", "east", "--peer-url", "http://127.0.0.1:1", *data)[0] == 0
     configured = invoke(
-        *("edges", "config", "east", "--core-url", "http://c", "--peer", "west=http://w"),
+        *(
+            "edges",
+            "config",
+            "east",
+            "--core-url",
+            "http://127.0.0.1:3",
+            "--peer",
+            "west=http://127.0.0.1:4",
+        ),
         *("--port", "1", "--peer-port", "2", "--out", str(out), *data),
     )
     assert configured[0] == 0

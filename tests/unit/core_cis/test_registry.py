@@ -25,7 +25,10 @@ from failover.node_config import EdgeConfig, read_config
 from failover.signing import public_key, secret_hash
 
 SERVING = Serving(
-    core_url="http://core:8100", port=8001, peer_port=9001, peer_urls={"west": "http://proxy"}
+    core_url="http://127.0.0.1:8100",
+    port=8001,
+    peer_port=9001,
+    peer_urls={"west": "http://127.0.0.1:6000"},
 )
 
 
@@ -35,8 +38,8 @@ def store(tmp_path: Path) -> Iterator[CoreStore]:
     utility = Utility(name="Test Light", phone="+1 555 0199", edge_retention_months=6)
     with CoreStore.open(tmp_path / "core", SystemClock(), utility=utility) as opened:
         with opened.transaction() as tx:
-            add_edge(tx, "east", "http://east:9001")
-            add_edge(tx, "west", "http://west:9002")
+            add_edge(tx, "east", "http://127.0.0.1:9001")
+            add_edge(tx, "west", "http://127.0.0.2:9002")
         yield opened
 
 
@@ -58,7 +61,11 @@ def test_configuration_holds_what_an_edge_needs(store: CoreStore, tmp_path: Path
     assert (config.utility.name, config.utility.phone) == ("Test Light", "+1 555 0199")
     assert (config.retention_months, config.session_key) == (6, store.keys.session_key)
     (peer,) = config.peers
-    assert (peer.node_id, peer.url, peer.public_key) == ("west", "http://proxy", west.public_key)
+    assert (peer.node_id, peer.url, peer.public_key) == (
+        "west",
+        "http://127.0.0.1:6000",
+        west.public_key,
+    )
     assert out.stat().st_mode & 0o777 == 0o600
 
 
@@ -119,7 +126,7 @@ def test_revoked_edge_opens_nothing_but_is_remembered(store: CoreStore, tmp_path
 def test_names_that_are_refused(store: CoreStore, name: str) -> None:
     """No name twice, none of the core's, none that would not fit into a header or a path."""
     with store.transaction() as tx, pytest.raises(EdgeConflict):
-        add_edge(tx, name, "http://x")
+        add_edge(tx, name, "http://127.0.0.5")
 
 
 def test_unknown_edges(store: CoreStore) -> None:
@@ -132,12 +139,12 @@ def test_unknown_edges(store: CoreStore) -> None:
 def test_where_documents_are_passed_on(store: CoreStore, tmp_path: Path) -> None:
     """An edge's file names its own feed's port, its siblings' feeds and whom it prefers to ask."""
     with store.transaction() as tx:
-        add_edge(tx, "north", "http://north:9003", "http://north:7003")
-        move_edge(tx, "west", feed_url="http://west:7002")
+        add_edge(tx, "north", "http://127.0.0.3:9003", "http://127.0.0.3:7003")
+        move_edge(tx, "west", feed_url="http://127.0.0.2:7002")
         through_proxy = msgspec.structs.replace(
             SERVING,
             feed_port=7001,
-            feed_urls={"west": "http://proxy:1"},
+            feed_urls={"west": "http://127.0.0.1:6001"},
             upstreams=["west", "core"],
         )
         out = tmp_path / "east.json"
@@ -145,8 +152,8 @@ def test_where_documents_are_passed_on(store: CoreStore, tmp_path: Path) -> None
     config = read_config(out)
     assert (config.feed_port, config.upstreams) == (7001, ["west", "core"])
     assert {peer.node_id: (peer.url, peer.feed_url) for peer in config.peers} == {
-        "north": ("http://north:9003", "http://north:7003"),
-        "west": ("http://proxy", "http://proxy:1"),
+        "north": ("http://127.0.0.3:9003", "http://127.0.0.3:7003"),
+        "west": ("http://127.0.0.1:6000", "http://127.0.0.1:6001"),
     }
 
 
@@ -162,9 +169,9 @@ def test_only_who_passes_documents_on_is_asked(store: CoreStore, tmp_path: Path,
 def test_moving_an_unknown_edge(store: CoreStore) -> None:
     """Nobody can be moved who is not there; an address that is not named stays."""
     with store.transaction() as tx, pytest.raises(UnknownEdge):
-        move_edge(tx, "north", peer_url="http://x")
+        move_edge(tx, "north", peer_url="http://127.0.0.5")
     with store.transaction() as tx:
-        move_edge(tx, "east", peer_url="http://new:9001")
+        move_edge(tx, "east", peer_url="http://127.0.0.4:9001")
     east, west = read_edges(store.connection)
-    assert (east.peer_url, east.feed_url) == ("http://new:9001", "")
-    assert west.peer_url == "http://west:9002"
+    assert (east.peer_url, east.feed_url) == ("http://127.0.0.4:9001", "")
+    assert west.peer_url == "http://127.0.0.2:9002"

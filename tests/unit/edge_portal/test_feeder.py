@@ -14,10 +14,12 @@ from cache_sync.frames import decode_frame
 from cache_sync.standing import decode_standing
 from edge_portal.errors import ConfigError
 from edge_portal.feeder import Feeds, feeder_app
+from edge_portal.links import Links
 from edge_portal.settings import EdgeKeys, EdgePaths, EdgeSettings
 from edge_portal.upstream_clients import CoreUpstream, SiblingUpstream, upstreams_of
 from failover.digest_route import decode_answer
 from failover.node_config import EdgeConfig, PeerConfig, Utility
+from failover.revocations import Revocations
 from failover.signing import secret_hash
 from failover.web import NodeKeys, authorization_header
 from tests.unit.cache_sync.feed_world import Core, DirectClient, FakeClock
@@ -58,12 +60,9 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 async def core(tmp_path: Path, clock: FakeClock) -> AsyncIterator[Core]:
-    """Return a core with a few documents, and its word on two nodes."""
+    """Return a core with a few documents."""
     made = Core(tmp_path / "core.db", clock)
-    made.fill(7)
-    for node, status in (("east", "active"), ("west", "revoked")):
-        body = msgspec.json.encode({"version": 1, "node_id": node, "status": status, "more": [1]})
-        made.commit([(("", "node", node), body)])
+    made.fill(9)
     yield made
     await made.close()
 
@@ -86,9 +85,12 @@ async def feeds(tmp_path: Path, clock: FakeClock) -> AsyncIterator[Feeds]:
 
 
 @pytest.fixture
-async def client(feeds: Feeds) -> AsyncIterator[httpx.AsyncClient]:
-    """Return the client of a sibling in good standing."""
-    keys = NodeKeys({peer.node_id: peer.secret_sha256 for peer in CONFIG.peers})
+async def client(feeds: Feeds, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """Return the client of a sibling in good standing; `west` was expelled."""
+    (tmp_path / "data").mkdir(exist_ok=True)
+    revoked = Revocations(tmp_path / "data")
+    revoked.note(["west"])
+    keys = NodeKeys(revoked.among({peer.node_id: peer.secret_sha256 for peer in CONFIG.peers}))
     app: Any = feeder_app(feeds, keys)
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app),
@@ -229,12 +231,12 @@ async def test_digests_are_answered(core: Core, node: Node, client: httpx.AsyncC
 
 def test_whom_an_edge_asks() -> None:
     """The core first, then the siblings that pass documents on; or whom its file names, in that order."""
-    assert [upstream.name for upstream in upstreams_of(CONFIG, "0")] == ["core", "east"]
+    assert [upstream.name for upstream in upstreams_of(Links(CONFIG), "0")] == ["core", "east"]
     named = msgspec.structs.replace(CONFIG, upstreams=["east", "core", "east"])
-    east, core = upstreams_of(named, "0")
+    east, core = upstreams_of(Links(named), "0")
     assert isinstance(east, SiblingUpstream)
     assert isinstance(core, CoreUpstream)
     assert (east.relays, core.relays) == (True, False)
     for unknown in ("west", "north", "me"):
         with pytest.raises(ConfigError, match=unknown):
-            upstreams_of(msgspec.structs.replace(CONFIG, upstreams=[unknown]), "0")
+            upstreams_of(Links(msgspec.structs.replace(CONFIG, upstreams=[unknown])), "0")

@@ -19,7 +19,7 @@ def written(folder: Path, **changes: object) -> Path:
         "node_id": "east",
         "node_secret": "s",
         "signing_key": KEY,
-        "core_url": "http://core",
+        "core_url": "http://127.0.0.1:1",
         "core_secret_sha256": "",
         "session_key": KEY,
         "form_key": KEY,
