@@ -11,6 +11,9 @@ from failover.peer_messages import (
     RecordedIntent,
     RecordedPage,
 )
+from tests.integration.core_cis.conftest import PEER_URLS
+
+NAMES = {url: name for name, url in PEER_URLS.items()}
 
 
 class Edges:
@@ -23,7 +26,7 @@ class Edges:
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         """Answer how one is, or what waits there: its own, and the other's as copies."""
-        name = request.url.host.removesuffix(".test")
+        name = NAMES[f"http://{request.url.host}:{request.url.port}"]
         other = {"east": "west", "west": "east"}[name]
         if name in self.silent:
             raise httpx.ConnectError("refused")
