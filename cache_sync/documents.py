@@ -19,8 +19,6 @@ PAYMENT = "payment"
 USAGE = "usage"
 CREDENTIAL = "credential"
 ARCHIVE = "archive"
-# What compresses the bodies, itself a document: key is the dictionary's id, account_id is "", the body is its bytes.
-DICTIONARY = "dictionary"
 
 DEFAULT_SHARD = "0"
 
