@@ -89,7 +89,8 @@ def test_a_hostile_sibling_cannot_settle_what_the_core_has_not_decided(fleet: Ed
         answer = tell(liar, victim, made_up, signer.sign_outcome(made_up), stolen)
         assert (answer.intent_ids, len(answer.refused)) == ([], 3)
     assert customer.state(receipt["id"]) == "accepted"
-    assert victim.status()["queue"]["pending"] == 1
+    # The status is half a second behind the journal.
+    wait_until("it waits on", lambda: victim.status()["queue"]["pending"] == 1)
     # What the core itself once signed is believed of anybody.
     assert tell(liar, victim, true).intent_ids == [true.intent_id]
 
