@@ -2,9 +2,8 @@
 Dead letters: payments that the core could not process, each under a case number, and what operators do about them.
 
 A case is resolved once: retried until the intake decides it like any other payment, rejected with a reason, or rejected
-and its money given back. What
-became of it follows its first outcome (`case_outcomes`), goes into the ledger and out to the customer like every
-decision, and is what the core answers from then on.
+and its money given back. What became of it follows its first outcome (`case_outcomes`), goes into the ledger and out to
+the customer like every decision, and is what the core answers from then on.
 """
 
 from datetime import datetime
@@ -21,6 +20,7 @@ from core_cis.intake import Intake, decision_of, outcome_of
 from core_cis.money_of_intents import Money, money_of
 from core_cis.payment_posting import Decision, record_decision
 from core_cis.store import Transaction
+from failover.errors import where
 from failover.intents import Intent, Outcome
 
 RejectionReason = Literal[
@@ -127,7 +127,12 @@ def retry_case(tx: Transaction, case_number: str, intake: Intake) -> Resolved:
     except Exception as error:
         if isinstance(error, DatabaseError) and not isinstance(error, IntegrityError):
             raise
-        _log.exception("a case could not be processed again", case=case_number)
+        _log.error(
+            "a case could not be processed again",
+            case=case_number,
+            error=type(error).__name__,
+            frames=where(error),
+        )
         return Resolved("open", type(error).__name__)
 
 

@@ -27,6 +27,7 @@ from core_cis.payment_posting import Decision, read_account_facts, record_decisi
 from core_cis.publishing import payment_key
 from core_cis.settings import ServerSettings
 from core_cis.store import CoreStore, Transaction
+from failover.errors import where
 from failover.intents import Intent, Outcome, receipt_number
 from failover.signing import verify
 
@@ -299,7 +300,8 @@ class Intake:
             alarm="dead_letter" if given_up else "intake_failure",
             attempts=attempts,
             edge=intent.edge_id,
-            exc_info=error,
+            error=type(error).__name__,
+            frames=where(error),
         )
         if not given_up:
             return None

@@ -23,6 +23,7 @@ from core_cis.intake import (
 )
 from core_cis.payment_posting import read_account_facts, record_decision
 from core_cis.store import CoreStore, Transaction
+from failover.errors import where
 from failover.intents import ID_CONFLICT, DecidedIntent, Intent, Outcome, receipt_number
 from failover.signing import verify_outcome
 
@@ -80,7 +81,8 @@ def take_back(store: CoreStore, items: list[DecidedIntent], *, delivered_by: str
                     "an outcome cannot be taken back",
                     alarm="not_taken_back",
                     edge=item.intent.edge_id,
-                    exc_info=error,
+                    error=type(error).__name__,
+                    frames=where(error),
                 )
                 continue
             decided.append((item.intent, outcome))

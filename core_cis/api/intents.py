@@ -6,10 +6,9 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.params import FromPath, FromQuery
 
-from cache_sync.sql import CommitUnknown, DatabaseError
+from core_cis.api.deciding import deciding
 from core_cis.api.guards import fleet_guard, operator_guard, services
 from core_cis.api.problems import problems
-from core_cis.errors import EdgesAwaited, NotBegun, WriterFull
 from core_cis.intent_records import IntentRecord, read_intent
 from failover.intents import IntentBatch, OutcomeBatch
 from failover.web import (
@@ -59,40 +58,10 @@ async def deliver_intents(
             detail=f"At most {running.settings.intent_batch_max} are taken in one call.",
         )
     seconds = remaining_seconds(request.headers, default=_INTAKE_SECONDS, maximum=_INTAKE_SECONDS)
-    try:
+    with deciding(running.pacing.pause_seconds):
         result = await running.take_intents(
             batch.intents, delivered_by=caller(request), drain=drain, within_seconds=seconds
         )
-    except (NotBegun, WriterFull) as error:
-        pause = running.pacing.pause_seconds
-        raise Problem(
-            "core_busy",
-            status=503,
-            title="The core is busy",
-            detail="Nothing was done.",
-            retry="same",
-            headers={"Retry-After": str(max(1, round(pause)))},
-        ) from error
-    except EdgesAwaited as error:
-        raise Problem(
-            "edges_awaited",
-            status=503,
-            title="This core was restored and has not heard from every edge yet",
-            retry="same",
-            headers={"Retry-After": "1"},
-        ) from error
-    except CommitUnknown as error:
-        raise Problem(
-            "unknown_outcome",
-            status=504,
-            title="The core's database was lost while it decided",
-            detail="Ask again with the same intents: each is decided once.",
-            retry="same",
-        ) from error
-    except DatabaseError as error:
-        raise Problem(
-            "not_decided", status=503, title="The core cannot write now", retry="same"
-        ) from error
     answer = OutcomeBatch(
         outcomes=result.outcomes,
         credits=running.pacing.credits if drain else None,

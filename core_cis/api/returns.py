@@ -5,10 +5,9 @@ from typing import Any
 import msgspec
 from litestar import Request, Response, post
 
-from cache_sync.sql import CommitUnknown, DatabaseError
+from core_cis.api.deciding import deciding
 from core_cis.api.guards import fleet_guard, services
 from core_cis.api.problems import problems
-from core_cis.errors import NotBegun, WriterFull
 from failover.intents import DecidedBatch, OutcomeBatch
 from failover.web import MSGPACK, Problem, caller, decode_msgpack, remaining_seconds
 
@@ -37,25 +36,9 @@ async def take_outcomes_back(request: Request[Any, Any, Any]) -> Response[bytes]
     if len(batch.items) > limits.intent_batch_max:
         raise Problem("too_many_intents", status=413, title="Too many outcomes at once")
     seconds = remaining_seconds(request.headers, default=_SECONDS, maximum=_SECONDS)
-    try:
+    with deciding(running.pacing.pause_seconds):
         outcomes = await running.take_back(
             batch, delivered_by=caller(request), within_seconds=seconds
         )
-    except (NotBegun, WriterFull) as error:
-        raise Problem(
-            "core_busy",
-            status=503,
-            title="The core is busy",
-            detail="Nothing was done.",
-            retry="same",
-        ) from error
-    except CommitUnknown as error:
-        raise Problem(
-            "unknown_outcome", status=504, title="The core's database was lost", retry="same"
-        ) from error
-    except DatabaseError as error:
-        raise Problem(
-            "not_decided", status=503, title="The core cannot write now", retry="same"
-        ) from error
     answer = OutcomeBatch(outcomes=outcomes)
     return Response(msgspec.msgpack.encode(answer), status_code=200, media_type=MSGPACK)

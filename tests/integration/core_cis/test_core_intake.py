@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from cache_sync.documents import AccountBody, PaymentBody
 from core_cis.intake import Intake, check_signatures, decide
@@ -354,6 +355,16 @@ def test_poison_parks_alone_and_ends_under_review(core: Any) -> None:
             document(store, "payment", poison.intent_id), type=PaymentBody
         )
     assert (payment.state, payment.case_number) == ("dead_letter", third.outcomes[0].case_number)
+
+
+def test_what_breaks_is_logged_without_what_it_says(core: Any) -> None:
+    """Its type and place: messages may hold what belongs to customers."""
+    with core.open() as store, capture_logs() as logged:
+        Intake(store, ServerSettings(), Poison("k")).take([core.intent("k")], delivered_by="east")
+    (told,) = [event for event in logged if event.get("alarm") == "intake_failure"]
+    assert told["error"] == "ZeroDivisionError"
+    assert any("__call__" in frame for frame in told["frames"])
+    assert "poison" not in str(logged)
 
 
 def test_attempts_survive_a_restart(core: Any) -> None:

@@ -7,6 +7,7 @@ import httpx
 import msgspec
 import pytest
 from click.testing import CliRunner
+from structlog.testing import capture_logs
 
 from core_cis.__main__ import main
 from core_cis.awaited_edges import await_every_edge, await_nobody, awaited_edges
@@ -221,7 +222,13 @@ async def test_a_payment_on_an_account_that_is_not_there_is_left_for_later(core:
         seq=99,
     )
     async with core.serving() as client:
-        answer = await bring(core, client, DecidedIntent(ghost, signer.sign_outcome(told)), here)
+        with capture_logs() as logged:
+            answer = await bring(
+                core, client, DecidedIntent(ghost, signer.sign_outcome(told)), here
+            )
+    (alarm,) = [event for event in logged if event.get("alarm") == "not_taken_back"]
+    assert alarm["error"] == "IntegrityError"
+    assert ghost.account_id not in str(alarm)
     assert [one.intent_id for one in answer.outcomes] == [intent.intent_id]
     assert rows(core, "SELECT count(*) FROM inbox") == [(1,)]
 
