@@ -47,6 +47,14 @@ def is_gone(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] == "Z"
 
 
+def has_threads(pid: int) -> bool:
+    """Tell whether a process got as far as its server, whose threads are the first that it starts."""
+    try:
+        return len(list(Path(f"/proc/{pid}/task").iterdir())) > 1
+    except OSError:
+        return False
+
+
 class EdgeProcess:
     """One edge: its supervisor, and what it writes down about the others; a feed where it passes documents on."""
 
@@ -79,12 +87,15 @@ class EdgeProcess:
         wait_until(f"{self.name} serves", self.ready)
 
     def ready(self) -> bool:
-        """Tell whether it has a snapshot to serve."""
+        """Tell whether it has a snapshot to serve, and every worker serves it."""
         try:
             ready = httpx.get(f"{self.url}/readyz", timeout=5, trust_env=False).status_code == 200
         except httpx.TransportError:
             return False
-        return ready and len(self.pids()) == self.workers + 2 + (self.feed_port > 0)
+        pids = self.pids()
+        whole = len(pids) == self.workers + 2 + (self.feed_port > 0)
+        workers = [pid for name, pid in pids.items() if name.startswith("worker-")]
+        return ready and whole and all(has_threads(pid) for pid in workers)
 
     def pids(self) -> dict[str, int]:
         """Return the children by name."""

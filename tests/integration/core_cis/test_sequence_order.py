@@ -32,9 +32,9 @@ class Changed(Exception):
 class Writer(threading.Thread):
     """Publishes under names that nobody uses twice, in transactions that overlap with the others'."""
 
-    def __init__(self, folder: Path, number: int) -> None:
+    def __init__(self, folder: Path, number: int, begun: threading.Barrier) -> None:
         super().__init__()
-        self.folder, self.number = folder, number
+        self.folder, self.number, self.begun = folder, number, begun
         self.committed: set[str] = set()
         self.unknown: set[str] = set()
         self.failure: BaseException | None = None
@@ -43,6 +43,7 @@ class Writer(threading.Thread):
         """Publish until all rounds are done."""
         try:
             with CoreStore.open(self.folder, SystemClock()) as store:
+                self.begun.wait(60)
                 for turn in range(ROUNDS):
                     self._publish(store, turn)
         except BaseException as error:  # noqa: BLE001 - told in the test's own thread
@@ -129,9 +130,12 @@ def test_a_reader_sees_every_seq_in_order(
     """Whatever the writers do, seqs have no hole, commits are chained, and each barrier is whole."""
     connection = store.database.open_reader()
     reader = Reader(connection)
-    writers = [Writer(tmp_path, number) for number in range(WRITERS)]
+    # Only who publishes is killed: a store that cannot even be opened says so and is not opened again.
+    begun = threading.Barrier(WRITERS + 1)
+    writers = [Writer(tmp_path, number, begun) for number in range(WRITERS)]
     for writer in writers:
         writer.start()
+    begun.wait(60)
     kills = 0
     while any(writer.is_alive() for writer in writers):
         page = _patiently(reader)
