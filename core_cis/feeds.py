@@ -4,6 +4,7 @@ from cache_sync.clock import Clock
 from cache_sync.document_source import DocumentSource
 from cache_sync.errors import UnknownShard
 from cache_sync.feed import CoreTimeSource, FeedSource, PageReader
+from cache_sync.offload import Offload, in_thread
 
 
 class ShardFeeds:
@@ -18,6 +19,7 @@ class ShardFeeds:
         time_source: Where T comes from; all shards share it.
         clock: Time.
         seal_key: What positions are sealed with.
+        offload: Where pages are read.
     """
 
     def __init__(
@@ -28,13 +30,14 @@ class ShardFeeds:
         time_source: CoreTimeSource,
         clock: Clock,
         seal_key: bytes,
+        offload: Offload = in_thread,
     ) -> None:
         self.shards = shards
         self._documents = documents
         self._time_source = time_source
         self._clock = clock
         self._seal_key = seal_key
-        self._pages = PageReader(documents)
+        self._pages = PageReader(documents, offload=offload)
         self._open: dict[str, FeedSource] = {}
 
     def of(self, shard: str) -> FeedSource:

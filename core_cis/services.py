@@ -17,7 +17,7 @@ from cache_sync.document_table import ShardHead, read_head, read_shards
 from cache_sync.errors import FeedUnavailable, UnknownShard
 from cache_sync.feed import CLOSE_SECONDS_MAX, CoreTimeSource
 from cache_sync.frames import Proof
-from cache_sync.offload import in_thread, inline
+from cache_sync.offload import Offload, in_thread, inline
 from cache_sync.publication import oldest_commit, read_chain
 from cache_sync.shards import FIRST_SHARD
 from cache_sync.snapshot_file import SnapshotManifest
@@ -43,7 +43,7 @@ from core_cis.settings import ServerSettings, Utility
 from core_cis.snapshot_shelves import is_of_history, newest_file_seq, shelves
 from core_cis.store import CoreStore, read_utility
 from core_cis.taking_back import TakenBack, check_returned, take_back
-from core_cis.writer import Turn, Writer
+from core_cis.writer import MakeWriter, ThreadWriter, Turn
 from failover.intents import DecidedBatch, Intent, Outcome
 from failover.signing import Signer, secret_hash
 
@@ -64,6 +64,14 @@ class CoreServices:
 
     Use as ``async with``; everything in it belongs to the event loop that entered it, the store to its writer's
     thread.
+
+    Args:
+        data_dir: The core's folder.
+        clock: Time.
+        settings: Limits of the server.
+        utility: Whose books these are, for a new core.
+        make_writer: Makes who changes the books.
+        offload: Where signatures, digests and pages are computed.
     """
 
     def __init__(
@@ -73,6 +81,8 @@ class CoreServices:
         settings: ServerSettings,
         *,
         utility: Utility | None = None,
+        make_writer: MakeWriter = ThreadWriter,
+        offload: Offload = in_thread,
     ) -> None:
         self.clock = clock
         self.settings = settings
@@ -80,7 +90,8 @@ class CoreServices:
         self.pacing = DrainPacing()
         self.gate = DrainGate()
         self.lineage = Lineage()
-        self.writer = Writer(self._open_store, clock)
+        self.writer = make_writer(self._open_store, clock)
+        self._offload = offload
         self._data_dir = data_dir
         self._utility = utility
         self._keys: CoreKeys | None = None
@@ -94,7 +105,7 @@ class CoreServices:
         self._counted: Connection | None = None
         self._floors: FloorKeeper | None = None
         self.money = MoneyDesk(settings.processor, self.writer, clock)
-        self.digests = DigestDesk(self._read_digests)
+        self.digests = DigestDesk(self._read_digests, offload=offload)
         self.time_source = CoreTimeSource(self._close_time, clock)
 
     async def __aenter__(self) -> Self:
@@ -114,6 +125,7 @@ class CoreServices:
             time_source=self.time_source,
             clock=self.clock,
             seal_key=self._keys.seal_key_bytes,
+            offload=self._offload,
         )
         self._snapshots = SnapshotDesk(
             shelves(self._data_dir, shards),
@@ -257,7 +269,7 @@ class CoreServices:
                 return IntakeResult(outcomes=[], held=brought, pause_seconds=passage.pause_seconds)
         keys = await self.ask(edge_keys)
         # 0.1 ms each: a long batch is checked and signed in a thread, so that the loop goes on answering.
-        offload = inline if len(intents) <= _CHECKED_INLINE_MAX else in_thread
+        offload = inline if len(intents) <= _CHECKED_INLINE_MAX else self._offload
         proven, refused = await offload(lambda: check_signatures(intents, keys))
         for intent, reason in refused:
             _log.error(
@@ -288,7 +300,7 @@ class CoreServices:
             raise
         self.feeds.notify()
         self.metrics.intake_seconds.observe(self.clock.boot_seconds() - begun)
-        offload = inline if len(result.outcomes) <= _CHECKED_INLINE_MAX else in_thread
+        offload = inline if len(result.outcomes) <= _CHECKED_INLINE_MAX else self._offload
         signed = await offload(lambda: self._signed(result.outcomes))
         result = msgspec.structs.replace(
             result,
@@ -313,7 +325,7 @@ class CoreServices:
         """
         assert self._keys is not None, "the services were entered"
         keys, core_key = await self.ask(edge_keys), self._keys.public_key
-        genuine = await in_thread(lambda: check_returned(batch.items, keys, core_key))
+        genuine = await self._offload(lambda: check_returned(batch.items, keys, core_key))
         if len(genuine) < len(batch.items):
             _log.error(
                 "outcomes that this core never gave out",
@@ -335,7 +347,7 @@ class CoreServices:
         self.feeds.notify()
         if taken.entered:
             _log.info("outcomes taken back", count=taken.entered, delivered_by=delivered_by)
-        return await in_thread(lambda: self._signed(taken.outcomes))
+        return await self._offload(lambda: self._signed(taken.outcomes))
 
     async def edges_awaited(self) -> bool:
         """Tell whether this core was restored and waits for edges."""
@@ -366,6 +378,7 @@ class CoreServices:
                 away_seconds=away_seconds,
                 keep_seconds=self.settings.tombstone_hours * _HOUR_SECONDS,
             ),
+            offload=self._offload,
         )
 
     async def _write(self, work: Callable[[Connection], _ResultT], /) -> _ResultT:

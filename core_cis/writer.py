@@ -1,4 +1,4 @@
-"""The server's one writer thread: everything that changes the core's database waits here for its turn."""
+"""The server's one writer: everything that changes the core's database waits here for its turn."""
 
 import asyncio
 import itertools
@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import structlog
 
@@ -35,7 +35,72 @@ class _Job(NamedTuple):
     answer: "asyncio.Future[Any] | None"
 
 
-class Writer:
+class Writer(Protocol):
+    """Owns the store and does one job after the other."""
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for their turn."""
+        ...
+
+    async def start(self) -> None:
+        """Open the store; whatever its opening raises is raised here."""
+        ...
+
+    async def stop(self) -> None:
+        """Finish the jobs that wait, then close the store."""
+        ...
+
+    async def run(
+        self, work: Callable[[CoreStore], _ResultT], *, turn: Turn, within_seconds: float
+    ) -> _ResultT:
+        """
+        Do a job and return its result; what it raises is raised here.
+
+        Raises:
+            NotBegun: Its turn did not come in time: nothing was done.
+            WriterFull: Too many jobs wait: nothing was done.
+        """
+        ...
+
+
+MakeWriter = Callable[[Callable[[], CoreStore], Clock], Writer]
+"""Makes a writer of what opens the store, and of the clock that deadlines are measured on."""
+
+
+class InlineWriter:
+    """Does each job in its caller's own step: for simulations, where a thread has no place."""
+
+    def __init__(self, open_store: Callable[[], CoreStore], _: Clock) -> None:
+        self._open_store = open_store
+        self._store: CoreStore | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Tell that nothing ever waits."""
+        return 0
+
+    async def start(self) -> None:
+        """Open the store."""
+        self._store = self._open_store()
+
+    async def stop(self) -> None:
+        """Close the store."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    async def run(
+        self, work: Callable[[CoreStore], _ResultT], *, turn: Turn, within_seconds: float
+    ) -> _ResultT:
+        """Do a job; see `Writer`."""
+        del turn
+        if within_seconds <= 0 or self._store is None:
+            raise NotBegun
+        return work(self._store)
+
+
+class ThreadWriter:
     """
     A thread that owns the store and does one job after the other, by turn and then by arrival.
 

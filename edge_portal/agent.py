@@ -7,12 +7,14 @@ When it is down nothing can be paid here and everything can be read.
 import asyncio
 import random
 import socket
+from collections.abc import Awaitable, Callable
 from datetime import datetime
-from pathlib import Path
 
 import structlog
 
 from cache_sync.clock import Clock, SystemClock
+from cache_sync.offload import Offload, in_thread
+from cache_sync.sqlite import Connection
 from edge_portal.agent_link import (
     AgentServer,
     PayRequest,
@@ -21,22 +23,16 @@ from edge_portal.agent_link import (
     Reply,
     Request,
 )
+from edge_portal.agent_wiring import AgentWiring, HttpWiring
 from edge_portal.child import all_of, child_command, seeded_rng
-from edge_portal.core_client import (
-    INTAKE_CALLS_MAX,
-    CoreIntakeClient,
-    CoreProbeClient,
-)
 from edge_portal.core_clock import CoreClock
 from edge_portal.held_shards import held_shards, snapshot_folder, snapshot_folders
 from edge_portal.held_snapshots import open_held
 from edge_portal.kept_places import KeptPlaces
-from edge_portal.links import Links
 from edge_portal.method_tokens import MethodTokens
 from edge_portal.mode_keeper import ModeKeeper, SnapshotAge
 from edge_portal.peer_api import peer_app
-from edge_portal.peer_client import PeerClient
-from edge_portal.settings import EdgeSettings, read_secret
+from edge_portal.settings import EdgeSettings
 from failover.breaker import AsyncBreaker
 from failover.capturing import CaptureSettings, Capturing
 from failover.drain import Drain
@@ -47,6 +43,7 @@ from failover.errors import (
     OutcomeUnknown,
     OverLimit,
 )
+from failover.group_commit import Committer, ThreadCommitter
 from failover.http_server import serve
 from failover.journal import Journal
 from failover.journal_reader import JournalReader
@@ -57,24 +54,38 @@ from failover.probe import CoreProbe
 from failover.returning import Returning
 from failover.revocations import Revocations
 from failover.signing import Signer
-from failover.stripe_processor import StripeProcessor
 from failover.submission import PaymentWish, Submission
 from failover.web import NodeKeys
 from failover.witness import PeerWatch, WitnessHolder
-
-DRAIN_CALLS_MAX = 4
 
 log = structlog.get_logger(__name__)
 
 
 class Agent:
     """
-    Everything that an edge does with intents, wired together.
+    Everything that an edge does with intents, put together.
 
     Needs a running event loop. Raises `failover.errors.JournalError` when the journal cannot be trusted.
+
+    Args:
+        settings: Of this edge.
+        clock: Time.
+        rng: Where jitter comes from.
+        wiring: The ways to other nodes, where they are not HTTP.
+        make_committer: Who commits to the journal.
+        offload: Where many signatures are checked.
     """
 
-    def __init__(self, settings: EdgeSettings, *, clock: Clock, rng: random.Random) -> None:
+    def __init__(
+        self,
+        settings: EdgeSettings,
+        *,
+        clock: Clock,
+        rng: random.Random,
+        wiring: AgentWiring | None = None,
+        make_committer: Callable[[Connection], Committer] = ThreadCommitter,
+        offload: Offload = in_thread,
+    ) -> None:
         config, paths = settings.config, settings.paths
         self._settings = settings
         self._held = open_held(settings, clock=clock)
@@ -86,28 +97,27 @@ class Agent:
             node_id=config.node_id,
             signer=Signer(config.signing_key),
             keys=settings.file_keys,
+            make_committer=make_committer,
         )
         self._revoked = Revocations(paths.data)
-        links = Links(config, paths.data)
-        calls = {"probe": 2, "intake": INTAKE_CALLS_MAX, "drain": DRAIN_CALLS_MAX}
-        self._clients = {purpose: links.core(purpose, most) for purpose, most in calls.items()}
-        self._processor: StripeProcessor | None = None
-        self._siblings = {peer.node_id: PeerClient(links, peer) for peer in config.peers}
+        self._wiring = wiring or HttpWiring(settings)
+        self._siblings = self._wiring.siblings()
+        self._offload = offload
         breaker = AsyncBreaker(clock=clock, rng=rng, listeners=[self._breaker_moved])
         self._probe = CoreProbe(
-            CoreProbeClient(
-                self._clients["probe"], self._snapshot.proof, KeptPlaces(snapshot_folders(settings))
-            ),
+            self._wiring.prober(self._snapshot.proof, KeptPlaces(snapshot_folders(settings))),
             breaker=breaker,
             clock=clock,
             rng=rng,
         )
         self._core_clock = CoreClock(self._probe, clock)
+        # What is drained and what is brought back share their calls.
+        self._drained = self._wiring.intake("drain", self._snapshot.proof)
         self._returning = self._make_returning(breaker, clock, rng)
         self._peers = PeerWatch(self._siblings, clock=clock, rng=rng)
         self._submission = Submission(
             journal=self._journal,
-            core=CoreIntakeClient(self._clients["intake"], self._snapshot.proof),
+            core=self._wiring.intake("intake", self._snapshot.proof),
             breaker=breaker,
             probe=self._probe,
             siblings=self._siblings,
@@ -118,19 +128,7 @@ class Agent:
             clock=clock,
             capturing=self._make_capturing(config.processor, clock),
         )
-        self._drain = Drain(
-            journal=self._journal,
-            core=CoreIntakeClient(self._clients["drain"], self._snapshot.proof),
-            breaker=breaker,
-            probe=self._probe,
-            siblings=self._siblings,
-            peers=self._peers,
-            in_flight=self._submission.in_flight,
-            core_now=self._core_now,
-            core_takes=self._returning.core_takes_intents,
-            clock=clock,
-            rng=rng,
-        )
+        self._drain = self._make_drain(breaker, clock, rng)
         self._keeper = ModeKeeper(
             settings,
             journal=self._journal,
@@ -148,10 +146,9 @@ class Agent:
         """Make the way to the payment processor, where this edge has one."""
         if access is None:
             return None
-        self._processor = StripeProcessor(access.url, read_secret(Path(access.secret_file)))
         return Capturing(
             journal=self._journal,
-            processor=self._processor,
+            processor=self._wiring.processor(access),
             token_of=MethodTokens(self._held, access.token_key).find,
             core_now=self._core_now,
             clock=clock,
@@ -166,57 +163,72 @@ class Agent:
     def _make_returning(self, breaker: AsyncBreaker, clock: Clock, rng: random.Random) -> Returning:
         return Returning(
             journal=self._journal,
-            core=CoreIntakeClient(self._clients["drain"], self._snapshot.proof),
+            core=self._drained,
             breaker=breaker,
             probe=self._probe,
             clock=clock,
             rng=rng,
         )
 
+    def _make_drain(self, breaker: AsyncBreaker, clock: Clock, rng: random.Random) -> Drain:
+        return Drain(
+            journal=self._journal,
+            core=self._drained,
+            breaker=breaker,
+            probe=self._probe,
+            siblings=self._siblings,
+            peers=self._peers,
+            in_flight=self._submission.in_flight,
+            core_now=self._core_now,
+            core_takes=self._returning.core_takes_intents,
+            clock=clock,
+            rng=rng,
+        )
+
+    def holder(self) -> WitnessHolder:
+        """Return what this node does for its siblings."""
+        config = self._settings.config
+        return WitnessHolder(
+            self._journal,
+            public_keys={peer.node_id: peer.public_key for peer in config.peers},
+            core_key=config.core_public_key,
+            offload=self._offload,
+        )
+
+    def jobs(self, stop: asyncio.Event) -> list[Awaitable[None]]:
+        """Return all that goes on by itself, until ``stop`` is set."""
+        self._probe.on_answer(self._note_revoked)
+        workers = (self._probe, self._peers, self._returning, self._submission, self._drain)
+        return [*(worker.run(stop) for worker in workers), self._keeper.run(stop)]
+
     async def run(self, peer_socket: socket.socket, stop: asyncio.Event) -> None:
         """Serve until ``stop`` is set; then finish what is under way."""
         config = self._settings.config
         keys = {peer.node_id: peer.secret_sha256 for peer in config.peers}
         keys[CORE_NODE_ID] = config.core_secret_sha256
-        holder = WitnessHolder(
-            self._journal,
-            public_keys={peer.node_id: peer.public_key for peer in config.peers},
-            core_key=config.core_public_key,
-        )
         app = peer_app(
             node_id=config.node_id,
-            holder=holder,
+            holder=self.holder(),
             lease=self._lease,
             outages=self._settings.paths.outages,
             reader=JournalReader(self._settings.paths.journal, keys=self._settings.file_keys),
             keys=NodeKeys(self._revoked.among(keys)),
         )
-        self._probe.on_answer(self._note_revoked)
         tls = server_files(self._settings.paths.data, config.tls)
         link = AgentServer(self._settings.paths.data, self.answer)
         await link.start()
         try:
-            await all_of(
-                stop,
-                serve(app, peer_socket, stop=stop, tls=tls),
-                self._probe.run(stop),
-                self._peers.run(stop),
-                self._returning.run(stop),
-                self._submission.run(stop),
-                self._drain.run(stop),
-                self._keeper.run(stop),
-            )
+            await all_of(stop, serve(app, peer_socket, stop=stop, tls=tls), *self.jobs(stop))
         finally:
             await link.close()
-            await self._submission.close()
-            for client in self._clients.values():
-                await client.close()
-            for sibling in self._siblings.values():
-                await sibling.close()
-            if self._processor is not None:
-                await self._processor.close()
-            self._journal.close()
-            self._held.close()
+            await self.close()
+
+    async def close(self) -> None:
+        """Finish what is under way, then let connections and files go."""
+        await self._submission.close()
+        await self._wiring.close()
+        self._journal.close()
+        self._held.close()
 
     async def answer(self, request: Request) -> Reply:
         """Answer one request of a worker."""

@@ -10,7 +10,7 @@ import pytest
 
 from core_cis.errors import NotBegun, WriterFull
 from core_cis.store import CoreStore
-from core_cis.writer import Turn, Writer
+from core_cis.writer import ThreadWriter, Turn
 
 
 class SetClock:
@@ -39,7 +39,7 @@ class SetClock:
 class Rig:
     """A writer whose thread can be held up."""
 
-    def __init__(self, writer: Writer, clock: SetClock) -> None:
+    def __init__(self, writer: ThreadWriter, clock: SetClock) -> None:
         self.writer = writer
         self.clock = clock
         self.free = threading.Event()
@@ -70,7 +70,7 @@ class Rig:
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     """Return a running writer with room for three."""
     clock = SetClock()
-    writer = Writer(lambda: CoreStore.open(tmp_path, clock), clock, waiting_max=3)
+    writer = ThreadWriter(lambda: CoreStore.open(tmp_path, clock), clock, waiting_max=3)
     await writer.start()
     made = Rig(writer, clock)
     yield made
@@ -152,7 +152,7 @@ async def test_errors_come_back_and_the_writer_goes_on(rig: Rig) -> None:
 async def test_stop_finishes_what_waits(tmp_path: Path) -> None:
     """Jobs that were queued before the end are done."""
     clock = SetClock()
-    writer = Writer(lambda: CoreStore.open(tmp_path, clock), clock)
+    writer = ThreadWriter(lambda: CoreStore.open(tmp_path, clock), clock)
     await writer.start()
     rig = Rig(writer, clock)
     jobs = [rig.note(str(number), Turn.DRAIN) for number in range(5)]
@@ -166,7 +166,7 @@ async def test_start_says_why_it_cannot(tmp_path: Path) -> None:
     """A store that does not open fails the start, not the first job."""
     (tmp_path / "core.db").mkdir()
     clock = SetClock()
-    writer = Writer(lambda: CoreStore.open(tmp_path, clock), clock)
+    writer = ThreadWriter(lambda: CoreStore.open(tmp_path, clock), clock)
     with pytest.raises(Exception, match="unable to open"):
         await writer.start()
     await writer.stop()
