@@ -8,7 +8,9 @@ fields that it does not know. Money is integer minor units (cents), energy integ
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 from datetime import date, datetime
+from types import MappingProxyType
 from typing import Literal
 
 import msgspec
@@ -273,7 +275,7 @@ BODY_TYPES: dict[str, type[Body]] = {
 }
 
 # The newest version of each kind's body that this release reads. A field that may be ignored needs no new version.
-KNOWN_VERSIONS: dict[str, int] = dict.fromkeys(BODY_TYPES, 1)
+KNOWN_VERSIONS: Mapping[str, int] = MappingProxyType(dict.fromkeys(BODY_TYPES, 1))
 
 
 def encode_body(body: Body) -> bytes:

@@ -1,12 +1,13 @@
 """How a follower asks its source, with a deadline and a note of when it asked."""
 
 import asyncio
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from cache_sync.clock import Clock
 from cache_sync.errors import FeedUnavailable, InvalidFrame
-from cache_sync.frame_guards import check_frame
+from cache_sync.frame_guards import check_frame, check_versions
 from cache_sync.frames import Frame
 
 
@@ -45,12 +46,24 @@ class Asker:
         source: Whom to ask.
         clock: What the time of asking is read from.
         answer_seconds_max: How long an answer may take beyond the wait that was asked for.
+        known_versions: The newest version of each kind of body that is read.
+        heard: Told the head of every undamaged answer, readable or not, and when its question was sent.
     """
 
-    def __init__(self, source: FeedClient, *, clock: Clock, answer_seconds_max: float) -> None:
+    def __init__(
+        self,
+        source: FeedClient,
+        *,
+        clock: Clock,
+        answer_seconds_max: float,
+        known_versions: Mapping[str, int],
+        heard: Callable[[int, float], None],
+    ) -> None:
         self._source = source
         self._clock = clock
         self._answer_seconds_max = answer_seconds_max
+        self._known_versions = known_versions
+        self._heard = heard
         self._asking: asyncio.Task[Frame] | None = None
         self._newest: _Answer | None = None
         self.stopped = False
@@ -66,6 +79,7 @@ class Asker:
             FeedUnavailable: No answer in time, or `stop` was called.
             FeedError: As `FeedClient.fetch`.
             InvalidFrame: The answer is damaged, or older than one before.
+            UnknownVersion: Only a newer release can read it.
         """
         asked = self._clock.boot_seconds()
         asking = asyncio.ensure_future(self._source.fetch(after, epoch, limit, wait))
@@ -82,7 +96,10 @@ class Asker:
         finally:
             self._asking = None
         check_frame(frame)
-        return frame, self._count_from(frame, asked)
+        counted = self._count_from(frame, asked)
+        self._heard(frame.head, counted)
+        check_versions(frame, self._known_versions)
+        return frame, counted
 
     def _count_from(self, frame: Frame, asked: float) -> float:
         answer = _Answer(frame.epoch, frame.as_of, asked - frame.age_seconds)

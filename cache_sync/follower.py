@@ -38,7 +38,7 @@ from cache_sync.page_pace import PagePace
 from cache_sync.rebuilding import Rebuilding
 from cache_sync.repairs import Repair
 from cache_sync.replica import ReplicaWriter
-from cache_sync.snapshot_build import SnapshotBuild
+from cache_sync.snapshot_build import SnapshotBuild, SnapshotMaker
 from cache_sync.snapshot_folder import SnapshotFolder
 from cache_sync.snapshot_source import Fetched, SnapshotSource
 from cache_sync.snapshot_start import SnapshotStart
@@ -86,9 +86,6 @@ class Follower:
         self._settings = settings or FollowerSettings()
         self._offload = offload
         self._path = path
-        self._asker = Asker(
-            source, clock=clock, answer_seconds_max=self._settings.answer_seconds_max
-        )
         self._retry = Backoff(
             self._settings.retry_first_seconds, self._settings.retry_cap_seconds, rng
         )
@@ -99,6 +96,9 @@ class Follower:
         )
         self._leftovers = Leftovers(self._folder, clock=clock, settings=self._settings)
         self._files = SnapshotStart(files, gap_seqs_min=self._settings.file_gap_seqs)
+        self._maker = SnapshotMaker(
+            self._folder, shard, clock=clock, known_versions=self._settings.known_versions
+        )
         self._opened = False
         self._current: Path | None = None
         self._writer: ReplicaWriter | None = None
@@ -109,6 +109,13 @@ class Follower:
         self._refusals = 0
         self._keeper = StatusKeeper(
             self._folder.directory, shard, clock=clock, write_seconds=self._settings.status_seconds
+        )
+        self._asker = Asker(
+            source,
+            clock=clock,
+            answer_seconds_max=self._settings.answer_seconds_max,
+            known_versions=self._settings.known_versions,
+            heard=self._keeper.note_answer,
         )
 
     @property
@@ -225,8 +232,7 @@ class Follower:
             self._rebuilding.plan_at_once(before.reason)
 
     def _open_writer(self, path: Path) -> Held:
-        writer = ReplicaWriter(path, self._shard, clock=self._clock, folder=self._folder)
-        self._writer = writer
+        self._writer = writer = self._maker.writer(path)
         held = writer.held()
         if held.as_of is None:
             raise DamagedSnapshot(f"{path.name} has not reached a barrier")
@@ -239,9 +245,7 @@ class Follower:
 
     async def _ask(self) -> tuple[Frame, float]:
         after, epoch, wait = self._question()
-        frame, asked = await self._asker.ask(after, epoch, self._pace.rows, wait)
-        self._keeper.note_answer(frame.head, asked)
-        return frame, asked
+        return await self._asker.ask(after, epoch, self._pace.rows, wait)
 
     def _question(self) -> tuple[int, int, float]:
         if self._build is not None:
@@ -286,7 +290,7 @@ class Follower:
         self._keeper.say("catching_up", "more changes than one transaction should hold")
         try:
             await self._offload(lambda: writer.copy_to(path))
-            self._build = build = self._build_in(path, from_copy=True)
+            self._build = build = self._maker.build(path, from_copy=True)
             pages, self._pages = self._pages, []
             for page in pages:
                 self._keeper.count(rows=build.add(page, 0.0))
@@ -320,7 +324,7 @@ class Follower:
             # What is held is true: it is read on from.
             self._rebuilding.clear()
             return None
-        self._build = self._build_in(self._folder.new_build(self._rng), from_copy=False)
+        self._build = self._maker.build(self._folder.new_build(self._rng), from_copy=False)
         self._keeper.say("bootstrapping", self._rebuilding.reason)
         return None
 
@@ -332,12 +336,7 @@ class Follower:
         if manifest.place >= self._least and newer:
             self._swap(self._folder.adopt(path, manifest.seq))
         else:
-            self._build = self._build_in(path, from_copy=True)
-
-    def _build_in(self, path: Path, *, from_copy: bool) -> SnapshotBuild:
-        return SnapshotBuild(
-            path, self._shard, from_copy=from_copy, clock=self._clock, folder=self._folder
-        )
+            self._build = self._maker.build(path, from_copy=True)
 
     async def _continue_build(self, build: SnapshotBuild, frame: Frame, asked: float) -> None:
         if frame.epoch < self._least[0]:

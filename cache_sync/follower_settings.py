@@ -1,12 +1,17 @@
-"""The bounds of a follower."""
+"""What a follower reads, and its bounds."""
+
+from collections.abc import Mapping
 
 import msgspec
+
+from cache_sync.documents import KNOWN_VERSIONS
 
 
 class FollowerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
-    Bounds of a follower.
+    What a follower reads, and its bounds.
 
+    A body of a later version than ``known_versions`` names for its kind stops applying.
     A page has ``page_rows_min`` to ``page_rows`` rows, so that a transaction takes ``transaction_seconds``.
     ``tail_pages_max`` pages may wait in memory for their barrier; a catch-up longer than that is built in a copy.
     One of ``file_gap_seqs`` or more looks for a snapshot file first. ``refusals_max`` frames in a row may be refused
@@ -16,6 +21,7 @@ class FollowerSettings(msgspec.Struct, frozen=True, kw_only=True):
     snapshot that was replaced is removed after ``previous_seconds``.
     """
 
+    known_versions: Mapping[str, int] = KNOWN_VERSIONS
     page_rows: int = 5000
     page_rows_min: int = 500
     transaction_seconds: float = 0.25

@@ -1,10 +1,10 @@
 """What makes a frame fit to follow what a replica holds. Pure."""
 
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from cache_sync.documents import KNOWN_VERSIONS
 from cache_sync.errors import InvalidFrame, UnknownVersion
 from cache_sync.frames import Frame, check_format, digest_frame
 
@@ -36,7 +36,7 @@ def check_frame(frame: Frame) -> None:
 
     Raises:
         InvalidFrame: With the rule it breaks.
-        UnknownVersion: It, or a body of it, is of another release.
+        UnknownVersion: It is of a format that another release writes.
     """
     check_format(frame.format)
     _require(frame.digest == digest_frame(frame), "digest", "the frame was damaged on its way")
@@ -50,7 +50,6 @@ def check_frame(frame: Frame) -> None:
         "range",
         f"after {frame.after}, up to {frame.upto}, head {frame.head} in epoch {frame.epoch}",
     )
-    check_versions(frame)
     previous = frame.after
     for row in frame.rows:
         _require(row.seq > previous, "order", f"seq {row.seq} comes after {previous}")
@@ -139,17 +138,17 @@ def check_live(frame: Frame, live_hash: int, live_rows: int) -> None:
     )
 
 
-def check_versions(frame: Frame) -> None:
+def check_versions(frame: Frame, known_versions: Mapping[str, int]) -> None:
     """
-    Check that this release knows what every body means.
+    Check that a node knows what every body means, by the newest version of each kind that it reads.
 
     A kind that it does not know at all is nobody's business here, and is kept for those further down.
 
     Raises:
-        UnknownVersion: A body's version is newer than what this release reads.
+        UnknownVersion: A body's version is newer than what it reads.
     """
     for row in frame.rows:
-        if row.version > KNOWN_VERSIONS.get(row.kind, row.version):
+        if row.version > known_versions.get(row.kind, row.version):
             raise UnknownVersion(row.kind, row.version)
 
 

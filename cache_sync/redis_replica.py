@@ -7,12 +7,13 @@ readers see the barrier before or the one after it.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from cache_sync.clock import Clock
+from cache_sync.documents import KNOWN_VERSIONS
 from cache_sync.errors import (
     DamagedSnapshot,
     InvalidFrame,
@@ -20,7 +21,7 @@ from cache_sync.errors import (
     RedisLost,
     RedisUnavailable,
 )
-from cache_sync.frame_guards import Held, check_follows, check_frame, check_live
+from cache_sync.frame_guards import Held, check_follows, check_frame, check_live, check_versions
 from cache_sync.frames import Frame
 from cache_sync.redis_layout import LAYOUT_FORMAT, RedisLayout, RedisState, pack_rows
 from cache_sync.redis_link import Command, RedisLink, RedisRefusal, Reply
@@ -105,7 +106,15 @@ class RedisReplica:
         DamagedSnapshot: What is held is not what was written; nothing was changed. Only a new generation helps.
     """
 
-    def __init__(self, link: RedisLink, layout: RedisLayout, *, clock: Clock) -> None:
+    def __init__(
+        self,
+        link: RedisLink,
+        layout: RedisLayout,
+        *,
+        clock: Clock,
+        known_versions: Mapping[str, int] = KNOWN_VERSIONS,
+    ) -> None:
+        self.known_versions = known_versions
         self._link = link
         self._layout = layout
         self._clock = clock
@@ -151,6 +160,7 @@ class RedisReplica:
         held = state.held
         for frame in frames:
             check_frame(frame)
+            check_versions(frame, self.known_versions)
             check_follows(frame, held)
             held = held._replace(cursor=frame.upto)
         moved = moved_state(state, barrier, asked_boot_seconds, self._clock)
@@ -269,6 +279,7 @@ class RedisBuild:
             RedisLost: What was written is gone: the build cannot be finished.
         """
         check_frame(frame)
+        check_versions(frame, self._replica.known_versions)
         check_follows(frame, self._state.held._replace(as_of=None))
         if self._floor_max is None:
             self._floor_max = frame.head

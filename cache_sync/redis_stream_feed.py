@@ -13,7 +13,7 @@ for news as without a stream.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import Final, NamedTuple, TypeVar
@@ -22,9 +22,10 @@ import msgspec
 
 from cache_sync.backoff import Backoff
 from cache_sync.clock import Clock
+from cache_sync.documents import KNOWN_VERSIONS
 from cache_sync.errors import InvalidFrame, RedisUnavailable, UnknownVersion
 from cache_sync.feed_client import FeedClient
-from cache_sync.frame_guards import check_frame
+from cache_sync.frame_guards import check_frame, check_versions
 from cache_sync.frames import Frame, decode_frame, sealed
 from cache_sync.offload import Offload
 from cache_sync.redis_link import RedisLink, Reply
@@ -42,12 +43,14 @@ Verify = Callable[[bytes, bytes], bool]
 
 class StreamFeedSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
-    Bounds of a stream's reader.
+    What a stream's reader reads, and its bounds.
 
+    An entry with a later version of a body than ``known_versions`` names for its kind is left to the core to tell of.
     The core is asked every ``heartbeat_seconds``. When it had to bring documents ``missed_max`` times in a row that
     the stream should have brought, the stream is left alone for a while, as after trouble.
     """
 
+    known_versions: Mapping[str, int] = KNOWN_VERSIONS
     heartbeat_seconds: float = 0.5
     missed_max: int = 3
     retry_first_seconds: float = 1.0
@@ -221,6 +224,7 @@ class StreamFeed:
         try:
             frame = decode_frame(content)
             check_frame(frame)
+            check_versions(frame, self._settings.known_versions)
         except InvalidFrame as error:
             raise _Unusable(str(error)) from error
         except UnknownVersion as error:

@@ -5,7 +5,7 @@ Readers of the same file are in `replica_reader`. The file can be fetched again,
 (synchronous NORMAL): power loss may take the newest commits, whole ones, and the feed brings them again.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,9 +20,9 @@ from cache_sync.document_table import (
     forget_tombstones,
     read_head,
 )
-from cache_sync.documents import Document
+from cache_sync.documents import KNOWN_VERSIONS, Document
 from cache_sync.errors import DamagedSnapshot, InvalidFrame, KeyNotHeld, StorageFailed
-from cache_sync.frame_guards import Held, check_follows, check_frame, check_live
+from cache_sync.frame_guards import Held, check_follows, check_frame, check_live, check_versions
 from cache_sync.frames import Frame
 from cache_sync.repairs import Repair, put_right
 from cache_sync.row_hash import add_hashes, row_hash
@@ -83,6 +83,7 @@ class ReplicaWriter:
         shard: The shard it holds.
         clock: Names the boot that ages are measured in.
         folder: Where it lies, and how it is opened.
+        known_versions: The newest version of each kind of body that is read.
 
     Raises:
         DamagedSnapshot: The file is not a replica of this shard, or cannot be read.
@@ -91,9 +92,16 @@ class ReplicaWriter:
     """
 
     def __init__(
-        self, path: Path, shard: str, *, clock: Clock, folder: SnapshotFolder | None = None
+        self,
+        path: Path,
+        shard: str,
+        *,
+        clock: Clock,
+        folder: SnapshotFolder | None = None,
+        known_versions: Mapping[str, int] = KNOWN_VERSIONS,
     ) -> None:
         self.path = path
+        self._known_versions = known_versions
         self._shard = shard
         self._clock = clock
         self._folder = folder or SnapshotFolder(path.parent)
@@ -165,6 +173,7 @@ class ReplicaWriter:
 
         Raises:
             InvalidFrame: A frame does not fit; nothing was changed.
+            UnknownVersion: Only a newer release can read it; nothing was changed.
             DamagedSnapshot: The file cannot be read.
             StorageFailed: The disk refused; nothing was changed.
         """
@@ -185,6 +194,7 @@ class ReplicaWriter:
 
         Raises:
             InvalidFrame: The frame does not fit; nothing was changed.
+            UnknownVersion: Only a newer release can read it; nothing was changed.
             StorageFailed: The disk refused; nothing was changed.
         """
         with mapped_errors(self.path), write(self._connection):
@@ -194,6 +204,7 @@ class ReplicaWriter:
 
     def _apply_rows(self, frame: Frame) -> None:
         check_frame(frame)
+        check_versions(frame, self._known_versions)
         held = self._held()
         check_follows(frame, held)
         head = read_head(self._connection, self._shard)

@@ -1,5 +1,6 @@
 """A snapshot being built beside the one that serves, until it has reached a barrier and was verified."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from cache_sync.clock import Clock
@@ -16,18 +17,14 @@ class SnapshotBuild:
 
     Args:
         path: A file that no reader looks at.
-        shard: The shard it will hold.
+        writer: Of that file.
         from_copy: Whether the file is a copy of a snapshot: it continues that one's epoch.
-        clock: Names the boot that ages are measured in.
-        folder: Where it lies, and how it is opened.
     """
 
-    def __init__(
-        self, path: Path, shard: str, *, from_copy: bool, clock: Clock, folder: SnapshotFolder
-    ) -> None:
+    def __init__(self, path: Path, writer: ReplicaWriter, *, from_copy: bool) -> None:
         self.path = path
         self.from_copy = from_copy
-        self._writer = ReplicaWriter(path, shard, clock=clock, folder=folder)
+        self._writer = writer
         self._floor_max: int | None = None
         held = self._writer.held()
         self.cursor = held.cursor
@@ -49,6 +46,7 @@ class SnapshotBuild:
         Raises:
             InvalidFrame: The frame does not fit. When floor or epoch have moved under a build from the beginning it
                 cannot be finished (`floor`, `epoch`).
+            UnknownVersion: Only a newer release can read it.
             StorageFailed: The disk refused.
         """
         if not self.from_copy:
@@ -87,3 +85,42 @@ class SnapshotBuild:
     def abandon(self) -> None:
         """Let the file go; it will be removed."""
         self._writer.close()
+
+
+class SnapshotMaker:
+    """
+    Makes one shard's files, all in the same way.
+
+    Args:
+        folder: Where they lie, and how they are opened.
+        shard: The shard that they hold.
+        clock: Names the boot that ages are measured in.
+        known_versions: The newest version of each kind of body that is read.
+    """
+
+    def __init__(
+        self,
+        folder: SnapshotFolder,
+        shard: str,
+        *,
+        clock: Clock,
+        known_versions: Mapping[str, int],
+    ) -> None:
+        self._folder = folder
+        self._shard = shard
+        self._clock = clock
+        self._known_versions = known_versions
+
+    def writer(self, path: Path) -> ReplicaWriter:
+        """Open a file to write it. Raises as `ReplicaWriter`."""
+        return ReplicaWriter(
+            path,
+            self._shard,
+            clock=self._clock,
+            folder=self._folder,
+            known_versions=self._known_versions,
+        )
+
+    def build(self, path: Path, *, from_copy: bool) -> SnapshotBuild:
+        """Begin or go on with a build in a file. Raises as `ReplicaWriter`."""
+        return SnapshotBuild(path, self.writer(path), from_copy=from_copy)

@@ -204,9 +204,11 @@ def _check_numbers(manifest: SnapshotManifest) -> None:
     )
 
 
-def check_wanted(manifest: SnapshotManifest, shard: str, need: Need) -> None:
+def check_wanted(
+    manifest: SnapshotManifest, shard: str, need: Need, known_versions: Mapping[str, int]
+) -> None:
     """
-    Check that this release can read a file and that it leads further than what is held.
+    Check that a node can read a file, all of its bodies too, and that it leads further than what is held.
 
     Raises:
         SnapshotRefused: `schema`, `shard`, `unknown_version`, `older_epoch`, `behind` or `unwanted`.
@@ -219,7 +221,7 @@ def check_wanted(manifest: SnapshotManifest, shard: str, need: Need) -> None:
     _require(manifest.shard == shard, "shard", f"it holds shard {manifest.shard!r}")
     _require(first_seq(shard) <= manifest.seq <= last_seq(shard), "shard", "a seq of another shard")
     for kind, version in manifest.versions.items():
-        known = version <= KNOWN_VERSIONS.get(kind, version)
+        known = version <= known_versions.get(kind, version)
         _require(known, "unknown_version", f"{kind} documents of version {version}")
     _require(manifest.epoch >= need.epoch_min, "older_epoch", f"it is of epoch {manifest.epoch}")
     _require(
@@ -233,17 +235,21 @@ def check_wanted(manifest: SnapshotManifest, shard: str, need: Need) -> None:
 
 
 def open_offer(
-    offer: SnapshotOffer, shard: str, need: Need, check_signature: SignatureCheck
+    offer: SnapshotOffer,
+    shard: str,
+    need: Need,
+    check_signature: SignatureCheck,
+    known_versions: Mapping[str, int] = KNOWN_VERSIONS,
 ) -> SnapshotManifest:
     """
-    Return what an offer offers, when it is signed by somebody who is trusted and leads on.
+    Return what an offer offers, when it is signed by somebody who is trusted, can be read, and leads on.
 
     Raises:
         SnapshotRefused: With the rule it breaks.
     """
     check_signature(offer.signer, offer.manifest, offer.signature)
     manifest = decode_manifest(offer.manifest)
-    check_wanted(manifest, shard, need)
+    check_wanted(manifest, shard, need, known_versions)
     return manifest
 
 

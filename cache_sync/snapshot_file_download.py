@@ -9,7 +9,7 @@ refused, what was fetched of it is removed, and after a few of those the feed mu
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ import msgspec
 
 from cache_sync.backoff import Backoff
 from cache_sync.clock import Clock
+from cache_sync.documents import KNOWN_VERSIONS
 from cache_sync.errors import SnapshotRefused, SnapshotUnavailable, StorageFailed
 from cache_sync.file_keys import PLAIN, FileKeys
 from cache_sync.offload import Offload, in_thread
@@ -96,6 +97,7 @@ class SnapshotDownload:
         settings: Bounds.
         offload: Where hashing and writing runs.
         keys: What is encrypted under on this node's disk; with some, no plain file is fetched.
+        known_versions: The newest version of each kind of body that is read.
     """
 
     def __init__(  # noqa: PLR0913 - everything that a simulator replaces
@@ -111,8 +113,10 @@ class SnapshotDownload:
         settings: DownloadSettings | None = None,
         offload: Offload = in_thread,
         keys: FileKeys = PLAIN,
+        known_versions: Mapping[str, int] = KNOWN_VERSIONS,
     ) -> None:
         self._keys = keys
+        self._known_versions = known_versions
         self._holders = list(holders)
         self._directory = directory
         self._shard = shard
@@ -346,7 +350,9 @@ class SnapshotDownload:
         asked = self._clock.boot_seconds()
         try:
             offer = await holder.offer()
-            manifest = open_offer(offer, self._shard, need, self._check_signature)
+            manifest = open_offer(
+                offer, self._shard, need, self._check_signature, self._known_versions
+            )
             keys = offered_keys(offer, manifest, self._keys)
         except SnapshotUnavailable as error:
             return error

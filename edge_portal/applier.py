@@ -12,6 +12,7 @@ from random import Random
 from cache_sync.clock import Clock, SystemClock
 from cache_sync.errors import SyncError
 from cache_sync.follower import Follower
+from cache_sync.follower_settings import FollowerSettings
 from cache_sync.frames import Proof
 from cache_sync.offload import Offload, in_thread
 from cache_sync.replica_reader import ReplicaReader
@@ -58,7 +59,12 @@ class FollowedShard:
         keys = settings.file_keys
         self.reader = ReplicaReader(folder, clock=clock, keys=keys)
         links = Links(settings.config, settings.paths.data)
-        upstreams = wire(self._proof) if wire else upstreams_of(links, shard, reached=self._proof)
+        known = settings.known_versions
+        upstreams = (
+            wire(self._proof)
+            if wire
+            else upstreams_of(links, shard, reached=self._proof, known_versions=known)
+        )
         self._upstreams = Upstreams(
             settings.config.node_id,
             upstreams,
@@ -76,6 +82,7 @@ class FollowedShard:
                 clock=clock,
                 rng=rng,
                 keys=keys,
+                known_versions=known,
             )
         self.follower = Follower(
             self._upstreams,
@@ -83,6 +90,7 @@ class FollowedShard:
             shard=shard,
             clock=clock,
             rng=rng,
+            settings=FollowerSettings(known_versions=known),
             folder=SnapshotFolder(folder, keys=keys),
             files=self._download.source if self._download else None,
             offload=offload,

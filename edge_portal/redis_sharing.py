@@ -24,7 +24,9 @@ CONNECT_SECONDS = 1.0
 def new_mirror(settings: EdgeSettings, shard: str, *, clock: Clock, rng: Random) -> RedisMirror:
     """Make the writer of a shard's copy. Raises `ConfigError`."""
     link = _link(_configured(settings), clock, WRITE_SECONDS)
-    replica = RedisReplica(link, _layout(settings, shard), clock=clock)
+    replica = RedisReplica(
+        link, _layout(settings, shard), clock=clock, known_versions=settings.known_versions
+    )
     folder = snapshot_folder(settings, shard)
     return RedisMirror(folder, replica, shard=shard, clock=clock, rng=rng, keys=settings.file_keys)
 

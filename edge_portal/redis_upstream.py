@@ -1,11 +1,12 @@
 """The core as an upstream whose documents come through a Redis Stream, where one is named."""
 
+from collections.abc import Mapping
 from random import Random
 
 from cache_sync.clock import SystemClock
 from cache_sync.frames import Frame
 from cache_sync.redis_link import RedisLink
-from cache_sync.redis_stream_feed import StreamFeed
+from cache_sync.redis_stream_feed import StreamFeed, StreamFeedSettings
 from cache_sync.standing import Standing
 from edge_portal.upstreams import Upstream
 from failover.node_config import EdgeConfig
@@ -23,9 +24,18 @@ class StreamUpstream:
         config: Of this edge.
         shard: The shard.
         rng: Where jitter comes from.
+        known_versions: The newest version of each kind of body that this edge reads.
     """
 
-    def __init__(self, core: Upstream, config: EdgeConfig, shard: str, *, rng: Random) -> None:
+    def __init__(
+        self,
+        core: Upstream,
+        config: EdgeConfig,
+        shard: str,
+        *,
+        rng: Random,
+        known_versions: Mapping[str, int],
+    ) -> None:
         clock = SystemClock()
         self._core = core
         self._feed = StreamFeed(
@@ -35,6 +45,7 @@ class StreamUpstream:
             verify=lambda content, signature: is_signed(content, signature, config.core_public_key),
             clock=clock,
             rng=rng,
+            settings=StreamFeedSettings(known_versions=known_versions),
         )
 
     @property

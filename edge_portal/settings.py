@@ -3,11 +3,13 @@
 import base64
 import binascii
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from cache_sync.documents import KNOWN_VERSIONS
 from cache_sync.file_keys import PLAIN, FileKeys
 from cache_sync.redis_link import check_url
 from edge_portal.errors import ConfigError
@@ -96,12 +98,17 @@ def metrics_are_shared() -> bool:
 
 
 class EdgeSettings(msgspec.Struct, frozen=True):
-    """Configuration, paths and keys of one edge; ``file_keys`` are those of its files at rest."""
+    """
+    Configuration, paths and keys of one edge; ``file_keys`` are those of its files at rest.
+
+    ``known_versions`` is the newest version of each kind of body that it reads: its release's.
+    """
 
     config: EdgeConfig
     paths: EdgePaths
     keys: EdgeKeys
     file_keys: FileKeys = PLAIN
+    known_versions: Mapping[str, int] = KNOWN_VERSIONS
 
 
 def load_settings(

@@ -1,6 +1,6 @@
 """HTTP to the nodes that hand snapshot files out: implements `cache_sync.snapshot_source.SnapshotHolder`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import quote
 
 from cache_sync.clock import Clock
+from cache_sync.documents import KNOWN_VERSIONS
 from cache_sync.errors import SnapshotRefused, SnapshotUnavailable
 from cache_sync.file_keys import PLAIN, FileKeys
 from cache_sync.snapshot_file import (
@@ -136,6 +137,7 @@ class EdgeDownload:
         clock: Time.
         rng: Where jitter comes from.
         keys: What this node's files are encrypted under.
+        known_versions: The newest version of each kind of body that it reads.
     """
 
     def __init__(
@@ -148,6 +150,7 @@ class EdgeDownload:
         clock: Clock,
         rng: Random,
         keys: FileKeys = PLAIN,
+        known_versions: Mapping[str, int] = KNOWN_VERSIONS,
     ) -> None:
         self._holders = holders_of(links, shard)
         self.source = SnapshotDownload(
@@ -159,6 +162,7 @@ class EdgeDownload:
             rng=rng,
             fetched=fetched,
             keys=keys,
+            known_versions=known_versions,
         )
 
     async def close(self) -> None:

@@ -1,8 +1,10 @@
 """HTTP to the nodes that documents are asked from: implements `edge_portal.upstreams.Upstream`."""
 
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote
 
+from cache_sync.documents import KNOWN_VERSIONS
 from cache_sync.errors import FeedUnavailable
 from cache_sync.frames import Frame
 from cache_sync.standing import Standing, decode_standing
@@ -113,12 +115,17 @@ class SiblingUpstream:
 
 
 def upstreams_of(
-    links: Links, shard: str, *, reached: ReachedProof = nothing_reached
+    links: Links,
+    shard: str,
+    *,
+    reached: ReachedProof = nothing_reached,
+    known_versions: Mapping[str, int] = KNOWN_VERSIONS,
 ) -> list[Upstream]:
     """
     Make the clients of whom this edge asks for a shard's documents, the preferred first.
 
-    `reached` tells the barrier that is held, which the core is shown.
+    `reached` tells the barrier that is held, which the core is shown; ``known_versions`` is the newest version of each
+    kind of body that this edge reads.
 
     Raises:
         ConfigError: One that is named is neither the core nor a sibling that passes documents on.
@@ -130,15 +137,19 @@ def upstreams_of(
     if unknown:
         raise ConfigError(f"there is no sibling {unknown[0]!r} that passes documents on")
     return [
-        _core(links, shard, reached)
+        _core(links, shard, reached, known_versions)
         if name == CORE_NODE_ID
         else SiblingUpstream(links, feeding[name], shard)
         for name in dict.fromkeys(named)
     ]
 
 
-def _core(links: Links, shard: str, reached: ReachedProof) -> Upstream:
+def _core(
+    links: Links, shard: str, reached: ReachedProof, known_versions: Mapping[str, int]
+) -> Upstream:
     core = CoreUpstream(links, shard, reached=reached)
     if not links.config.redis_feed:
         return core
-    return StreamUpstream(core, links.config, shard, rng=seeded_rng())
+    return StreamUpstream(
+        core, links.config, shard, rng=seeded_rng(), known_versions=known_versions
+    )

@@ -104,9 +104,8 @@ class SqliteEngine:
     def begin(self) -> SnapshotBuild:
         """Begin a file beside."""
         path = self._folder.new_build(self._rng)
-        return SnapshotBuild(
-            path, self._shard, from_copy=False, clock=self._clock, folder=self._folder
-        )
+        writer = ReplicaWriter(path, self._shard, clock=self._clock, folder=self._folder)
+        return SnapshotBuild(path, writer, from_copy=False)
 
     def adopt(self, build: Build) -> None:
         """Verify it and move the pointer."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cache_sync.documents import CREDENTIAL, Document
-from cache_sync.errors import InvalidFrame
+from cache_sync.errors import InvalidFrame, UnknownVersion
 from cache_sync.frames import Frame, sealed
 from cache_sync.shards import first_seq
 from tests.integration.engines.engines import Engine
@@ -111,6 +111,22 @@ def test_a_document_that_moves_between_pages_counts_once(engine: Engine, clock: 
         ("a", "payment", "1"): b"last",
         ("a", "payment", "2"): b"two",
     }
+
+
+def test_a_later_version_of_a_body_is_applied_by_nobody(engine: Engine, clock: FakeClock) -> None:
+    """Neither to what is read nor to what is built; a kind that is not known at all is stored as it came."""
+    built(engine, FIRST, clock)
+    before, held = engine.everything(ACCOUNTS), engine.held()
+    later = Document("a", "payment", "1", 4, b"later", 2)
+    with pytest.raises(UnknownVersion, match="payment"):
+        engine.apply([following([later], FIRST)], clock.boot_seconds())
+    build = engine.begin()
+    with pytest.raises(UnknownVersion, match="payment"):
+        build.add(make_frame([later]), clock.boot_seconds())
+    assert (engine.everything(ACCOUNTS), engine.held()) == (before, held)
+    stranger = Document("a", "of a later release", "1", 4, b"\x00 not even text", 7)
+    engine.apply([following([stranger], FIRST)], clock.boot_seconds())
+    assert engine.document("a", "of a later release", "1") == stranger
 
 
 def test_a_heartbeat_moves_only_time(engine: Engine, clock: FakeClock) -> None:

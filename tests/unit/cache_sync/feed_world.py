@@ -19,7 +19,9 @@ from cache_sync.follower import Follower
 from cache_sync.follower_settings import FollowerSettings
 from cache_sync.frames import FRAME_FORMAT, Frame, sealed
 from cache_sync.offload import inline
-from cache_sync.publication import begin_shard, create_commits, publish
+from cache_sync.publication import Change as Publication
+from cache_sync.publication import Name as DocumentName
+from cache_sync.publication import begin_shard, create_commits, publish_all
 from cache_sync.replica_reader import ReplicaReader, ReplicaState
 from cache_sync.row_hash import FIRST_CHAIN, SEAL_BYTES, add_hashes, row_hash
 from cache_sync.sqlite import Connection, connect, write
@@ -123,13 +125,14 @@ class Core:
         """The live documents after the last commit."""
         return self.history[self._epoch, self.head].state
 
-    def commit(self, changes: Iterable[Change]) -> int:
-        """Publish changes in one transaction; return the head after it."""
+    def commit(self, changes: Iterable[Change], *, version: int = 1) -> int:
+        """Publish changes in one transaction, their bodies in a version; return the head after it."""
         state = dict(self.state)
         with write(self.connection):
             stamped = stamp(self.connection, self.clock.now())
             for (account_id, kind, key), body in changes:
-                publish(self.connection, DEFAULT_SHARD, account_id, kind, key, body)
+                name = DocumentName(account_id, kind, key)
+                publish_all(self.connection, DEFAULT_SHARD, [Publication(name, body, version)])
                 if body is None:
                     state.pop((account_id, kind, key), None)
                 else:

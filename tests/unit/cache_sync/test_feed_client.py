@@ -26,9 +26,20 @@ class Source:
         return self.frames.pop(0)
 
 
+def asker_of(source: Source, clock: FakeClock, *, answer_seconds_max: float) -> Asker:
+    """Make an asker of a source."""
+    return Asker(
+        source,
+        clock=clock,
+        answer_seconds_max=answer_seconds_max,
+        known_versions={"payment": 1},
+        heard=lambda *_: None,
+    )
+
+
 def make_asker(clock: FakeClock, *frames: Frame) -> Asker:
     """Make an asker of a source that gives these frames."""
-    return Asker(Source(*frames), clock=clock, answer_seconds_max=0.01)
+    return asker_of(Source(*frames), clock, answer_seconds_max=0.01)
 
 
 async def test_age_counts_from_before_the_question(clock: FakeClock) -> None:
@@ -74,7 +85,7 @@ async def test_silence_is_unavailability(clock: FakeClock) -> None:
 
 async def test_stopping_ends_the_wait(clock: FakeClock) -> None:
     """A follower that is to end does not wait for its source."""
-    asker = Asker(Source(), clock=clock, answer_seconds_max=60)
+    asker = asker_of(Source(), clock, answer_seconds_max=60)
     asking = asyncio.create_task(asker.ask(0, 0, 10, 0.0))
     await asyncio.sleep(0)
     asker.stop()
@@ -84,7 +95,7 @@ async def test_stopping_ends_the_wait(clock: FakeClock) -> None:
 
 async def test_cancelling_the_follower_is_not_unavailability(clock: FakeClock) -> None:
     """Cancellation goes through."""
-    asker = Asker(Source(), clock=clock, answer_seconds_max=60)
+    asker = asker_of(Source(), clock, answer_seconds_max=60)
     asking = asyncio.create_task(asker.ask(0, 0, 10, 0.0))
     await asyncio.sleep(0)
     asking.cancel()

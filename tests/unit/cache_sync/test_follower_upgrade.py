@@ -1,0 +1,97 @@
+"""A follower of an older release under a newer source: it stops by name, serves on, and goes on after its upgrade."""
+
+from pathlib import Path
+from random import Random
+
+import msgspec
+
+from cache_sync.follower import Follower
+from cache_sync.offload import inline
+from cache_sync.replica_reader import ReplicaReader
+from tests.unit.cache_sync.feed_world import (
+    SETTINGS,
+    Core,
+    DirectClient,
+    FakeClock,
+    read_all,
+    step_until,
+)
+
+OLDER = {"payment": 1}
+NEWER = {"payment": 2}
+
+
+def follower_of(
+    release: dict[str, int], client: DirectClient, folder: Path, clock: FakeClock
+) -> Follower:
+    """Make a follower of a release."""
+    settings = msgspec.structs.replace(SETTINGS, known_versions=release)
+    return Follower(client, folder, clock=clock, rng=Random(7), settings=settings, offload=inline)
+
+
+def commit(core: Core, key: str, body: bytes, version: int) -> None:
+    """Publish a payment's new state in a version."""
+    core.commit([(("a", "payment", key), body)], version=version)
+
+
+async def test_it_stops_by_name_serves_on_and_goes_on_after_its_upgrade(
+    core: Core, client: DirectClient, tmp_path: Path, clock: FakeClock
+) -> None:
+    """Nothing is lost, nothing is built anew, and meanwhile it says how far behind it is and for how long."""
+    folder = tmp_path / "edge"
+    older, reader = follower_of(OLDER, client, folder, clock), ReplicaReader(folder, clock=clock)
+    commit(core, "1", b"{}", 1)
+    await step_until(older, clock, "following")
+    before, seen = read_all(reader)
+    commit(core, "2", b"{}", 1)
+    commit(core, "3", b"[2]", 2)
+    commit(core, "1", b"[2]", 2)
+    for _ in range(5):
+        clock.advance(await older.step())
+    assert (older.status.phase, older.status.reason) == ("stopped", "unknown_version:payment:2")
+    assert older.status.head == core.head, "it knows how far the source is"
+    assert older.status.answer_age_seconds(clock) is not None
+    state, held = read_all(reader)
+    assert (held, state.cursor, state.as_of) == (seen, before.cursor, before.as_of)
+    assert state.age_seconds > before.age_seconds, "and what it serves grows old"
+    older.close()
+    newer = follower_of(NEWER, client, folder, clock)
+    await step_until(newer, clock, "following")
+    state, held = read_all(reader)
+    core.check(state, held)
+    assert state.cursor == core.head
+    assert newer.status.snapshots_built == 0
+    newer.close()
+
+
+async def test_it_goes_on_by_itself_when_the_source_takes_the_later_version_back(
+    core: Core, client: DirectClient, tmp_path: Path, clock: FakeClock
+) -> None:
+    """What was written in the later version is written again in the earlier one: no restart is needed."""
+    folder = tmp_path / "edge"
+    older, reader = follower_of(OLDER, client, folder, clock), ReplicaReader(folder, clock=clock)
+    commit(core, "1", b"{}", 1)
+    await step_until(older, clock, "following")
+    commit(core, "1", b"[2]", 2)
+    await step_until(older, clock, "stopped")
+    commit(core, "1", b"{}", 1)
+    await step_until(older, clock, "following")
+    state, held = read_all(reader)
+    core.check(state, held)
+    assert (state.cursor, older.status.snapshots_built) == (core.head, 1)
+    older.close()
+
+
+async def test_a_node_that_begins_under_a_newer_source_says_so(
+    core: Core, client: DirectClient, tmp_path: Path, clock: FakeClock
+) -> None:
+    """It shows nothing at all, and leaves no half of a snapshot behind."""
+    folder = tmp_path / "edge"
+    commit(core, "1", b"{}", 1)
+    commit(core, "2", b"[2]", 2)
+    older = follower_of(OLDER, client, folder, clock)
+    await step_until(older, clock, "stopped")
+    assert older.status.reason == "unknown_version:payment:2"
+    assert not ReplicaReader(folder, clock=clock).ready()
+    assert not list(folder.glob("*.db*"))
+    older.close()
