@@ -37,6 +37,7 @@ from core_cis.domain.estimation import REFERENCE_DAYS_MAX, estimate_missing
 from core_cis.domain.metering import ESTIMATED_QUALITIES, IntervalBlock
 from core_cis.domain.rating import rate_terms
 from core_cis.domain.tariffs import Tariff, tariff_in_force
+from core_cis.erasures import erased_accounts
 from core_cis.errors import (
     BillRefused,
     CannotPrice,
@@ -117,7 +118,7 @@ def run_billing(
         progress: Called after each account.
 
     Raises:
-        UnknownAccount: One of the accounts named does not exist; nothing was billed.
+        UnknownAccount: One of the accounts named does not exist, or its customer was forgotten; nothing was billed.
     """
     known = all_accounts(store.connection)
     for account_id in set(account_ids or ()) - set(known):
@@ -157,9 +158,10 @@ def _bill_or_wait(
 
 
 def all_accounts(connection: Connection) -> list[str]:
-    """List every account."""
+    """List every account, but for those of customers who were forgotten: nothing is left to bill."""
     rows = connection.execute("SELECT account_id FROM accounts ORDER BY account_id").fetchall()
-    return [account_id for (account_id,) in rows]
+    erased = erased_accounts(connection)
+    return [account_id for (account_id,) in rows if account_id not in erased]
 
 
 def bill_account(

@@ -11,6 +11,7 @@ from cache_sync.sql import Connection, read
 from core_cis.bookkeeping import receivables
 from core_cis.charge_records import read_charges, read_refunds
 from core_cis.domain.ledger import CASH_CLEARING, RECEIVABLE
+from core_cis.erasures import erased_accounts
 from core_cis.reconciliation import Books, Decided, LedgerPayment, Pair, Payment
 from failover.intents import Intent, Outcome
 
@@ -70,6 +71,7 @@ def read_books(connection: Connection) -> Books:
             ],
             card_charges=read_charges(connection),
             refunds=read_refunds(connection),
+            erased=erased_accounts(connection),
             unbalanced=[number for (number,) in connection.execute(_UNBALANCED)],
         )
 

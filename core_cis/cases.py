@@ -80,11 +80,20 @@ class Resolved(NamedTuple):
     error: str = ""
 
 
-def read_cases(connection: Connection, *, everything: bool = False) -> list[Case]:
-    """List the open cases, with ``everything`` the resolved ones too; the oldest first, at most `LISTED_MAX`."""
+def read_cases(
+    connection: Connection, *, everything: bool = False, account_id: str | None = None
+) -> list[Case]:
+    """
+    List the open cases, with ``everything`` the resolved ones too; the oldest first, at most `LISTED_MAX`.
+
+    With ``account_id`` only those of an account.
+    """
     condition = "" if everything else " AND c.state IS NULL"
+    values: tuple[str, ...] = ()
+    if account_id is not None:
+        condition, values = f"{condition} AND i.account_id = ?", (account_id,)
     rows = connection.execute(
-        f"{_CASES}{condition} ORDER BY i.received_at, i.intent_id LIMIT {LISTED_MAX}"
+        f"{_CASES}{condition} ORDER BY i.received_at, i.intent_id LIMIT {LISTED_MAX}", values
     )
     return [_case(row) for row in rows.fetchall()]
 

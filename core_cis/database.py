@@ -5,6 +5,7 @@ Both hand out connections that are called alike (`cache_sync.sql`), and make or 
 differs beyond that stands here and in the modules that this one names: nowhere else does the core ask which it is.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -58,6 +59,18 @@ class Database(Protocol):
 
     def announce(self, connection: Connection) -> None:
         """Have those who look out for commits told of the one that this transaction will be."""
+        ...
+
+    def rewrite(self, tables: Sequence[str]) -> bool:
+        """
+        Write what is kept anew, so that nothing of deleted rows is left where they were; false when others read.
+
+        Args:
+            tables: Where something was deleted.
+
+        Raises:
+            OperationalError: Others write, or the disk refused: the rows are where they were.
+        """
         ...
 
     def close(self) -> None:
@@ -134,6 +147,23 @@ class SqliteDatabase:
 
     def announce(self, connection: Connection) -> None:
         """Do nothing: the file itself shows that it has changed."""
+
+    def rewrite(self, tables: Sequence[str]) -> bool:
+        """
+        Write the file anew and empty its write-ahead log; false when that is still being read.
+
+        Deleted cells are overwritten anyway, but a copy of one may be left in a page that rows were moved out of.
+        """
+        del tables
+        connection = self.open_writer()
+        try:
+            # It holds the whole file once more, without what was deleted: too much for memory.
+            connection.execute("PRAGMA temp_store = FILE")
+            connection.execute("VACUUM")
+            (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            connection.close()
+        return not busy
 
     def close(self) -> None:
         """Hold nothing."""

@@ -12,6 +12,8 @@ CoreError
 ├── InvalidFile            a customer file with errors, by line and column
 ├── UnknownServicePoint    a service point that does not exist, or has no meter
 ├── UnknownCustomer        an e-mail address that nobody has
+├── NobodyToForget         an id or address to forget that nobody has
+├── ForgetRefused          a customer who cannot be forgotten yet
 ├── UnknownSchema          a database of another version of this program
 ├── DatabaseInvalid        a database that cannot be used as it was named
 ├── DatabaseUnreachable    a database that does not answer, or lets nobody in
@@ -171,6 +173,28 @@ class UnknownCustomer(CoreError):
     def __init__(self, email: str) -> None:
         super().__init__(f"no customer has the e-mail address {email}")
         self.email = email
+
+
+class NobodyToForget(CoreError):
+    """Nobody in the books has the id, or the e-mail address, that was named; it is not said again."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no customer has this id or e-mail address; somebody who was forgotten is found by the id alone"
+        )
+
+
+class ForgetRefused(CoreError):
+    """
+    A customer who cannot be forgotten yet.
+
+    Args:
+        reasons: What is in the way, and what to do about each.
+    """
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        super().__init__("nothing was changed:\n" + "\n".join(reasons))
+        self.reasons = tuple(reasons)
 
 
 class UnknownSchema(CoreError):

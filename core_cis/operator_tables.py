@@ -1,6 +1,6 @@
 """The tables of what operators order and do; conventions as in `tables`."""
 
-from sqlalchemy import CheckConstraint, PrimaryKeyConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, PrimaryKeyConstraint
 
 from core_cis.columns import Described, bytes_, integer, key, one_of, text_
 
@@ -41,8 +41,19 @@ def operator_tables() -> tuple[Described, ...]:
         bytes_("outcome"),
         PrimaryKeyConstraint("intent_id", "fingerprint"),
     )
+    # Whose data was removed for good. seq is the last place of a shard at which the person's documents were still
+    # published: snapshot files of that place and before are not handed out any more.
+    erasures = (
+        text_("customer_id", ForeignKey("customers.customer_id")),
+        text_("shard"),
+        integer("epoch"),
+        integer("seq"),
+        text_("erased_at"),
+        PrimaryKeyConstraint("customer_id", "shard"),
+    )
     return (
         ("audit_log", audit_log),
         ("drain_orders", drain_orders),
         ("case_outcomes", case_outcomes),
+        ("erasures", erasures),
     )

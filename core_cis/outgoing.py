@@ -3,6 +3,8 @@ Documents on their way out: what a transaction will publish when it ends.
 
 They are kept until the last step of the transaction, because a shard's seqs are held from the first one that is taken
 to the commit: whoever takes them early keeps every other writer waiting. Nothing but the commit comes after.
+
+Of an account whose customer was forgotten nothing is published ever again, whoever asks for it.
 """
 
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from cache_sync.frames import Position
 from cache_sync.publication import Change, Name, locate, publish_all
 from cache_sync.shards import fleet_account, shard_names, shard_of
 from cache_sync.sql import Connection
+from core_cis.erasures import is_erased
 
 _FIND = "SELECT 1 FROM documents WHERE account_id = ? AND kind = ? AND key = ?"
 
@@ -33,11 +36,20 @@ class Outgoing:
         self._replaced: list[tuple[Name, Change | None]] = []
         self._located: set[Name] = set()
         self._positions: dict[Name, Position] = {}
+        self._erased: dict[str, bool] = {}
 
     def put(self, change: Change) -> None:
-        """Publish a document's new state at the end, in place of what was put before."""
+        """Publish a document's new state at the end, in place of what was put before; withdraw a forgotten one's."""
+        if change.body is not None and self.is_erased(change.name.account_id):
+            change = change._replace(body=None)
         self._replaced.append((change.name, self._changes.get(change.name)))
         self._changes[change.name] = change
+
+    def is_erased(self, account_id: str) -> bool:
+        """Tell whether an account is a forgotten customer's; asked once in a transaction."""
+        if account_id not in self._erased:
+            self._erased[account_id] = is_erased(self._connection, account_id)
+        return self._erased[account_id]
 
     def locate(self, name: Name) -> None:
         """Have `position` tell where a document stands after the end, changed or not."""

@@ -1,5 +1,6 @@
 """A core's books on PostgreSQL."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from random import SystemRandom
 
@@ -16,6 +17,8 @@ from core_cis.versions import SCHEMA_VERSION, check_version, revision, version_o
 
 # Two numbers, so that it is never the lock of an account (`core_cis.locks`), which has one.
 _SCHEMA_LOCK = "SELECT pg_advisory_xact_lock(7311, 1)"
+# A table of a large core takes minutes.
+REWRITE_SECONDS_MAX = 3600.0
 _VERSION_TABLE = "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"
 
 
@@ -129,6 +132,16 @@ class PostgresDatabase:
     def announce(self, connection: Connection) -> None:
         """Have the server tell those who listen, when it commits."""
         connection.execute(NOTIFY)
+
+    def rewrite(self, tables: Sequence[str]) -> bool:
+        """Have the server write the tables anew; each is closed to everybody meanwhile."""
+        connection = PostgresConnection(self._engine, statement_seconds_max=REWRITE_SECONDS_MAX)
+        try:
+            for table in tables:
+                connection.execute(f"VACUUM (FULL) {table}")
+        finally:
+            connection.close()
+        return True
 
     def close(self) -> None:
         """Close every connection."""

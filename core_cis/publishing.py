@@ -10,6 +10,8 @@ overlap the later one publishes what both have changed. Whoever has changed a ro
 - payment: `publish_payment` (and `publish_account`)
 - readings: `publish_usage`
 - customer, or the accounts of one: `publish_credential`
+
+Of a customer who was forgotten nothing is published any more, whatever is called (`core_cis.outgoing`).
 """
 
 from datetime import date, datetime, timedelta
@@ -140,6 +142,8 @@ def publish_statements(tx: Transaction, account_id: str) -> None:
     billed late loses nothing.
     """
     tx.hold_accounts([account_id])
+    if tx.is_erased(account_id):
+        return
     rows = tx.connection.execute(
         "SELECT statement_id, period_to, body FROM statements WHERE account_id = ? ORDER BY period_to DESC",
         (account_id,),

@@ -237,7 +237,8 @@ def _ledger_differences(books: Books) -> Iterator[Difference]:
 
 def _published_differences(books: Books) -> Iterator[Difference]:
     for account_id, (owed, shown) in sorted(books.balances.items()):
-        if owed != shown:
+        # Of who was forgotten nothing is shown, and nothing may be.
+        if shown != (None if account_id in books.erased else owed):
             yield Difference(
                 kind="balance_differs",
                 detail="the published balance is not the ledger's",
@@ -247,7 +248,8 @@ def _published_differences(books: Books) -> Iterator[Difference]:
             )
     for payment in books.payments:
         shown_payment = books.published.get((payment.payment_id, payment.fingerprint))
-        if shown_payment != (payment.state, payment.amount_cents):
+        decided = (payment.state, payment.amount_cents)
+        if shown_payment != (None if payment.account_id in books.erased else decided):
             yield Difference(
                 kind="payment_not_shown",
                 detail="its published document is missing or says something else",

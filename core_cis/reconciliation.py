@@ -81,6 +81,7 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
 
     ``balances`` pairs what the ledger says an account owes with what its published document says (None without one).
     ``card_charges`` and ``refunds`` are what became of payments at the processor.
+    ``erased`` are accounts of customers who were forgotten: in the ledger, and published no more.
     ``charges`` are statements whose ledger transaction is missing or of another amount: (statement, expected, found).
     """
 
@@ -91,6 +92,7 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
     published: dict[Pair, tuple[str, int]] = {}
     charges: list[tuple[str, int, int]] = []
     unbalanced: list[int] = []
+    erased: frozenset[str] = frozenset()
     card_charges: list[ChargeRow] = []
     refunds: list[RefundRow] = []
 

@@ -3,7 +3,8 @@ What a new core's database is made of: the tables of `tables`, and what the data
 
 Refused, whoever writes: a ledger transaction that does not balance, an entry added to a written transaction, a changed
 or deleted ledger row, a changed or deleted statement, a changed first outcome of an intent or of a case, a second
-winner of an intent's id, a changed or deleted line of the audit log.
+winner of an intent's id, a changed or deleted line of the audit log, a forgotten person who would be one no longer. The
+one change of a statement that is let through empties the body of one whose customer was forgotten.
 
 A core that was made before is brought up to date by `migrations`, one step a schema version.
 """
@@ -24,7 +25,26 @@ _APPEND_ONLY = {
     "inbox": "an outcome is final",
     "case_outcomes": "an outcome is final",
     "audit_log": "audit: append only",
+    "erasures": "who was forgotten stays so",
 }
+# What may be changed after all, by a rule of its own.
+_EMPTIED = ("statements", "UPDATE")
+_KEPT_COLUMNS = (
+    "statement_id",
+    "account_id",
+    "period_from",
+    "period_to",
+    "issued_on",
+    "due_date",
+    "total_cents",
+    "amount_due_cents",
+)
+_KEPT_NEW = ", ".join(f"NEW.{name}" for name in _KEPT_COLUMNS)
+_KEPT_OLD = ", ".join(f"OLD.{name}" for name in _KEPT_COLUMNS)
+_NOT_FORGOTTEN = (
+    "NOT EXISTS (SELECT 1 FROM accounts JOIN erasures USING (customer_id)"
+    " WHERE account_id = OLD.account_id)"
+)
 
 _SQLITE_RULES = (
     """
@@ -43,7 +63,13 @@ _SQLITE_RULES = (
         f" BEGIN SELECT raise(ABORT, '{reason}'); END"
         for table, reason in _APPEND_ONLY.items()
         for verb in ("UPDATE", "DELETE")
+        if (table, verb) != _EMPTIED
     ),
+    f"""
+    CREATE TRIGGER statements_no_update BEFORE UPDATE ON statements
+    WHEN length(NEW.body) > 0 OR ({_KEPT_NEW}) IS NOT ({_KEPT_OLD}) OR {_NOT_FORGOTTEN}
+    BEGIN SELECT raise(ABORT, '{_APPEND_ONLY["statements"]}'); END
+    """,
 )
 
 _POSTGRESQL_RULES = (
@@ -66,6 +92,15 @@ _POSTGRESQL_RULES = (
         IF entries < 2 OR total <> 0 THEN
             RAISE EXCEPTION 'ledger: debits and credits differ'
                 USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
+        RETURN NEW;
+    END $$
+    """,
+    f"""
+    CREATE FUNCTION empty_forgotten_statement() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF length(NEW.body) > 0 OR ({_KEPT_NEW}) IS DISTINCT FROM ({_KEPT_OLD}) OR {_NOT_FORGOTTEN} THEN
+            RAISE EXCEPTION USING MESSAGE = TG_ARGV[0], ERRCODE = 'integrity_constraint_violation';
         END IF;
         RETURN NEW;
     END $$
@@ -97,6 +132,11 @@ _POSTGRESQL_RULES = (
         f" EXECUTE FUNCTION refuse_change('{reason}')"
         for table, reason in _APPEND_ONLY.items()
         for verb in ("UPDATE", "DELETE", "TRUNCATE")
+        if (table, verb) != _EMPTIED
+    ),
+    (
+        "CREATE TRIGGER statements_no_update BEFORE UPDATE ON statements FOR EACH ROW"
+        f" EXECUTE FUNCTION empty_forgotten_statement('{_APPEND_ONLY['statements']}')"
     ),
     # Two rows that every commit changes: room on their page for the next version spares all else.
     "ALTER TABLE shard_head SET (fillfactor = 10)",

@@ -10,6 +10,7 @@ from cache_sync.publication import read_chain
 from cache_sync.snapshot_file import SnapshotManifest
 from cache_sync.snapshot_file_shelf import SnapshotShelf
 from cache_sync.sql import Connection
+from core_cis.erasures import erased_through
 
 FOLDER_NAME = "snapshots"
 
@@ -48,13 +49,17 @@ def is_of_history(connection: Connection, manifest: SnapshotManifest) -> bool:
     """
     Tell whether a file's barrier is one of this core's, and one that its feed leads on from.
 
-    After a restore from a backup there may be files of commits that were forgotten, or of the epoch before.
+    After a restore from a backup there may be files of commits that were forgotten, or of the epoch before. A file that
+    shows somebody who was forgotten since is nobody's any more.
     """
     try:
         head = read_head(connection, manifest.shard)
     except UnknownShard:
         return False
     if manifest.epoch != head.epoch or not head.floor <= manifest.seq <= head.head:
+        return False
+    erased = erased_through(connection, manifest.shard, head.epoch)
+    if erased is not None and manifest.seq <= erased:
         return False
     chain = read_chain(connection, manifest.shard, manifest.seq)
     # Chains of commits long ago are not kept; those of a restored core are younger than that.

@@ -97,6 +97,10 @@ class Transaction:
         version = KNOWN_VERSIONS.get(kind, 1)
         self._outgoing.put(Change(Name(account_id, kind, key), body, version))
 
+    def is_erased(self, account_id: str) -> bool:
+        """Tell whether an account is a forgotten customer's: nothing of it is published any more."""
+        return self._outgoing.is_erased(account_id)
+
     def was_published(self, account_id: str, kind: str, key: str) -> bool:
         """Tell whether a document has ever been published, or will be when the transaction ends."""
         return self._outgoing.is_known(Name(account_id, kind, key))

@@ -10,7 +10,9 @@ from core_cis.api.problems import problems
 from core_cis.bookkeeping import AccountLedger, read_ledger
 from failover.web import Problem
 
-_STATEMENT = "SELECT body FROM statements WHERE account_id = ? AND statement_id = ?"
+_STATEMENT = (
+    "SELECT body FROM statements WHERE account_id = ? AND statement_id = ? AND length(body) > 0"
+)
 
 
 @get(
@@ -49,7 +51,7 @@ async def show_archived_statement(
     Answer a statement of an account (`StatementBody`), as it was issued, whether edges still hold it or not.
 
     For nodes of the fleet (`Authorization: Node`), on behalf of the account's own customer: the edge checked that. 404
-    `unknown_statement` also for another account's statement.
+    `unknown_statement` also for another account's statement, and for one of a customer who was forgotten.
     """
     row = await services(request).ask(
         lambda connection: connection.execute(_STATEMENT, (account_id, statement_id)).fetchone()

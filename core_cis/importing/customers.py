@@ -9,6 +9,7 @@ import msgspec
 from cache_sync.documents import StatementBody
 from cache_sync.sql import Connection
 from core_cis.credentials import fits, initial_password, make_verifier
+from core_cis.erasures import forgotten_at
 from core_cis.errors import InvalidFile, LineError, UnknownCustomer
 from core_cis.importing.customer_file import CustomerRow
 from core_cis.publishing import (
@@ -96,7 +97,8 @@ def import_customers(
 
     Raises:
         InvalidFile: A row would move a known account, service point, meter or method to another owner, take an e-mail
-            address that is in use, exchange a meter, or change what bills were already made with.
+            address that is in use, exchange a meter, change what bills were already made with, or bring back a customer
+            who was forgotten.
     """
     conflicts = [error for row in rows for error in _conflicts(tx, row)]
     if conflicts:
@@ -149,6 +151,11 @@ _STATEMENTS = """
 
 def _conflicts(tx: Transaction, row: CustomerRow) -> list[LineError]:
     execute = tx.connection.execute
+    if forgotten_at(tx.connection, row.customer_id) is not None:
+        rule = (
+            "was forgotten: take the customer out of the file; somebody new needs an id of his own"
+        )
+        return [LineError(row.line, "customer_id", rule)]
     errors = []
     for column, query, owner in _OWNERS:
         found = execute(query, (getattr(row, column),)).fetchone()
