@@ -8,6 +8,7 @@ import msgspec
 from cache_sync.document_table import ShardHead, read_head
 from core_cis.audit import by_command, write_down
 from core_cis.edge_places import EdgePlace, read_places
+from core_cis.grants import grant_shards
 from core_cis.keys import share_tokens
 from core_cis.options import data_option, json_option, open_known_store
 from core_cis.publishing import publish_everything_shown
@@ -20,6 +21,22 @@ from core_cis.registry import (
     write_edge_config,
 )
 from failover.node_config import ProcessorAccess
+
+
+def _parse_shards(_: click.Context, __: click.Parameter, text: str) -> list[str]:
+    shards = [shard.strip() for shard in text.split(",")] if text else []
+    if not all(shard.isascii() and shard.isdigit() for shard in shards):
+        raise click.BadParameter("name shards by number, separated by commas: 0,3")
+    return shards
+
+
+shards_option = click.option(
+    "--shards",
+    default="",
+    metavar="0,3",
+    callback=_parse_shards,
+    help="The shards that it may read, separated by commas.",
+)
 
 
 @click.group("edges")
@@ -39,12 +56,35 @@ def edges_group() -> None:
 @click.option(
     "--feed-url", default="", metavar="URL", help="Where its siblings can ask it for documents."
 )
-def add_command(data_dir: Path, name: str, peer_url: str, feed_url: str) -> None:
+@shards_option
+def add_command(data_dir: Path, name: str, peer_url: str, feed_url: str, shards: list[str]) -> None:
     """Register an edge."""
     with open_known_store(data_dir) as store, store.transaction(alone=True) as tx:
-        add_edge(tx, name, peer_url, feed_url)
+        add_edge(tx, name, peer_url, feed_url, shards=shards)
         write_down(tx, by_command("edges.add", subject=name), store.keys)
     click.echo(f"edge {name} is registered; write its configuration with: core edges config {name}")
+
+
+@edges_group.command("grant")
+@data_option
+@click.argument("name")
+@shards_option
+@click.option("--all", "all_shards", is_flag=True, help="All that there are.")
+def grant_command(
+    data_dir: Path,
+    name: str,
+    shards: list[str],
+    all_shards: bool,  # noqa: FBT001 - click's flag
+) -> None:
+    """Change which shards an edge may read; it is refused the others at once."""
+    if all_shards == bool(shards):
+        raise click.UsageError("give --shards or --all")
+    with open_known_store(data_dir) as store, store.transaction(alone=True) as tx:
+        grant_shards(tx.connection, name, shards)
+        write_down(
+            tx, by_command("edges.grant", subject=name, shards=_readable(shards)), store.keys
+        )
+    click.echo(f"edge {name} may read {_readable(shards)}; write its configuration again")
 
 
 @edges_group.command("move")
@@ -202,6 +242,7 @@ def list_command(data_dir: Path, as_json: bool) -> None:  # noqa: FBT001 - click
     for edge in edges:
         click.echo(f"{edge.node_id:<20} {edge.status:<8} {edge.peer_url}")
         if edge.status == "active":
+            click.echo(f"    may read {_readable(edge.shards)}")
             for line in _holdings(places.get(edge.node_id, []), heads):
                 click.echo(f"    {line}")
 
@@ -215,6 +256,10 @@ def revoke_command(data_dir: Path, name: str) -> None:
         revoke_edge(tx, name)
         write_down(tx, by_command("edges.revoke", subject=name), store.keys)
     click.echo(f"edge {name} is revoked")
+
+
+def _readable(shards: list[str]) -> str:
+    return f"shards {', '.join(shards)}" if shards else "all shards"
 
 
 def _holdings(places: list[EdgePlace], heads: dict[str, ShardHead]) -> list[str]:

@@ -5,19 +5,21 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from cache_sync.document_table import read_shards
 from cache_sync.sql import Connection
 from core_cis.errors import EdgeConflict, UnknownEdge
+from core_cis.grants import check_room, check_shards, granted_shards
 from core_cis.instants import from_text, to_text
 from core_cis.intake import EdgeKey, FormerKey
 from core_cis.keys import CoreKeys
 from core_cis.settings import Utility
 from core_cis.store import Transaction
 from failover.errors import ConfigInvalid
+from failover.grants import read_grant, write_grant
 from failover.node_addresses import check_addresses, check_node_url, is_https
 from failover.node_config import (
     CORE_NODE_ID,
@@ -30,12 +32,16 @@ from failover.node_config import (
 from failover.node_config import Utility as EdgeUtility
 from failover.signing import generate_signing_key, new_secret, public_key, secret_hash
 
-_REVOKED_TOLD_MAX = 1000
+_CREDENTIALS = "SELECT node_id, secret_sha256, shards FROM edges WHERE status = 'active'"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 
 class Edge(msgspec.Struct, frozen=True, kw_only=True):
-    """A registered edge, its public part. ``configured`` says that its private part was handed out."""
+    """
+    A registered edge, its public part.
+
+    ``configured`` says that its private part was handed out. ``shards`` are those that it may read, none named: all.
+    """
 
     node_id: str
     public_key: str
@@ -46,6 +52,7 @@ class Edge(msgspec.Struct, frozen=True, kw_only=True):
     registered_at: datetime
     revoked_at: datetime | None = None
     configured: bool = False
+    shards: list[str] = []
 
 
 class _Private(msgspec.Struct, frozen=True):
@@ -60,7 +67,7 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     ``peer_urls`` and ``feed_urls`` override registered addresses by node id, such as a proxy's on the way to them.
     ``feed_port`` 0 means that it passes no documents on; ``upstreams`` is whom it asks for them, the preferred first,
     none named: the core, then the siblings that pass them on. ``held_shards`` are the shards that it holds, none named:
-    all of the core's. ``processor`` is where it may charge saved methods itself, None where it may not.
+    all that it may read. ``processor`` is where it may charge saved methods itself, None where it may not.
     """
 
     core_url: str
@@ -78,14 +85,17 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     processor: ProcessorAccess | None = None
 
 
-def add_edge(tx: Transaction, node_id: str, peer_url: str, feed_url: str = "") -> None:
+def add_edge(
+    tx: Transaction, node_id: str, peer_url: str, feed_url: str = "", *, shards: Sequence[str] = ()
+) -> None:
     """
     Register an edge: its keys are made here, and their private part is kept only until its configuration is written.
 
-    ``feed_url`` is where it passes documents on to its siblings; empty when it does not.
+    ``feed_url`` is where it passes documents on to its siblings; empty when it does not. ``shards`` are those that it
+    may read, none named: all.
 
     Raises:
-        EdgeConflict: The name is taken or is no name.
+        EdgeConflict: The name is taken or is no name, there is no such shard, or there are too many edges.
         ConfigInvalid: An address is none, or plain HTTP beyond this machine.
     """
     _check_urls(peer_url, feed_url)
@@ -97,18 +107,20 @@ def add_edge(tx: Transaction, node_id: str, peer_url: str, feed_url: str = "") -
         raise EdgeConflict(f"edge {node_id} is registered already")
     private = _Private(node_secret=new_secret(), signing_key=generate_signing_key())
     tx.connection.execute(
-        "INSERT INTO edges (node_id, public_key, secret_sha256, peer_url, feed_url, registered_at, unissued)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO edges (node_id, public_key, secret_sha256, peer_url, feed_url, shards, registered_at, unissued)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
             node_id,
             public_key(private.signing_key),
             secret_hash(private.node_secret),
             peer_url,
             feed_url,
+            check_shards(tx.connection, shards),
             to_text(tx.stamp),
             msgspec.json.encode(private).decode(),
         ),
     )
+    check_room(tx.connection)
 
 
 def _check_urls(peer_url: str | None, feed_url: str | None) -> None:
@@ -167,6 +179,7 @@ def read_edges(connection: Connection) -> list[Edge]:
             registered_at=from_text(registered_at),
             revoked_at=from_text(revoked_at) if revoked_at else None,
             configured=bool(configured),
+            shards=read_grant(shards),
         )
         for (
             node_id,
@@ -178,20 +191,12 @@ def read_edges(connection: Connection) -> list[Edge]:
             registered_at,
             revoked_at,
             configured,
+            shards,
         ) in connection.execute(
             "SELECT node_id, public_key, secret_sha256, peer_url, feed_url, status, registered_at, revoked_at,"
-            " unissued IS NULL FROM edges ORDER BY node_id"
+            " unissued IS NULL, shards FROM edges ORDER BY node_id"
         )
     ]
-
-
-def read_revoked(connection: Connection) -> list[str]:
-    """Name the edges that were expelled, the newest first; of very many the newest."""
-    rows = connection.execute(
-        "SELECT node_id FROM edges WHERE status = 'revoked' ORDER BY revoked_at DESC, node_id LIMIT ?",
-        (_REVOKED_TOLD_MAX,),
-    )
-    return [node_id for (node_id,) in rows]
 
 
 def edge_keys(connection: Connection) -> dict[str, EdgeKey]:
@@ -208,18 +213,25 @@ def edge_keys(connection: Connection) -> dict[str, EdgeKey]:
     }
 
 
-def node_secret_hash(connection: Connection, node_id: str) -> str | None:
-    """Tell the hash of an active edge's secret; None for every other node."""
-    row = connection.execute(
-        "SELECT secret_sha256 FROM edges WHERE node_id = ? AND status = 'active'", (node_id,)
-    ).fetchone()
-    return None if row is None else str(row[0])
+class Credential(NamedTuple):
+    """What an active edge is known by (SHA-256 of its secret), and which shards that opens; none named: all."""
+
+    secret_sha256: str
+    shards: list[str]
 
 
-def secret_hashes(connection: Connection) -> dict[str, str]:
-    """Read the hashes of all active edges' secrets, by node id."""
-    rows = connection.execute("SELECT node_id, secret_sha256 FROM edges WHERE status = 'active'")
-    return dict(rows.fetchall())
+def find_credential(connection: Connection, node_id: str) -> Credential | None:
+    """Tell what an active edge is known by; None for every other node."""
+    row = connection.execute(f"{_CREDENTIALS} AND node_id = ?", (node_id,)).fetchone()
+    return None if row is None else Credential(row[1], read_grant(row[2]))
+
+
+def read_credentials(connection: Connection) -> dict[str, Credential]:
+    """Read what all active edges are known by, by node id."""
+    return {
+        node_id: Credential(secret_sha256, read_grant(shards))
+        for node_id, secret_sha256, shards in connection.execute(_CREDENTIALS).fetchall()
+    }
 
 
 def write_edge_config(
@@ -241,7 +253,7 @@ def write_edge_config(
     Raises:
         UnknownEdge: It is not registered, or was revoked.
         EdgeConflict: Its file was written before, or ``out`` exists, and ``force`` was not given; or an upstream is
-            neither the core nor a sibling that passes documents on; or there is no such shard.
+            neither the core nor a sibling that passes documents on; or it may not read a shard.
         ConfigInvalid: An address is none, or plain HTTP beyond this machine, or only some are https.
     """
     row = tx.connection.execute(
@@ -308,10 +320,6 @@ def _config(
     for name in serving.upstreams:
         if name != CORE_NODE_ID and not feeds.get(name):
             raise EdgeConflict(f"{name!r} is no sibling of {node_id} that passes documents on")
-    shards = read_shards(tx.connection)
-    for shard in serving.held_shards:
-        if shard not in shards:
-            raise EdgeConflict(f"this core has no shard {shard!r}, only {len(shards)} from 0 on")
     return EdgeConfig(
         node_id=node_id,
         node_secret=private.node_secret,
@@ -342,14 +350,25 @@ def _config(
                 public_key=edge.public_key,
                 secret_sha256=edge.secret_sha256,
                 feed_url=feeds[edge.node_id],
+                granted_shards=write_grant(edge.shards),
             )
             for edge in siblings
         ],
         upstreams=list(serving.upstreams),
-        shards=len(shards),
-        held_shards=sorted(set(serving.held_shards), key=int),
+        shards=len(read_shards(tx.connection)),
+        held_shards=_held_shards(tx, node_id, serving.held_shards),
         normal_min_seconds=serving.normal_min_seconds,
         insecure_cookies=serving.insecure_cookies,
         processor=serving.processor,
         tls=keys.certify(node_id, tx.stamp) if is_https(serving.core_url) else None,
     )
+
+
+def _held_shards(tx: Transaction, node_id: str, asked: Sequence[str]) -> list[str]:
+    """Return the shards that an edge is to hold: those asked for, otherwise all that it may read."""
+    check_shards(tx.connection, asked)
+    granted = granted_shards(tx.connection, node_id)
+    for shard in asked:
+        if granted and shard not in granted:
+            raise EdgeConflict(f"edge {node_id} may not read shard {shard}: grant it first")
+    return sorted(set(asked) or granted, key=int)

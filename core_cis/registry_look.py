@@ -10,9 +10,9 @@ from typing import Protocol
 from cache_sync.clock import Clock
 from core_cis.database import Database
 from core_cis.readers import Readers
-from core_cis.registry import node_secret_hash, secret_hashes
+from core_cis.registry import Credential, find_credential, read_credentials
 
-# A revoked edge is refused after this at the latest.
+# A revoked edge, and a shard that is no longer granted, are refused after this at the latest.
 FRESH_SECONDS = 0.5
 _ANSWER_SECONDS_MAX = 1.5
 
@@ -29,8 +29,8 @@ class RegistryLook(Protocol):
         """
         ...
 
-    def secret_hash(self, node_id: str) -> str | None:
-        """Tell the hash of an active edge's secret; None for every other node."""
+    def find(self, node_id: str) -> Credential | None:
+        """Tell what an active edge is known by; None for every other node."""
         ...
 
     def close(self) -> None:
@@ -47,9 +47,9 @@ class FileRegistry:
     async def look(self) -> None:
         """Nothing is kept that could be stale."""
 
-    def secret_hash(self, node_id: str) -> str | None:
-        """Tell the hash of an active edge's secret; None for every other node."""
-        return node_secret_hash(self._connection, node_id)
+    def find(self, node_id: str) -> Credential | None:
+        """Tell what an active edge is known by; None for every other node."""
+        return find_credential(self._connection, node_id)
 
     def close(self) -> None:
         """Let the file go."""
@@ -68,7 +68,7 @@ class ServerRegistry:
     def __init__(self, readers: Readers, clock: Clock) -> None:
         self._readers = readers
         self._clock = clock
-        self._hashes: dict[str, str] = {}
+        self._known: dict[str, Credential] = {}
         self._seen_boot_seconds: float | None = None
         self._turn = asyncio.Lock()
 
@@ -80,8 +80,8 @@ class ServerRegistry:
             if self._is_fresh():
                 return
             begun = self._clock.boot_seconds()
-            self._hashes = await self._readers.ask(
-                secret_hashes, within_seconds=_ANSWER_SECONDS_MAX
+            self._known = await self._readers.ask(
+                read_credentials, within_seconds=_ANSWER_SECONDS_MAX
             )
             self._seen_boot_seconds = begun
 
@@ -89,9 +89,9 @@ class ServerRegistry:
         seen = self._seen_boot_seconds
         return seen is not None and self._clock.boot_seconds() - seen <= FRESH_SECONDS
 
-    def secret_hash(self, node_id: str) -> str | None:
-        """Tell the hash of an active edge's secret, as it was last seen; None for every other node."""
-        return self._hashes.get(node_id)
+    def find(self, node_id: str) -> Credential | None:
+        """Tell what an active edge is known by, as it was last seen; None for every other node."""
+        return self._known.get(node_id)
 
     def close(self) -> None:
         """Hold nothing."""

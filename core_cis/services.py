@@ -44,8 +44,10 @@ from core_cis.snapshot_shelves import is_of_history, newest_file_seq, shelves
 from core_cis.store import CoreStore, read_utility
 from core_cis.taking_back import TakenBack, check_returned, take_back
 from core_cis.writer import MakeWriter, ThreadWriter, Turn
+from failover.grants import check_granted
 from failover.intents import DecidedBatch, Intent, Outcome
 from failover.signing import Signer, secret_hash
+from failover.web import unknown_node
 
 _CHECKED_INLINE_MAX = 4
 _ANSWER_SECONDS_MAX = 2.0
@@ -194,7 +196,7 @@ class CoreServices:
 
     async def look_at_registry(self) -> None:
         """
-        Have `node_hash` tell what is registered now, or was a moment ago.
+        Have `node_hash` and `check_may_read` tell what is registered now, or was a moment ago.
 
         Raises:
             DatabaseError: The database does not answer.
@@ -204,7 +206,20 @@ class CoreServices:
 
     def node_hash(self, node_id: str) -> str | None:
         """Tell the hash of a registered edge's secret, as of the last `look_at_registry`."""
-        return None if self._registry is None else self._registry.secret_hash(node_id)
+        known = None if self._registry is None else self._registry.find(node_id)
+        return None if known is None else known.secret_sha256
+
+    def check_may_read(self, node_id: str, shard: str) -> None:
+        """
+        Let a registered edge read a shard that it was granted, as of the last `look_at_registry`.
+
+        Raises:
+            Problem: 403 `wrong_shard`; 401 when it was expelled meanwhile.
+        """
+        known = None if self._registry is None else self._registry.find(node_id)
+        if known is None:
+            raise unknown_node()
+        check_granted(shard, known.shards)
 
     async def utility(self) -> Utility:
         """Tell whose books these are."""

@@ -363,7 +363,8 @@ def _money() -> tuple[_Described, ...]:
 
 def _edges() -> tuple[_Described, ...]:
     # unissued is the private part (JSON) until the edge's configuration has been written, then NULL. feed_url is where
-    # an edge passes documents on to its siblings; empty where it does not.
+    # an edge passes documents on to its siblings; empty where it does not. shards are those that it may read, separated
+    # by commas; empty: all.
     edges = (
         _text("node_id", primary_key=True),
         _text("public_key"),
@@ -374,6 +375,7 @@ def _edges() -> tuple[_Described, ...]:
         _text("revoked_at", nullable=True),
         _text("unissued", nullable=True),
         _text("feed_url", server_default=""),
+        _text("shards", server_default=""),
         _one_of("status", "active", "revoked"),
     )
     # Of edges whose keys were lost and made anew: what these signed before then is still a promise to a customer.

@@ -43,6 +43,7 @@ from failover.errors import (
     OutcomeUnknown,
     OverLimit,
 )
+from failover.grants import Grants
 from failover.group_commit import Committer, ThreadCommitter
 from failover.http_server import serve
 from failover.journal import Journal
@@ -100,6 +101,7 @@ class Agent:
             make_committer=make_committer,
         )
         self._revoked = Revocations(paths.data)
+        self._grants = Grants(paths.data, {})
         self._wiring = wiring or HttpWiring(settings)
         self._siblings = self._wiring.siblings()
         self._offload = offload
@@ -197,7 +199,7 @@ class Agent:
 
     def jobs(self, stop: asyncio.Event) -> list[Awaitable[None]]:
         """Return all that goes on by itself, until ``stop`` is set."""
-        self._probe.on_answer(self._note_revoked)
+        self._probe.on_answer(self._note_fleet)
         workers = (self._probe, self._peers, self._returning, self._submission, self._drain)
         return [*(worker.run(stop) for worker in workers), self._keeper.run(stop)]
 
@@ -271,9 +273,12 @@ class Agent:
         snapshot = self._snapshot.state()
         return self._core_clock.now(snapshot) if snapshot is not None else None
 
-    def _note_revoked(self) -> None:
-        if self._probe.latest is not None:
-            self._revoked.note(self._probe.latest.revoked)
+    def _note_fleet(self) -> None:
+        told = self._probe.latest
+        if told is not None:
+            self._revoked.note(told.revoked)
+            if told.grants is not None:
+                self._grants.note(told.grants)
 
     def _breaker_moved(self, before: str, after: str) -> None:
         log.info("breaker", before=before, after=after)

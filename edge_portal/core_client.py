@@ -18,7 +18,7 @@ from failover.web import MSGPACK
 FEED_ANSWER_SECONDS: Final = 2.0
 FRAME_BYTES_MAX: Final = 64 * 1024 * 1024
 OUTCOMES_BYTES_MAX: Final = 4 * 1024 * 1024
-PROBE_BYTES_MAX: Final = 64 * 1024
+PROBE_BYTES_MAX: Final = 512 * 1024
 STATEMENT_BYTES_MAX: Final = 2 * 1024 * 1024
 INTAKE_CALLS_MAX: Final = 16
 ARCHIVE_CALLS_MAX: Final = 8
@@ -92,7 +92,7 @@ def _refuse_feed(answer: Answer) -> None:
         case "below_floor":
             raise BelowFloor(problem.floor)
         case _:
-            raise FeedUnavailable(f"answered with {answer.status}")
+            raise FeedUnavailable(f"answered with {answer.status} {slug_of(problem)}".rstrip())
 
 
 class CoreProbeClient:

@@ -2,7 +2,8 @@
 The feeder: passes on what this node's snapshot holds, to siblings and to a tree of nodes, on a socket of its own.
 
 It only reads. When it is down the node serves and follows all the same; when it is flooded, payments and pages do not
-notice. Who may ask: the siblings in this node's file, unless the core has said meanwhile that one of them is expelled.
+notice. Who may ask: the siblings in this node's file, for the shards that they may read, unless the core has said
+meanwhile that one of them is expelled.
 """
 
 import asyncio
@@ -43,6 +44,7 @@ from edge_portal.settings import EdgeSettings
 from edge_portal.snapshot_serving import FOLDER_NAME, ServedSnapshots, ServingSettings
 from failover.digest_route import QUESTION_BYTES_MAX, answer_digests
 from failover.feed_route import frame_response
+from failover.grants import Grants
 from failover.http_server import serve
 from failover.node_tls import server_files
 from failover.revocations import Revocations
@@ -159,8 +161,10 @@ def _path_of(folder: Path) -> list[str]:
 async def sibling_guard(
     connection: ASGIConnection[Any, Any, Any, Any], route_handler: BaseRouteHandler
 ) -> None:
-    """Let only siblings in that were not expelled. A coroutine: plain functions would be run in threads."""
+    """Let siblings in that were not expelled, to what they may read. A coroutine: others are run in threads."""
     node_guard(connection, route_handler)
+    grants: Grants = connection.app.state.grants
+    grants.check(connection.state.node_id, connection.path_params["shard"])
 
 
 @get("/feed/{shard:str}", media_type=FRAME_CONTENT_TYPE)
@@ -175,8 +179,8 @@ async def read_feed(
     """
     Answer as the core's feed does; 409 `behind` (with `epoch` and `head`) where this node has not got as far yet.
 
-    Other problems: 404 `unknown_shard`, 409 `epoch_changed`, 410 `below_floor`, 503 `feed_unavailable`, 503
-    `too_many_readers`.
+    Other problems: 403 `wrong_shard`, 404 `unknown_shard`, 409 `epoch_changed`, 410 `below_floor`, 503
+    `feed_unavailable`, 503 `too_many_readers`.
     """
     feeds: Feeds = request.app.state.feeds
     seconds = remaining_seconds(request.headers, default=FEED_SECONDS, maximum=FEED_SECONDS)
@@ -262,7 +266,7 @@ def _told_as_problems() -> Iterator[None]:
         ) from error
 
 
-def feeder_app(feeds: Feeds, keys: NodeKeys) -> Litestar:
+def feeder_app(feeds: Feeds, keys: NodeKeys, grants: Grants) -> Litestar:
     """Make the application that the feeder serves."""
     return Litestar(
         [read_feed, read_standing, compare_digests, offer_snapshot, fetch_snapshot],
@@ -270,7 +274,7 @@ def feeder_app(feeds: Feeds, keys: NodeKeys) -> Litestar:
         exception_handlers=exception_handlers,
         logging_config=None,
         openapi_config=None,
-        state=State({"feeds": feeds, "node_keys": keys}),
+        state=State({"feeds": feeds, "node_keys": keys, "grants": grants}),
     )
 
 
@@ -279,11 +283,12 @@ async def run_feeder(settings: EdgeSettings, sockets: list[int], stop: asyncio.E
     config, data = settings.config, settings.paths.data
     hashes = {peer.node_id: peer.secret_sha256 for peer in config.peers}
     keys = NodeKeys(Revocations(data).among(hashes))
+    grants = Grants(data, {peer.node_id: peer.granted_shards for peer in config.peers})
     tls = server_files(data, config.tls)
     feeds = Feeds(settings, clock=SystemClock())
     with socket.socket(fileno=sockets[0]) as feed_socket:
         try:
-            await serve(feeder_app(feeds, keys), feed_socket, stop=stop, tls=tls)
+            await serve(feeder_app(feeds, keys, grants), feed_socket, stop=stop, tls=tls)
         finally:
             await feeds.close()
 

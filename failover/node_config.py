@@ -20,7 +20,8 @@ class PeerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """
     A sibling edge: where its peer API is, what it signs with (base64 Ed25519), the SHA-256 of its node secret.
 
-    ``feed_url`` is where it passes documents on; empty when it does not.
+    ``feed_url`` is where it passes documents on; empty when it does not. ``granted_shards`` are those that it may read,
+    separated by commas; empty: all.
     """
 
     node_id: str
@@ -28,6 +29,7 @@ class PeerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     public_key: str
     secret_sha256: str
     feed_url: str = ""
+    granted_shards: str = ""
 
 
 class NodeTls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

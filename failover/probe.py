@@ -27,9 +27,9 @@ class ProbeAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """
     What the core answers to a probe, after a real read and a real write.
 
-    ``edges_awaited`` says that the core was restored and takes no intent until every edge has brought back what it
-    kept of the core's outcomes.
-    ``revoked`` are the nodes that it has expelled, the newest thousand.
+    ``edges_awaited`` says that the core was restored and takes no intent until every edge has brought back what it kept
+    of the core's outcomes. ``revoked`` are the nodes that it has expelled, ``grants`` the shards of nodes that may not
+    read all of them; None of a core that does not know of that.
     """
 
     epoch: int
@@ -37,6 +37,7 @@ class ProbeAnswer(msgspec.Struct, frozen=True, kw_only=True):
     as_of: datetime
     edges_awaited: bool = False
     revoked: list[str] = []
+    grants: dict[str, str] | None = None
 
 
 class CoreProber(Protocol):

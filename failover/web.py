@@ -297,13 +297,18 @@ class NodeKeys:
         # An unknown node costs the same comparison as a known one.
         expected = (self._find(node_id) if scheme.lower() == "node" else None) or ""
         if not hmac.compare_digest(secret_hash(secret).encode(), expected.encode()):
-            raise Problem(
-                "not_a_known_node",
-                status=401,
-                title="This is for nodes of the fleet",
-                headers={"WWW-Authenticate": "Node"},
-            )
+            raise unknown_node()
         return node_id
+
+
+def unknown_node() -> Problem:
+    """Make the refusal of whoever is no node of the fleet, or is none any more."""
+    return Problem(
+        "not_a_known_node",
+        status=401,
+        title="This is for nodes of the fleet",
+        headers={"WWW-Authenticate": "Node"},
+    )
 
 
 def node_guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:

@@ -5,10 +5,11 @@ from typing import Any
 from litestar import Request, Response, get
 from litestar.params import FromPath
 
+from cache_sync.shards import shard_of
 from core_cis.api.guards import fleet_guard, operator_guard, services
 from core_cis.api.problems import problems
 from core_cis.bookkeeping import AccountLedger, read_ledger
-from failover.web import Problem
+from failover.web import Problem, caller
 
 _STATEMENT = (
     "SELECT body FROM statements WHERE account_id = ? AND statement_id = ? AND length(body) > 0"
@@ -42,7 +43,7 @@ async def show_ledger(request: Request[Any, Any, Any], account_id: FromPath[str]
     guards=[fleet_guard],
     media_type="application/json",
     summary="A statement that edges no longer hold",
-    responses=problems(401, 404),
+    responses=problems(401, 403, 404),
 )
 async def show_archived_statement(
     request: Request[Any, Any, Any], account_id: FromPath[str], statement_id: FromPath[str]
@@ -50,10 +51,14 @@ async def show_archived_statement(
     """
     Answer a statement of an account (`StatementBody`), as it was issued, whether edges still hold it or not.
 
-    For nodes of the fleet (`Authorization: Node`), on behalf of the account's own customer: the edge checked that. 404
-    `unknown_statement` also for another account's statement, and for one of a customer who was forgotten.
+    For nodes of the fleet (`Authorization: Node`), on behalf of the account's own customer: the edge checked that. 403
+    `wrong_shard` for an account of a shard that the edge may not read, 404 `unknown_statement` also for another
+    account's statement, and for one of a customer who was forgotten.
     """
-    row = await services(request).ask(
+    running = services(request)
+    shard = shard_of(account_id, len(running.feeds.shards))
+    running.check_may_read(caller(request), shard)
+    row = await running.ask(
         lambda connection: connection.execute(_STATEMENT, (account_id, statement_id)).fetchone()
     )
     if row is None:

@@ -13,9 +13,9 @@ from cache_sync.errors import BelowFloor, EpochChanged, FeedUnavailable, Forked,
 from cache_sync.feed import WAIT_SECONDS_MAX
 from cache_sync.frames import FRAME_CONTENT_TYPE, encode_frame, parse_positions
 from cache_sync.shards import FIRST_SHARD
-from core_cis.api.guards import fleet_guard, services
+from core_cis.api.guards import fleet_guard, services, shard_guard
 from core_cis.api.problems import problems
-from core_cis.registry import read_revoked
+from core_cis.grants import read_word
 from failover.feed_route import frame_response
 from failover.web import Problem, caller, remaining_seconds
 
@@ -30,7 +30,8 @@ class Probe(msgspec.Struct, frozen=True):
 
     ``epoch`` and ``head`` say how far the documents of the first shard were then, ``edges_awaited`` that no intent is
     decided until every edge has brought back what it kept of before a restore.
-    ``revoked`` are the edges that were expelled, the newest thousand: their siblings refuse them too.
+    ``revoked`` are the edges that were expelled, ``grants`` the shards of those that may not read all (``0,3``): their
+    siblings refuse them too.
     """
 
     epoch: int
@@ -38,14 +39,15 @@ class Probe(msgspec.Struct, frozen=True):
     as_of: datetime
     edges_awaited: bool = False
     revoked: list[str] = []
+    grants: dict[str, str] = {}
 
 
 @get(
     "/feed/{shard:str}",
-    guards=[fleet_guard],
+    guards=[fleet_guard, shard_guard],
     media_type=FRAME_CONTENT_TYPE,
     summary="Documents after a cursor",
-    responses=problems(400, 401, 404, 409, 410, 503),
+    responses=problems(400, 401, 403, 404, 409, 410, 503),
 )
 async def read_feed(
     request: Request[Any, Any, Any],
@@ -59,9 +61,9 @@ async def read_feed(
     """
     Answer the documents after a cursor as a msgpack `Frame`; at the head, wait for news for at most half a second.
 
-    For nodes of the fleet (`Authorization: Node`). Epoch 0 asks from the beginning, whatever the epoch. Problems: 404
-    `unknown_shard`, 409 `epoch_changed` (with `epoch`) and `fork` (with `head`), 410 `below_floor` (with `floor`), 503
-    `feed_unavailable`, 503 `restored` when ``proof`` shows that this core has forgotten a barrier.
+    For nodes of the fleet (`Authorization: Node`). Epoch 0 asks from the beginning, whatever the epoch. Problems: 403
+    `wrong_shard`, 404 `unknown_shard`, 409 `epoch_changed` (with `epoch`) and `fork` (with `head`), 410 `below_floor`
+    (with `floor`), 503 `feed_unavailable`, 503 `restored` when ``proof`` shows that this core has forgotten a barrier.
     """
     running = services(request)
     try:
@@ -130,8 +132,8 @@ async def probe(
         raise Problem(
             "core_unavailable", status=503, title="The core cannot write now", retry="same"
         ) from error
-    head, revoked = await running.ask(
-        lambda connection: (read_head(connection, FIRST_SHARD), read_revoked(connection))
+    head, word = await running.ask(
+        lambda connection: (read_head(connection, FIRST_SHARD), read_word(connection))
     )
     awaited = await running.edges_awaited()
-    return Probe(head.epoch, head.head, closed.as_of, awaited, revoked)
+    return Probe(head.epoch, head.head, closed.as_of, awaited, word.revoked, word.grants)

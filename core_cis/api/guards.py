@@ -16,7 +16,7 @@ def services(request: Request[Any, Any, Any]) -> CoreServices:
     return running
 
 
-# Both are coroutines: the framework runs plain functions in threads, where the loop's database connection cannot go.
+# All are coroutines: the framework runs plain functions in threads, where the loop's database connection cannot go.
 
 
 async def fleet_guard(
@@ -26,6 +26,17 @@ async def fleet_guard(
     running: CoreServices = connection.app.state.services
     await running.look_at_registry()
     node_guard(connection, route_handler)
+
+
+async def shard_guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """
+    Let an edge read the ``shard`` of a route only where it was granted that; a litestar guard, after `fleet_guard`.
+
+    Raises:
+        Problem: 403 `wrong_shard`.
+    """
+    running: CoreServices = connection.app.state.services
+    running.check_may_read(connection.state.node_id, connection.path_params["shard"])
 
 
 async def operator_guard(

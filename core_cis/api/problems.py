@@ -31,6 +31,7 @@ class ProblemDetail(msgspec.Struct, frozen=True, kw_only=True):
 _MEANINGS = {
     400: "The request cannot be read.",
     401: "The caller is not who this is for.",
+    403: "This is not for this caller.",
     404: "There is no such thing.",
     409: "The question is of another history.",
     410: "What was asked for is forgotten.",

@@ -236,3 +236,40 @@ def test_every_shard_is_compared(fleet: EdgeFleet) -> None:
     assert done.returncode == 0, done.stdout
     assert [report["shard"] for report in reports] == list(WEST_HOLDS)
     assert all(report["compared_rows"] > 0 for report in reports)
+
+
+def test_an_edge_reads_what_it_was_granted_and_nothing_else(fleet: EdgeFleet) -> None:
+    """At the core at once, at its sibling as soon as that has heard, and there without the core too."""
+    east, west = fleet.edges
+    config = read_config(west.config)
+    core, sibling = (f"http://127.0.0.1:{port}" for port in (fleet.core_port, east.feed_port))
+
+    def refused(url: str, path: str) -> list[str]:
+        header = {"Authorization": f"Node {config.node_id}:{config.node_secret}"}
+        answers = {
+            shard: httpx.get(f"{url}/{path}/{shard}", headers=header, timeout=10, trust_env=False)
+            for shard in ("0", "1", "2", "3")
+        }
+        return [
+            shard
+            for shard, answer in answers.items()
+            if answer.status_code == 403 and answer.json()["type"].endswith("wrong_shard")
+        ]
+
+    assert refused(core, "feed") == refused(sibling, "feed") == []
+    fleet.run_core("edges", "grant", "west", "--shards", ",".join(WEST_HOLDS))
+    others = ["0", "2"]
+    assert refused(core, "feed") == refused(core, "snapshots") == others
+    wait_until("the sibling has heard", lambda: refused(sibling, "feed") == others)
+    assert refused(sibling, "snapshots") == others
+    # Nothing that it holds is missing: it follows and serves on.
+    assert fleet.customer(one_in_each(fleet)["1"], west).pay(125).json()["state"] == "posted"
+    assert all(place["phase"] == "following" for place in places(west).values())
+    fleet.kill_core()
+    east.stop()
+    east.start()
+    assert refused(sibling, "feed") == refused(sibling, "snapshots") == others
+    assert "may read shards 1, 3" in fleet.run_core("edges", "list").stdout
+    fleet.run_core("edges", "grant", "west", "--all")
+    fleet.start_core()
+    wait_until("the sibling has heard", lambda: refused(sibling, "feed") == [])

@@ -9,10 +9,11 @@ from litestar import Litestar
 from litestar.routes import HTTPRoute
 
 from cache_sync.clock import SystemClock
-from core_cis.api.guards import fleet_guard, operator_guard
+from core_cis.api.guards import fleet_guard, operator_guard, shard_guard
 from core_cis.app import create_app
 from edge_portal import peer_api
 from edge_portal.feeder import feeder_app, sibling_guard
+from failover.grants import Grants
 from failover.web import NodeKeys
 
 TABLE = re.compile(r"<!-- routes -->(.*)<!-- /routes -->", re.DOTALL)
@@ -58,7 +59,7 @@ def applications(folder: Path) -> set[tuple[str, str, str, str]]:
     return (
         served("core", create_app(folder, SystemClock()))
         | served("edge", peer)
-        | served("edge", feeder_app(nothing, keys))
+        | served("edge", feeder_app(nothing, keys, Grants(folder, {})))
     )
 
 
@@ -73,6 +74,23 @@ def test_a_node_opens_nothing_of_the_operators(tmp_path: Path) -> None:
     pages = {row for row in applications(tmp_path) if row[2].startswith("/ops")}
     assert pages
     assert {who for *_, who in pages} == {"anybody", "operator"}
+
+
+def test_whoever_reads_a_shard_was_granted_it(tmp_path: Path) -> None:
+    """Every route of the core that names a shard looks, after it knows who asks; a feeder has one guard for all."""
+    found = 0
+    for route in create_app(tmp_path, SystemClock()).routes:
+        assert isinstance(route, HTTPRoute), route.path
+        for handler in route.route_handlers:
+            guards = handler.resolve_guards()
+            if handler.http_methods == {"OPTIONS"}:
+                continue
+            if "{shard" in route.path:
+                assert guards.index(fleet_guard) < guards.index(shard_guard), route.path
+                found += 1
+            else:
+                assert shard_guard not in guards, route.path
+    assert found > 0
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])

@@ -216,6 +216,15 @@ def core(request: pytest.FixtureRequest, tmp_path: Path) -> Core:
     return made
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def sharded_core(request: pytest.FixtureRequest, tmp_path: Path) -> Core:
+    """Return the same core with three shards."""
+    data_dir = tmp_path / "the core"
+    if request.param == "postgresql":
+        choose_database(data_dir, request.getfixturevalue("postgres_url"))
+    return make_core(data_dir, shards=3)
+
+
 @pytest.fixture
 def file_core(tmp_path: Path) -> Core:
     """Return the same core in a file, for what only a file can go through."""
@@ -225,13 +234,13 @@ def file_core(tmp_path: Path) -> Core:
 PEER_URLS = {"east": "http://127.0.0.1:9000", "west": "http://127.0.0.1:9001"}
 
 
-def make_core(data_dir: Path) -> Core:
+def make_core(data_dir: Path, shards: int = 1) -> Core:
     """Fill a core in a folder."""
     clock = SetClock(START)
     tmp_path = data_dir.parent
     utility = Utility(name="Test Light", timezone="America/Chicago")
     configs = {}
-    with CoreStore.open(data_dir, clock, utility=utility) as store:
+    with CoreStore.open(data_dir, clock, utility=utility, shards=shards) as store:
         fill(store)
         with store.transaction() as tx:
             for name, url in PEER_URLS.items():

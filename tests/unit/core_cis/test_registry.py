@@ -13,8 +13,8 @@ from core_cis.registry import (
     Serving,
     add_edge,
     edge_keys,
+    find_credential,
     move_edge,
-    node_secret_hash,
     read_edges,
     revoke_edge,
     write_edge_config,
@@ -93,7 +93,7 @@ def test_force_makes_new_keys_where_the_old_are_lost(store: CoreStore, tmp_path:
     first = configure(store, "east", tmp_path / "east.json")
     second = configure(store, "east", tmp_path / "other.json", force=True)
     assert second.signing_key != first.signing_key
-    assert node_secret_hash(store.connection, "east") == secret_hash(second.node_secret)
+    assert find_credential(store.connection, "east") == (secret_hash(second.node_secret), [])
     forged = tmp_path / "forged.json"
     forged.write_bytes(msgspec.json.encode(first))
     assert configure(store, "east", forged, force=True).node_secret != first.node_secret
@@ -114,7 +114,7 @@ def test_revoked_edge_opens_nothing_but_is_remembered(store: CoreStore, tmp_path
     with store.transaction() as tx:
         revoke_edge(tx, "west")
         ended = tx.stamp
-    assert node_secret_hash(store.connection, "west") is None
+    assert find_credential(store.connection, "west") is None
     assert edge_keys(store.connection)["west"].revoked_at == ended
     assert ended < datetime(2100, 1, 1, tzinfo=UTC)
     with pytest.raises(UnknownEdge):
@@ -133,7 +133,7 @@ def test_unknown_edges(store: CoreStore) -> None:
     """Nobody can be expelled who is not there, and nobody unknown has a secret."""
     with store.transaction() as tx, pytest.raises(UnknownEdge):
         revoke_edge(tx, "north")
-    assert node_secret_hash(store.connection, "north") is None
+    assert find_credential(store.connection, "north") is None
 
 
 def test_where_documents_are_passed_on(store: CoreStore, tmp_path: Path) -> None:

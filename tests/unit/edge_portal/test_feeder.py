@@ -18,6 +18,7 @@ from edge_portal.links import Links
 from edge_portal.settings import EdgeKeys, EdgePaths, EdgeSettings
 from edge_portal.upstream_clients import CoreUpstream, SiblingUpstream, upstreams_of
 from failover.digest_route import decode_answer
+from failover.grants import Grants
 from failover.node_config import EdgeConfig, PeerConfig, Utility
 from failover.revocations import Revocations
 from failover.signing import secret_hash
@@ -91,7 +92,7 @@ async def client(feeds: Feeds, tmp_path: Path) -> AsyncIterator[httpx.AsyncClien
     revoked = Revocations(tmp_path / "data")
     revoked.note(["west"])
     keys = NodeKeys(revoked.among({peer.node_id: peer.secret_sha256 for peer in CONFIG.peers}))
-    app: Any = feeder_app(feeds, keys)
+    app: Any = feeder_app(feeds, keys, Grants(tmp_path / "data", {}))
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app),
         base_url="http://me",
@@ -145,6 +146,31 @@ async def test_named_problems(
     answer = await client.get(path, params=params)
     assert (answer.status_code, slug(answer)) == (status, name)
     assert members.items() <= answer.json().items()
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/feed/0"),
+        ("GET", "/feed/0/standing"),
+        ("POST", "/digests/0"),
+        ("GET", "/snapshots/0"),
+        ("GET", "/snapshots/0/some-file"),
+    ],
+)
+async def test_a_sibling_reads_what_it_was_granted(
+    node: Node, client: httpx.AsyncClient, tmp_path: Path, method: str, path: str
+) -> None:
+    """As the agent beside wrote down what the core said last; the node's own file no longer counts then."""
+    await node.step_until("following")
+    allowed = (await client.request(method, path)).status_code
+    assert allowed != 403
+    agent = Grants(tmp_path / "data", {})
+    agent.note({"east": "1,3", "west": "0"})
+    refused = await client.request(method, path)
+    assert (refused.status_code, slug(refused)) == (403, "wrong_shard")
+    agent.note({"east": "0,3"})
+    assert (await client.request(method, path)).status_code == allowed
 
 
 async def test_another_epoch_and_the_floor(

@@ -1,0 +1,33 @@
+"""A state file that one process writes and others read."""
+
+from pathlib import Path
+
+from failover.noted_file import NotedFile
+
+
+def test_a_reader_sees_what_is_written(tmp_path: Path) -> None:
+    """Nothing where there is none, and again once it is gone; what is there otherwise, without being told."""
+    path = tmp_path / "noted.json"
+    writer, reader = (NotedFile(path, list[str], "names") for _ in range(2))
+    assert reader.read() is None
+    for names in (["a"], ["a", "b"], []):
+        writer.write(names)
+        assert reader.read() == writer.read() == names
+    path.unlink()
+    assert reader.read() is None
+
+
+def test_what_cannot_be_read_or_written_is_left(tmp_path: Path) -> None:
+    """A damaged file, one of another shape, a folder in its place."""
+    path = tmp_path / "noted.json"
+    noted = NotedFile(path, list[str], "names")
+    noted.write(["a"])
+    assert noted.read() == ["a"]
+    for wrong in (b"{", b'{"a": 1}', b"\xff"):
+        path.write_bytes(wrong)
+        assert noted.read() == ["a"]
+    path.unlink()
+    path.mkdir()
+    noted.write(["b"])
+    assert path.is_dir()
+    assert noted.read() == ["a"]
