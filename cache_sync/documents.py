@@ -1,9 +1,10 @@
 """
 What the core publishes: documents and their bodies.
 
-A document is the full published state of one thing. Bodies travel as JSON of the structs below; a reader ignores
-fields that it does not know. Money is integer minor units (cents), energy integer Wh, periods are local dates
-``[period_from, period_to)`` in the utility's time zone, instants are UTC.
+A document is the full published state of one thing. Bodies travel as JSON of the structs below, or of an earlier
+version of them (`cache_sync.body_versions`); a reader ignores fields that it does not know. Money is integer minor
+units (cents), energy integer Wh, periods are local dates ``[period_from, period_to)`` in the utility's time zone,
+instants are UTC.
 """
 
 import hashlib
@@ -201,12 +202,13 @@ class PaymentBody(msgspec.Struct, frozen=True, kw_only=True):
     case_number: str = ""
 
 
-class UsageDay(msgspec.Struct, frozen=True, kw_only=True):
+class UsageDay(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
     One local day.
 
     ``estimated_wh`` is the part of ``usage_wh`` that was estimated; ``hours`` lists the local day's
-    23, 24 or 25 hours in order, None where nothing is known.
+    23, 24 or 25 hours in order, None where not all of the hour was measured. ``estimated_hours`` has those of which a
+    part was estimated, or may have been, by their number from 0 on. An hour in neither is not known.
     """
 
     day: date
@@ -214,12 +216,21 @@ class UsageDay(msgspec.Struct, frozen=True, kw_only=True):
     estimated_wh: int
     complete: bool
     hours: list[int | None] = []
+    estimated_hours: dict[int, int] = {}
+
+    @property
+    def all_hours(self) -> list[int | None]:
+        """The hours in order, measured or estimated; None where nothing is known."""
+        return [
+            self.estimated_hours.get(hour) if measured is None else measured
+            for hour, measured in enumerate(self.hours)
+        ]
 
 
 class UsageBody(msgspec.Struct, frozen=True, kw_only=True):
     """Kind ``usage``, key ``YYYY-MM/service point id``: a local month's days that have readings."""
 
-    version: int = 1
+    version: int = 2
     account_id: str
     service_point_id: str
     month: str
@@ -275,11 +286,11 @@ BODY_TYPES: dict[str, type[Body]] = {
 }
 
 # The newest version of each kind's body that this release reads. A field that may be ignored needs no new version.
-KNOWN_VERSIONS: Mapping[str, int] = MappingProxyType(dict.fromkeys(BODY_TYPES, 1))
+KNOWN_VERSIONS: Mapping[str, int] = MappingProxyType(dict.fromkeys(BODY_TYPES, 1) | {USAGE: 2})
 
 
 def encode_body(body: Body) -> bytes:
-    """Encode a body as the JSON that is stored and sent."""
+    """Encode a body as the JSON that is stored and sent, in its newest version."""
     return msgspec.json.encode(body)
 
 

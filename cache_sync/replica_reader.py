@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from cache_sync.body_versions import KIND_OF, decode_version
 from cache_sync.clock import Clock
 from cache_sync.digests import (
     DigestAnswer,
@@ -19,12 +20,7 @@ from cache_sync.digests import (
     read_range,
 )
 from cache_sync.document_table import Page, read_page_within
-from cache_sync.documents import (
-    BODY_TYPES,
-    CREDENTIAL,
-    Body,
-    Document,
-)
+from cache_sync.documents import CREDENTIAL, Body, Document
 from cache_sync.errors import DamagedSnapshot, NoSnapshot, StorageFailed
 from cache_sync.file_keys import PLAIN, FileKeys
 from cache_sync.frames import Position, Proof
@@ -38,11 +34,6 @@ BUSY_TIMEOUT_SECONDS = 0.2
 _OPEN_ATTEMPTS = 3
 
 _BodyT = TypeVar("_BodyT", bound=Body)
-
-_KIND_OF: dict[type[object], str] = {body_type: kind for kind, body_type in BODY_TYPES.items()}
-_DECODERS: dict[type[object], msgspec.json.Decoder[Body]] = {
-    body_type: msgspec.json.Decoder(body_type) for body_type in BODY_TYPES.values()
-}
 
 _STATE = """
 SELECT epoch, shard, head, floor, as_of_us, asked_boot_seconds, age_seconds, at_least, boot_id
@@ -95,6 +86,7 @@ class SnapshotView:
 
     Raises (all of its methods):
         DamagedSnapshot: The file cannot be read, or a body does not decode.
+        UnknownVersion: A body is of a later release.
         StorageFailed: The disk refused.
     """
 
@@ -204,14 +196,14 @@ class SnapshotView:
 
     def body(self, body_type: type[_BodyT], account_id: str, key: str = "") -> _BodyT | None:
         """Return one document's body, decoded."""
-        found = self.document(account_id, _KIND_OF[body_type], key)
+        found = self.document(account_id, KIND_OF[body_type], key)
         return decode_body(body_type, found) if found is not None else None
 
     def bodies(self, body_type: type[_BodyT], account_id: str) -> list[_BodyT]:
         """Return the bodies of an account's documents of one kind, decoded, in the order of their keys."""
         return [
             decode_body(body_type, document)
-            for document in self.documents(account_id, _KIND_OF[body_type])
+            for document in self.documents(account_id, KIND_OF[body_type])
         ]
 
     def account_mark(self, account_id: str) -> tuple[int, int]:
@@ -234,20 +226,19 @@ class SnapshotView:
 
 def decode_body(body_type: type[_BodyT], document: Document) -> _BodyT:
     """
-    Decode a live document's body.
+    Decode a live document's body, whatever its version, as the newest.
 
     Raises:
+        UnknownVersion: It is of a later release.
         DamagedSnapshot: It is not what its kind says. Neither the body nor a part of it stands in the message.
     """
     assert document.body is not None, "a tombstone has no body"
     try:
-        body = _DECODERS[body_type].decode(document.body)
+        return decode_version(body_type, document.body, document.version)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DamagedSnapshot(
             f"the {document.kind} document of seq {document.seq} does not decode"
         ) from error
-    assert isinstance(body, body_type)
-    return body
 
 
 class ReplicaReader:

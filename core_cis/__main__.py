@@ -16,6 +16,7 @@ _ELSEWHERE = {
     "import": ("core_cis.cli_import", "import_group"),
     "audit": ("core_cis.cli_audit", "audit_group"),
     "drain": ("core_cis.cli_drain", "drain_group"),
+    "bodies": ("core_cis.cli_bodies", "bodies_group"),
     "bill": ("core_cis.cli_bill", "bill_command"),
     "demo-data": ("core_cis.cli_demo_data", "demo_data_command"),
     "backup": ("core_cis.cli_backup", "backup_command"),

@@ -76,10 +76,10 @@ def _handle_database(request: Request[Any, Any, Any], error: OperationalError) -
 
 
 @asynccontextmanager
-async def _forgetting(services: CoreServices) -> AsyncIterator[None]:
-    """Forget tombstones that nobody needs for as long as a block lasts."""
+async def _looking_after_edges(services: CoreServices) -> AsyncIterator[None]:
+    """Forget tombstones that nobody needs, and look at what edges read, for as long as a block lasts."""
     stop = asyncio.Event()
-    running = asyncio.create_task(services.floors.run(stop))
+    running = asyncio.gather(services.floors.run(stop), services.edge_reads.run(stop))
     try:
         yield
     finally:
@@ -135,7 +135,7 @@ def create_app(
             app.state.reconciling = ReconciliationDesk(data_dir, keys, clock, asking, desk)
             async with (
                 publishing(services, keys, limits.redis_feed),
-                _forgetting(services),
+                _looking_after_edges(services),
             ):
                 yield
 

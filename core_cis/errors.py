@@ -21,6 +21,8 @@ CoreError
 ├── CoreNotEmpty           a core that should be empty and is not
 ├── UnknownAccount         an account that does not exist
 ├── UnknownEdge            an edge that is not registered
+├── CannotWrite            a version of a body that this release does not write
+├── CannotRead             a version of a body that an edge has not said it reads
 ├── EdgeUnreachable        an edge whose journal cannot be read now
 ├── EdgeConflict           an edge's registration that cannot be done as asked
 ├── UnknownCase            a case number that no dead letter has
@@ -246,6 +248,26 @@ class UnknownEdge(CoreError):
     def __init__(self, node_id: str) -> None:
         super().__init__(f"no edge {node_id} is registered")
         self.node_id = node_id
+
+
+class CannotWrite(CoreError):
+    """There is no such kind of body, or no such version of it in this release, whose newest is ``newest``."""
+
+    def __init__(self, kind: str, version: int, newest: int | None) -> None:
+        known = "" if newest is None else f", only 1 to {newest}"
+        super().__init__(f"this release writes no {kind} documents of version {version}{known}")
+        self.kind = kind
+
+
+class CannotRead(CoreError):
+    """Active edges have not said that they read a version of a body: they would stop applying."""
+
+    def __init__(self, kind: str, version: int, edges: Sequence[str]) -> None:
+        super().__init__(
+            f"{kind} documents of version {version} are not read by {', '.join(edges)}, as far as they have said:"
+            " upgrade them first, or expel those that are gone"
+        )
+        self.edges = list(edges)
 
 
 class EdgeConflict(CoreError):

@@ -1,6 +1,6 @@
 """What the core counts; no label holds an id of a customer or an account."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -65,12 +65,23 @@ class CoreMetrics:
             name: Gauge(f"ridethrough_core_{name}", what, ["shard"], registry=self.registry)
             for name, what in _FLOOR_GAUGES.items()
         }
+        self._unread = Gauge(
+            "ridethrough_core_edges_not_reading",
+            "Active edges that have not said they read the version of a body that is written.",
+            ["kind"],
+            registry=self.registry,
+        )
         self._floor_held = Gauge(
             "ridethrough_core_floor_held",
             "1 for who keeps the floor of a shard from rising.",
             ["shard", "by"],
             registry=self.registry,
         )
+
+    def tell_unread(self, unread: Mapping[str, Collection[str]]) -> None:
+        """Take over which edges, by kind, cannot read what is written."""
+        for kind, edges in unread.items():
+            self._unread.labels(kind).set(len(edges))
 
     def tell_floors(self, floors: Iterable[ShardFloor]) -> None:
         """Take over up to where the deletes of each shard are forgotten."""

@@ -51,8 +51,11 @@ def operator_tables() -> tuple[Described, ...]:
         text_("erased_at"),
         PrimaryKeyConstraint("customer_id", "shard"),
     )
+    # In which version each kind of body is written, the first where none is named.
+    written_versions = (text_("kind", primary_key=True), integer("version"))
     return (
         ("audit_log", audit_log),
+        ("written_versions", written_versions),
         ("drain_orders", drain_orders),
         ("case_outcomes", case_outcomes),
         ("erasures", erasures),

@@ -288,8 +288,8 @@ def usage_day(
     """
     Sum a stored day of readings into its hours.
 
-    An hour is None unless all its intervals are known; intervals longer than an hour give no hours. A day is complete
-    when every second of it is covered.
+    An hour is known when all its intervals are; it was measured when none of them was estimated. Intervals longer than
+    an hour give no hours. A day is complete when every second of it is covered.
     """
     values = msgspec.msgpack.decode(values_wh, type=list[int | None])
     codes = msgspec.msgpack.decode(qualities, type=list[int | None])
@@ -301,25 +301,34 @@ def usage_day(
     )
     day_seconds = _day_seconds(day, timezone)
     whole = len(known) == len(values) and len(values) * interval_seconds >= day_seconds
+    hours, estimated_hours = _hours(values, codes, interval_seconds, day_seconds)
     return UsageDay(
         day=day,
         usage_wh=sum(known),
         estimated_wh=estimated_wh,
         complete=whole,
-        hours=_hours(values, interval_seconds, day_seconds),
+        hours=hours,
+        estimated_hours=estimated_hours,
     )
 
 
-def _hours(values: list[int | None], interval_seconds: int, day_seconds: int) -> list[int | None]:
+def _hours(
+    values: list[int | None], codes: list[int | None], interval_seconds: int, day_seconds: int
+) -> tuple[list[int | None], dict[int, int]]:
+    """Sum intervals into the hours that were measured, in order, and those that were estimated, by number."""
     per_hour, rest = divmod(_HOUR_SECONDS, interval_seconds)
+    measured: list[int | None] = []
+    estimated: dict[int, int] = {}
     if rest or not per_hour:
-        return []
-    hours: list[int | None] = []
-    for first in range(0, day_seconds // interval_seconds, per_hour):
-        part = values[first : first + per_hour]
-        known = [value for value in part if value is not None]
-        hours.append(sum(known) if len(known) == per_hour else None)
-    return hours
+        return measured, estimated
+    for hour, first in enumerate(range(0, day_seconds // interval_seconds, per_hour)):
+        part = slice(first, first + per_hour)
+        known = [value for value in values[part] if value is not None]
+        total = sum(known) if len(known) == per_hour else None
+        if total is not None and not ESTIMATED_QUALITIES.isdisjoint(codes[part]):
+            estimated[hour], total = total, None
+        measured.append(total)
+    return measured, estimated
 
 
 def _day_seconds(day: date, timezone: str) -> int:

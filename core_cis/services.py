@@ -27,6 +27,7 @@ from core_cis.awaited_edges import awaited_edges, no_longer_await, refuse_while_
 from core_cis.database import Database
 from core_cis.database_choice import find_database
 from core_cis.drain_orders import read_orders
+from core_cis.edge_reads import EdgeReads
 from core_cis.errors import NotBegun, WriterFull
 from core_cis.feeds import ShardFeeds
 from core_cis.floor_keeper import FloorKeeper, FloorSettings
@@ -108,6 +109,7 @@ class CoreServices:
         self._floors: FloorKeeper | None = None
         self.money = MoneyDesk(settings.processor, self.writer, clock)
         self.digests = DigestDesk(self._read_digests, offload=offload)
+        self.edge_reads = EdgeReads(self._write, self.ask, clock=clock)
         self.time_source = CoreTimeSource(self._close_time, clock)
 
     async def __aenter__(self) -> Self:

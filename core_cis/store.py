@@ -16,10 +16,11 @@ from typing import Self, TypeVar
 
 import msgspec
 
+from cache_sync.body_versions import FIRST_VERSION, encode_version
 from cache_sync.clock import Clock
 from cache_sync.core_time import foresee, stamp
 from cache_sync.document_table import read_shards
-from cache_sync.documents import KNOWN_VERSIONS, Body, encode_body
+from cache_sync.documents import Body
 from cache_sync.frames import Position
 from cache_sync.publication import Change, Name, begin_shard
 from cache_sync.shards import SHARDS_MAX, shard_names
@@ -33,6 +34,7 @@ from core_cis.locks import Locks
 from core_cis.outgoing import Outgoing
 from core_cis.repeating import repeated
 from core_cis.settings import Utility
+from core_cis.written_versions import begin_with_newest, read_written
 from failover.token_seal import TokenSeal
 
 DATABASE_NAME = FILE_NAME
@@ -67,6 +69,7 @@ class Transaction:
         self.committed_stamp = stamp
         self._outgoing = outgoing
         self._locks = locks
+        self._written: dict[str, int] | None = None
 
     def seal_token(self, account_id: str, method_id: str, token: str) -> str | msgspec.UnsetType:
         """Seal a saved method's token for the edges that may charge it; unset where none may."""
@@ -89,17 +92,30 @@ class Transaction:
 
     def publish(self, account_id: str, kind: str, key: str, body: Body | None) -> None:
         """Publish a document's new state when the transaction ends, None to withdraw it."""
-        encoded = None if body is None else encode_body(body)
-        self.publish_encoded(account_id, kind, key, encoded)
+        version = self._version_of(kind)
+        encoded = None if body is None else encode_version(body, version)
+        self.publish_encoded(account_id, kind, key, encoded, version)
 
-    def publish_encoded(self, account_id: str, kind: str, key: str, body: bytes | None) -> None:
-        """Publish a document whose body is encoded already, as `publish` does."""
-        version = KNOWN_VERSIONS.get(kind, 1)
+    def publish_encoded(
+        self,
+        account_id: str,
+        kind: str,
+        key: str,
+        body: bytes | None,
+        version: int = FIRST_VERSION,
+    ) -> None:
+        """Publish a document whose body is encoded already in some version, as `publish` does."""
         self._outgoing.put(Change(Name(account_id, kind, key), body, version))
 
     def is_erased(self, account_id: str) -> bool:
         """Tell whether an account is a forgotten customer's: nothing of it is published any more."""
         return self._outgoing.is_erased(account_id)
+
+    def _version_of(self, kind: str) -> int:
+        # Asked once: whoever orders another version is alone in his transaction.
+        if self._written is None:
+            self._written = read_written(self.connection)
+        return self._written[kind]
 
     def was_published(self, account_id: str, kind: str, key: str) -> bool:
         """Tell whether a document has ever been published, or will be when the transaction ends."""
@@ -196,6 +212,7 @@ class CoreStore:
                         Locks(connection, alone=True)
                         _keep_shards(connection, shards)
                         _keep_utility(connection, utility or Utility())
+                        begin_with_newest(connection)
             finally:
                 connection.close()
             return cls(data_dir, database, clock, keys)

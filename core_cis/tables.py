@@ -399,10 +399,19 @@ def _edges() -> tuple[_Described, ...]:
         _text("node_id", ForeignKey("edges.node_id"), primary_key=True),
         _integer("epoch"),
     )
+    # The newest version of each kind of body that an edge said last that it reads.
+    edge_reads = (
+        _text("node_id", ForeignKey("edges.node_id")),
+        _text("kind"),
+        _integer("version"),
+        _text("reported_at"),
+        PrimaryKeyConstraint("node_id", "kind"),
+    )
     return (
         ("edges", edges),
         ("former_edge_keys", former_edge_keys),
         ("edge_places", edge_places),
+        ("edge_reads", edge_reads),
         ("awaited_edges", awaited_edges),
     )
 

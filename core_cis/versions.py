@@ -3,7 +3,7 @@
 from core_cis.errors import UnknownSchema
 
 FIRST_VERSION = 1
-SCHEMA_VERSION = 9
+SCHEMA_VERSION = 10
 
 
 def revision(version: int) -> str:

@@ -62,6 +62,7 @@ class HttpWiring:
 
     def __init__(self, settings: EdgeSettings) -> None:
         self._config = settings.config
+        self._reads = settings.known_versions
         self._links = Links(settings.config, settings.paths.data)
         self._probe = self._links.core("probe", PROBE_CALLS_MAX)
         self._intakes = {
@@ -74,7 +75,7 @@ class HttpWiring:
 
     def prober(self, reached: ReachedProof, kept: Callable[[], Iterable[Position]]) -> CoreProber:
         """Make what asks whether the core is there."""
-        return CoreProbeClient(self._probe, reached, kept)
+        return CoreProbeClient(self._probe, reached, kept, self._reads)
 
     def intake(self, purpose: Purpose, reached: ReachedProof) -> CoreDecides:
         """Make what delivers intents."""

@@ -16,19 +16,31 @@ from edge_portal import words
 BAR_SHARE: Final = 0.6
 TICK_SHARE: Final = 0.88
 GRID_LINES_MAX: Final = 3
+SPANS_MAX: Final = 2
 
 
 class DayUse(msgspec.Struct, frozen=True, kw_only=True):
     """
     One bar: a day's energy in Wh, None where nothing is known yet, beside the same day of the period before.
 
-    ``estimated`` marks days of which any part was estimated.
+    ``estimated`` marks days of which any part was estimated, ``estimated_hours`` in which hours, where that is known.
     """
 
     day: date
     usage_wh: int | None
     before_wh: int | None = None
     estimated: bool = False
+    estimated_hours: tuple[int, ...] = ()
+
+    @property
+    def estimated_told(self) -> str:
+        """Say that and when it was estimated; empty for a day that was measured."""
+        if not self.estimated:
+            return ""
+        spans = [hour_span(first, last) for first, last in hour_spans(self.estimated_hours)]
+        if len(spans) > SPANS_MAX:
+            return f"estimated, {words.count_of(len(self.estimated_hours), 'hour')}"
+        return ", ".join(["estimated", " and ".join(spans)] if spans else ["estimated"])
 
 
 class Plot(msgspec.Struct, frozen=True, kw_only=True):
@@ -185,7 +197,7 @@ def _day_bar(
     css = "gap" if day.estimated else "bar peak" if peak else "bar"
     told = "nothing known" if day.usage_wh is None else f"{words.kwh(usage, 1)} kWh"
     if day.estimated:
-        told += ", estimated"
+        told += f", {day.estimated_told}"
     before = "" if day.before_wh is None else f"Period before: {words.kwh(day.before_wh, 1)} kWh"
     x = index * slot
     return DayBar(
@@ -218,8 +230,8 @@ def _day_marks(days: Sequence[DayUse], slot: float) -> list[Mark]:
     return marks
 
 
-def hour_chart(average_wh: Sequence[float]) -> HourChart:
-    """Lay out 24 hourly averages; not all of them may be zero."""
+def hour_chart(average_wh: Sequence[float], *, estimated: bool = False) -> HourChart:
+    """Lay out 24 hourly averages, dashed when estimates are among them; not all of them may be zero."""
     assert len(average_wh) == HOURS_A_DAY
     plot, total = HOURS, sum(average_wh)
     scale = (plot.base - plot.top) / max(average_wh)
@@ -232,7 +244,7 @@ def hour_chart(average_wh: Sequence[float]) -> HourChart:
             _percent(hour * slot + slot * 0.14),
             _pixels(plot.base - value * scale),
             _pixels(value * scale),
-            "bar peak" if first <= hour < first + PEAK_HOURS else "bar",
+            "gap" if estimated else "bar peak" if first <= hour < first + PEAK_HOURS else "bar",
         )
         for hour, value in enumerate(average_wh)
     ]
@@ -255,6 +267,17 @@ def hour_span(first: int, last: int, joint: str = "to") -> str:
     if half == end[-5:] and half in {" a.m.", " p.m."}:
         begin = begin.removesuffix(half)
     return f"{begin} {joint} {end}"
+
+
+def hour_spans(hours: Sequence[int]) -> list[tuple[int, int]]:
+    """Join ascending hours into spans, each from its first hour to the end of its last."""
+    spans: list[tuple[int, int]] = []
+    for hour in hours:
+        if spans and spans[-1][1] == hour:
+            spans[-1] = (spans[-1][0], hour + 1)
+        else:
+            spans.append((hour, hour + 1))
+    return spans
 
 
 def hour_name(hour: int) -> str:

@@ -1,12 +1,13 @@
 """The only HTTP to the core: its feed, its probe, its intake and its archive, each through a client of its own."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 from urllib.parse import quote
 
 import msgspec
 
-from cache_sync.documents import StatementBody
+from cache_sync.body_versions import write_versions
+from cache_sync.documents import KNOWN_VERSIONS, StatementBody
 from cache_sync.errors import Behind, BelowFloor, EpochChanged, FeedUnavailable, Forked
 from cache_sync.frames import Frame, Position, Proof, decode_frame, write_positions
 from edge_portal.node_client import Answer, NodeClient, checked, read_problem, slug_of
@@ -96,14 +97,20 @@ def _refuse_feed(answer: Answer) -> None:
 
 
 class CoreProbeClient:
-    """Implements `failover.probe.CoreProber`; ``kept`` tells what of the snapshots a power loss would leave."""
+    """
+    Implements `failover.probe.CoreProber`.
+
+    ``kept`` tells what of the snapshots a power loss would leave, ``reads`` which versions of bodies this edge reads.
+    """
 
     def __init__(
         self,
         client: NodeClient,
         reached: ReachedProof = nothing_reached,
         kept: Callable[[], Iterable[Position]] = tuple,
+        reads: Mapping[str, int] = KNOWN_VERSIONS,
     ) -> None:
+        self._reads = write_versions(reads)
         self._client = client
         self._reached = reached
         self._kept = kept
@@ -113,7 +120,11 @@ class CoreProbeClient:
         answer = await self._client.call(
             "GET",
             "/probe",
-            params={"position": _shown(self._reached), "kept": write_positions(self._kept())},
+            params={
+                "position": _shown(self._reached),
+                "kept": write_positions(self._kept()),
+                "reads": self._reads,
+            },
             deadline_seconds=deadline_seconds,
             bytes_max=PROBE_BYTES_MAX,
         )

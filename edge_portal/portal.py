@@ -376,8 +376,12 @@ class Portal:
                 yield OneReading(reading)
         except cache_sync.errors.NoSnapshot as missing:
             raise NoSnapshot("this edge has no snapshot yet") from missing
-        except (cache_sync.errors.DamagedSnapshot, cache_sync.errors.StorageFailed) as broken:
-            # The applier builds another; until then there is nothing true to show.
+        except (
+            cache_sync.errors.DamagedSnapshot,
+            cache_sync.errors.StorageFailed,
+            cache_sync.errors.UnknownVersion,
+        ) as broken:
+            # The applier builds another, or a newer release is put back; until then there is nothing true to show.
             log.exception("the snapshot cannot be read")
             raise NoSnapshot("this edge cannot read its snapshot") from broken
 

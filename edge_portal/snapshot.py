@@ -10,8 +10,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Protocol, TypeVar
 
-import msgspec
-
+from cache_sync.body_versions import version_decoder
 from cache_sync.documents import (
     ACCOUNT,
     ARCHIVE,
@@ -34,14 +33,14 @@ from failover.intents import Receipt
 
 T = TypeVar("T")
 
-# The same bytes are the same body for ever, so what was decoded once is kept. Bodies are frozen; nobody changes a list
-# inside. Usage is large and rarely read again, payments are small and read with every account.
-_ACCOUNT = lru_cache(2048)(msgspec.json.Decoder(AccountBody).decode)
-_STATEMENT = lru_cache(2048)(msgspec.json.Decoder(StatementBody).decode)
-_PAYMENT = lru_cache(8192)(msgspec.json.Decoder(PaymentBody).decode)
-_USAGE = lru_cache(512)(msgspec.json.Decoder(UsageBody).decode)
-_ARCHIVE = lru_cache(1024)(msgspec.json.Decoder(ArchiveBody).decode)
-_CREDENTIAL = lru_cache(2048)(msgspec.json.Decoder(CredentialBody).decode)
+# The same bytes of the same version are the same body for ever, so what was decoded once is kept. Bodies are frozen;
+# nobody changes a list inside. Usage is large and rarely read again, payments are small and read with every account.
+_ACCOUNT = lru_cache(2048)(version_decoder(AccountBody))
+_STATEMENT = lru_cache(2048)(version_decoder(StatementBody))
+_PAYMENT = lru_cache(8192)(version_decoder(PaymentBody))
+_USAGE = lru_cache(512)(version_decoder(UsageBody))
+_ARCHIVE = lru_cache(1024)(version_decoder(ArchiveBody))
+_CREDENTIAL = lru_cache(2048)(version_decoder(CredentialBody))
 
 
 class State(Protocol):
@@ -202,11 +201,15 @@ def read_credential(reading: Reading, key: str) -> CredentialBody | None:
     return _decode(_CREDENTIAL, reading.credential(key))
 
 
-def _decode(decode: Callable[[bytes], T], document: Document | None) -> T | None:
+def _decode(decode: Callable[[bytes, int], T], document: Document | None) -> T | None:
     if document is None or document.body is None:
         return None
-    return decode(document.body)
+    return decode(document.body, document.version)
 
 
-def _decode_all(decode: Callable[[bytes], T], documents: Sequence[Document]) -> list[T]:
-    return [decode(document.body) for document in documents if document.body is not None]
+def _decode_all(decode: Callable[[bytes, int], T], documents: Sequence[Document]) -> list[T]:
+    return [
+        decode(document.body, document.version)
+        for document in documents
+        if document.body is not None
+    ]

@@ -55,7 +55,7 @@ async def _commit_one(
 
     def work(store: CoreStore) -> Committed:
         with store.transaction() as tx:
-            tx.publish_encoded(*change.name, change.body)
+            tx.publish_encoded(*change.name, change.body, change.version)
         seq = tx.position(change.name.account_id, PAYMENT, change.name.key).seq
         return Committed(seq, time.monotonic_ns())
 

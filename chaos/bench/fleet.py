@@ -35,7 +35,7 @@ def fill_core(folder: Path, accounts: int, tell: Callable[[str], None]) -> None:
         for changes in in_batches(population, accounts, _ACCOUNTS_A_COMMIT):
             with store.transaction() as tx:
                 for change in changes:
-                    tx.publish_encoded(*change.name, change.body)
+                    tx.publish_encoded(*change.name, change.body, change.version)
             done += _ACCOUNTS_A_COMMIT
             if done % 50_000 == 0:
                 tell(f"  {done} accounts")

@@ -17,6 +17,7 @@ import msgspec
 from cache_sync.documents import (
     ACCOUNT,
     CREDENTIAL,
+    KNOWN_VERSIONS,
     PAYMENT,
     STATEMENT,
     USAGE,
@@ -42,6 +43,7 @@ PAYMENTS: Final = 2
 DOCUMENTS_AN_ACCOUNT: Final = 3 + STATEMENTS + PAYMENTS
 _FIRST_MONTH: Final = date(2026, 9, 1)
 _USAGE_DAYS: Final = 30
+_USAGE_VERSION: Final = KNOWN_VERSIONS[USAGE]
 _DAY_VARIANTS: Final = 400
 _ZONE: Final = "America/New_York"
 _STREETS: Final = ("Saltmarsh Lane", "Harbor Street", "Quarry Road", "Mill Pond Way", "Elm Avenue")
@@ -187,7 +189,7 @@ class Population:
 
     def _usage(self, number: int, account_id: str, rng: Random) -> Change:
         body = {
-            "version": 1,
+            "version": _USAGE_VERSION,
             "account_id": account_id,
             "service_point_id": f"SP-{number:07d}",
             "month": _FIRST_MONTH.strftime("%Y-%m"),
@@ -195,7 +197,7 @@ class Population:
             "days": [rng.choice(variants) for variants in self._days],
         }
         key = f"{_FIRST_MONTH:%Y-%m}/SP-{number:07d}"
-        return Change(Name(account_id, USAGE, key), msgspec.json.encode(body))
+        return Change(Name(account_id, USAGE, key), msgspec.json.encode(body), _USAGE_VERSION)
 
 
 def in_batches(population: Population, accounts: int, size: int) -> Iterator[list[Change]]:
@@ -219,6 +221,7 @@ def _statement_id(number: int, back: int) -> str:
 def _usage_day(day: date, rng: Random) -> msgspec.Raw:
     hours = [int(rng.gauss(900, 350)) % 3_000 for _ in range(24)]
     estimated = rng.choice((0, 0, 0, 0, hours[3]))
+    measured = [None if estimated and hour == 3 else value for hour, value in enumerate(hours)]  # noqa: PLR2004 - as above
     return msgspec.Raw(
         msgspec.json.encode(
             UsageDay(
@@ -226,7 +229,8 @@ def _usage_day(day: date, rng: Random) -> msgspec.Raw:
                 usage_wh=sum(hours),
                 estimated_wh=estimated,
                 complete=True,
-                hours=list(hours),
+                hours=measured,
+                estimated_hours={3: estimated} if estimated else {},
             )
         )
     )

@@ -8,6 +8,7 @@ import msgspec
 from litestar import Request, Response, get
 from litestar.params import FromPath, FromQuery, Parameter
 
+from cache_sync.body_versions import parse_versions
 from cache_sync.document_table import read_head
 from cache_sync.errors import BelowFloor, EpochChanged, FeedUnavailable, Forked, UnknownShard
 from cache_sync.feed import WAIT_SECONDS_MAX
@@ -111,19 +112,24 @@ async def read_feed(
     responses=problems(401, 503),
 )
 async def probe(
-    request: Request[Any, Any, Any], position: FromQuery[str] = "", kept: FromQuery[str] = ""
+    request: Request[Any, Any, Any],
+    position: FromQuery[str] = "",
+    kept: FromQuery[str] = "",
+    reads: FromQuery[str] = "",
 ) -> Probe:
     """
     Close a core time (a real, durable write) and read the head.
 
     For nodes of the fleet (`Authorization: Node`), which show the position they have reached, and as ``kept`` what of
     each shard would survive a power loss (``epoch.shard.seq``, separated by commas): deletes up to there are not needed
-    for them any more. 503 `core_unavailable` when it takes longer than the caller waits, 503 `restored` when the
+    for them any more; as ``reads`` the newest version of each kind of body that they read (``usage.2``, separated by
+    commas). 503 `core_unavailable` when it takes longer than the caller waits, 503 `restored` when the
     position proves a barrier which this core has forgotten.
     """
     running = services(request)
     await running.check_lineage(position, caller(request))
     running.floors.note(caller(request), parse_positions(kept))
+    running.edge_reads.note(caller(request), parse_versions(reads))
     seconds = remaining_seconds(request.headers, default=_PROBE_SECONDS, maximum=_PROBE_SECONDS)
     try:
         async with asyncio.timeout(seconds):

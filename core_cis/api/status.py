@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import msgspec
 from litestar import Request, Response, get
 
+from cache_sync.documents import KNOWN_VERSIONS
 from cache_sync.errors import FeedUnavailable
 from cache_sync.shards import FIRST_SHARD
 from cache_sync.sql import Connection
@@ -16,6 +17,7 @@ from core_cis.edge_places import EdgePlace, read_places
 from core_cis.floor_keeper import ShardFloor
 from core_cis.lineage import ForgottenPosition
 from core_cis.registry import Edge, read_edges
+from core_cis.written_versions import read_reads, read_written, who_cannot_read
 from failover.web import Problem
 
 # It counts all intents there ever were.
@@ -24,11 +26,28 @@ _OUTCOMES = "SELECT state, count(*) FROM inbox GROUP BY state ORDER BY state"
 
 
 class EdgeStatus(msgspec.Struct, frozen=True):
-    """A registered edge, by name, and how far it said that it holds each shard for good."""
+    """
+    A registered edge, by name, and how far it said that it holds each shard for good.
+
+    ``reads`` is the newest version of each kind of body that it said it reads.
+    """
 
     node_id: str
     status: str
     places: list[EdgePlace] = []
+    reads: dict[str, int] = {}
+
+
+class BodyStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    In which version a kind of bodies is written, and the newest that this release could write.
+
+    ``unread_by`` are active edges that have not said they read what is written: they serve what they hold.
+    """
+
+    written: int
+    newest: int
+    unread_by: list[str]
 
 
 class ShardPlace(msgspec.Struct, frozen=True):
@@ -66,6 +85,7 @@ class CoreStatus(msgspec.Struct, frozen=True, kw_only=True):
     restored: ForgottenPosition | None
     edges: list[EdgeStatus]
     floors: list[ShardFloor]
+    bodies: dict[str, BodyStatus]
 
 
 @get(
@@ -107,10 +127,23 @@ async def show_status(request: Request[Any, Any, Any]) -> CoreStatus:
         failing=seen.failing,
         restored=running.lineage.forgotten(head),
         edges=[
-            EdgeStatus(edge.node_id, edge.status, seen.places.get(edge.node_id, []))
+            EdgeStatus(
+                edge.node_id,
+                edge.status,
+                seen.places.get(edge.node_id, []),
+                seen.reads.get(edge.node_id, {}),
+            )
             for edge in seen.edges
         ],
         floors=list(running.floors.floors.values()),
+        bodies={
+            kind: BodyStatus(
+                written=written,
+                newest=KNOWN_VERSIONS[kind],
+                unread_by=[edge.node_id for edge in who_cannot_read(seen.reads, kind, written)],
+            )
+            for kind, written in seen.written.items()
+        },
     )
 
 
@@ -119,12 +152,21 @@ class _Seen(NamedTuple):
     failing: int
     edges: list[Edge]
     places: dict[str, list[EdgePlace]]
+    reads: dict[str, dict[str, int]]
+    written: dict[str, int]
 
 
 def _look(connection: Connection) -> _Seen:
     (failing,) = connection.execute("SELECT count(*) FROM intake_failures").fetchone()
     outcomes = dict(connection.execute(_OUTCOMES).fetchall())
-    return _Seen(outcomes, failing, read_edges(connection), read_places(connection))
+    return _Seen(
+        outcomes,
+        failing,
+        read_edges(connection),
+        read_places(connection),
+        read_reads(connection),
+        read_written(connection),
+    )
 
 
 @get("/healthz", media_type="text/plain", summary="Is the process alive?")
@@ -150,4 +192,5 @@ async def show_metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     running = services(request)
     running.metrics.waiting.set(running.writer.waiting)
     running.metrics.tell_floors(running.floors.floors.values())
+    running.metrics.tell_unread(running.edge_reads.unread)
     return Response(running.metrics.exposition(), media_type=metrics.CONTENT_TYPE)

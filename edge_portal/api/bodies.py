@@ -160,13 +160,29 @@ class StatementAnswer(msgspec.Struct, frozen=True, kw_only=True):
     archived: bool
 
 
+class DayAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A local day; ``estimated_wh`` is the part of ``usage_wh`` that was estimated.
+
+    ``hours`` lists its 23, 24 or 25 hours in order, null where nothing is known; ``estimated_hours`` numbers those,
+    from 0 on, of which a part was estimated, or may have been.
+    """
+
+    day: date
+    usage_wh: int
+    estimated_wh: int
+    complete: bool
+    hours: list[int | None]
+    estimated_hours: list[int]
+
+
 class UsageMonth(msgspec.Struct, frozen=True, kw_only=True):
     """A local month of one service point."""
 
     month: str
     service_point_id: str
     timezone: str
-    days: list[UsageDay]
+    days: list[DayAnswer]
 
 
 class UsageAnswer(msgspec.Struct, frozen=True):
@@ -282,6 +298,17 @@ def statement_answer(body: StatementBody, *, archived: bool) -> StatementAnswer:
     )
 
 
+def _day(day: UsageDay) -> DayAnswer:
+    return DayAnswer(
+        day=day.day,
+        usage_wh=day.usage_wh,
+        estimated_wh=day.estimated_wh,
+        complete=day.complete,
+        hours=day.all_hours,
+        estimated_hours=sorted(day.estimated_hours),
+    )
+
+
 def usage_answer(view: AccountView, month: str | None) -> UsageAnswer:
     """Tell usage, of one month or of all that are held."""
     return UsageAnswer(
@@ -290,7 +317,7 @@ def usage_answer(view: AccountView, month: str | None) -> UsageAnswer:
                 month=body.month,
                 service_point_id=body.service_point_id,
                 timezone=body.timezone,
-                days=body.days,
+                days=[_day(day) for day in body.days],
             )
             for body in view.usage
             if month is None or body.month == month

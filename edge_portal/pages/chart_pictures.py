@@ -40,9 +40,9 @@ def draw_days(days: tuple[DayUse, ...], told: str, *, linked: bool) -> DayPictur
 
 
 @lru_cache(maxsize=KEPT_MAX)
-def draw_hours(average_wh: tuple[float, ...], told: str) -> HourPicture:
-    """Draw the hours of the day."""
+def draw_hours(average_wh: tuple[float, ...], told: str, *, estimated: bool) -> HourPicture:
+    """Draw the hours of the day, dashed when estimates are among them."""
     macros = environment().get_template("charts.html").module
-    chart = hour_chart(average_wh)
+    chart = hour_chart(average_wh, estimated=estimated)
     svg = Markup(macros.hours(chart, told))  # type: ignore[attr-defined]  # noqa: S704 - escaped by its template
     return HourPicture(chart=chart, svg=svg)

@@ -1,5 +1,6 @@
 """The usage page: a period's days as a chart and as a table, and the hours that stand out."""
 
+from collections.abc import Sequence
 from datetime import date
 
 import msgspec
@@ -11,10 +12,11 @@ from edge_portal.cookies import AnyRequest
 from edge_portal.pages.chart_pictures import DayPicture, draw_days, draw_hours
 from edge_portal.pages.overview import chart_told, more_or_less
 from edge_portal.pages.use_periods import (
+    HourlyUse,
     PeriodUse,
     UsePeriod,
     day_totals,
-    hourly_average,
+    hourly_use,
     period_use,
     periods,
 )
@@ -30,7 +32,7 @@ class DayRow(msgspec.Struct, frozen=True, kw_only=True):
     usage: str
     before: str
     difference: str
-    estimated: bool
+    estimated: str
     share: str
     css: str
     highest: bool
@@ -58,8 +60,8 @@ def usage(request: AnyRequest) -> Response[bytes]:
     period = known[index]
     use = period_use(period, known[index + 1] if index + 1 < len(known) else None, totals)
     picture = draw_days(tuple(use.days), chart_told(visit, use), linked=True)
-    average = hourly_average(visit.view.usage, period)
-    hours_told = _hours_told(average) if average else ""
+    hourly = hourly_use(visit.view.usage, period)
+    hours_told = _hours_told(hourly.average_wh) if hourly else ""
     when = _named(visit, period)
     points = visit.view.account.service_points
     return answer(
@@ -82,10 +84,15 @@ def usage(request: AnyRequest) -> Response[bytes]:
         average=_average(use),
         rows=_rows(use, picture),
         total_row=_total_row(use),
-        hours=draw_hours(tuple(average), f"Average use by hour of the day. {hours_told}")
-        if average
+        hours=draw_hours(
+            hourly.average_wh,
+            f"Average use by hour of the day. {hours_told}",
+            estimated=hourly.estimated,
+        )
+        if hourly
         else None,
         hours_told=hours_told,
+        hours_estimated=_estimates_told(hourly) if hourly else "",
         highest=_highest(visit, use),
     )
 
@@ -149,7 +156,7 @@ def _row(share: str, css: str, day: DayUse, highest: bool) -> DayRow:  # noqa: F
         usage="–" if day.usage_wh is None else words.kwh(day.usage_wh, 1),
         before="–" if day.before_wh is None else words.kwh(day.before_wh, 1),
         difference=words.signed_kwh((day.usage_wh or 0) - (day.before_wh or 0)) if both else "–",
-        estimated=day.estimated,
+        estimated=day.estimated_told.capitalize(),
         share=share,
         css=css,
         highest=highest,
@@ -163,14 +170,24 @@ def _total_row(use: PeriodUse) -> DayRow:
         usage=words.kwh(use.usage_wh, 1),
         before="–" if before is None else words.kwh(before, 1),
         difference="–" if before is None else words.signed_kwh(use.usage_wh - before),
-        estimated=use.estimated_wh > 0,
+        estimated="Estimated" if use.estimated_wh else "",
         share="",
         css="",
         highest=False,
     )
 
 
-def _hours_told(average_wh: list[float]) -> str:
+def _estimates_told(hourly: HourlyUse) -> str:
+    """Say what became of estimated hours, which tell nothing about when electricity was used."""
+    if hourly.estimated:
+        return "Some of these hours were estimated."
+    if hourly.left_out:
+        days = words.count_of(hourly.left_out, "day")
+        return f"{days} with estimated hours {'is' if hourly.left_out == 1 else 'are'} not counted here."
+    return ""
+
+
+def _hours_told(average_wh: Sequence[float]) -> str:
     hours = hour_chart(average_wh)
     span = hour_span(hours.peak_from, hours.peak_to, "and")
     return words.stop(f"{hours.peak_percent}% of your electricity goes between {span}")

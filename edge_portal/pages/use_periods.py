@@ -10,10 +10,11 @@ from edge_portal.charts import HOURS_A_DAY, DayUse
 
 
 class DayTotal(msgspec.Struct, frozen=True):
-    """A day's use over all meters of the account, in Wh."""
+    """A day's use over all meters of the account, in Wh; which of its hours were estimated, where that is known."""
 
     usage_wh: int
     estimated_wh: int
+    estimated_hours: tuple[int, ...] = ()
 
 
 class UsePeriod(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,13 +46,32 @@ class PeriodUse(msgspec.Struct, frozen=True, kw_only=True):
 
 def day_totals(usage: list[UsageBody]) -> dict[date, DayTotal]:
     """Add up the meters of an account, day by day."""
-    sums: dict[date, list[int]] = defaultdict(lambda: [0, 0])
+    days: dict[date, list[UsageDay]] = defaultdict(list)
     for month in usage:
         for day in month.days:
-            total = sums[day.day]
-            total[0] += day.usage_wh
-            total[1] += day.estimated_wh
-    return {day: DayTotal(*total) for day, total in sums.items()}
+            days[day.day].append(day)
+    return {
+        day: DayTotal(
+            sum(meter.usage_wh for meter in meters),
+            sum(meter.estimated_wh for meter in meters),
+            _estimated_hours([meter for meter in meters if meter.estimated_wh]),
+        )
+        for day, meters in days.items()
+    }
+
+
+def _estimated_hours(meters: list[UsageDay]) -> tuple[int, ...]:
+    """
+    Tell which hours were estimated; none where that is not known, or it was the whole day.
+
+    A day that the clock change made shorter or longer has hours that no clock shows.
+    """
+    if any(
+        len(day.hours) != HOURS_A_DAY or all(measured is None for measured in day.hours)
+        for day in meters
+    ):
+        return ()
+    return tuple(sorted({hour for day in meters for hour in day.estimated_hours}))
 
 
 def periods(statements: list[StatementBody], totals: dict[date, DayTotal]) -> list[UsePeriod]:
@@ -107,6 +127,7 @@ def period_use(
                 usage_wh=total.usage_wh if total else None,
                 before_wh=that.usage_wh if that else None,
                 estimated=bool(total and total.estimated_wh),
+                estimated_hours=total.estimated_hours if total else (),
             )
         )
     known = [day for day in days if day.usage_wh is not None]
@@ -132,9 +153,22 @@ def period_use(
     )
 
 
-def hourly_average(usage: list[UsageBody], period: UsePeriod) -> list[float] | None:
+class HourlyUse(msgspec.Struct, frozen=True, kw_only=True):
     """
-    Return the average Wh of each hour of the day within a period; None without hourly readings.
+    The average Wh of each hour of the day within a period.
+
+    An estimate says nothing about when energy was used, so ``left_out`` days with estimated hours are not counted;
+    where all days have some they are, and ``estimated`` says so.
+    """
+
+    average_wh: tuple[float, ...]
+    left_out: int = 0
+    estimated: bool = False
+
+
+def hourly_use(usage: list[UsageBody], period: UsePeriod) -> HourlyUse | None:
+    """
+    Return the use by hour of the day within a period; None without hourly readings.
 
     Days that the clock change made shorter or longer are left out: their hours have no counterpart on other days.
     """
@@ -143,14 +177,25 @@ def hourly_average(usage: list[UsageBody], period: UsePeriod) -> list[float] | N
         for day in month.days:
             if period.first <= day.day < period.end:
                 days[day.day].append(day)
-    sums = [0.0] * HOURS_A_DAY
-    counted = 0
-    for meters in days.values():
-        if all(len(day.hours) == HOURS_A_DAY and None not in day.hours for day in meters):
-            counted += 1
-            for day in meters:
-                for hour, value in enumerate(day.hours):
-                    sums[hour] += value or 0
-    if not counted or not any(sums):
+    whole = [
+        [day.all_hours for day in meters]
+        for meters in days.values()
+        if all(len(day.hours) == HOURS_A_DAY and None not in day.all_hours for day in meters)
+    ]
+    measured = [
+        [day.hours for day in meters]
+        for meters in days.values()
+        if all(len(day.hours) == HOURS_A_DAY and None not in day.hours for day in meters)
+    ]
+    counted = measured or whole
+    sums = [
+        sum(meter[hour] or 0 for meters in counted for meter in meters)
+        for hour in range(HOURS_A_DAY)
+    ]
+    if not any(sums):
         return None
-    return [value / counted for value in sums]
+    return HourlyUse(
+        average_wh=tuple(total / len(counted) for total in sums),
+        left_out=len(whole) - len(counted),
+        estimated=not measured,
+    )

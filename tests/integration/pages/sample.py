@@ -155,13 +155,26 @@ def statement(index: int) -> StatementBody:
 
 
 def usage_day(day: date) -> UsageDay:
-    """Build a day of readings; November 7 to 9 are estimated."""
+    """Build a day of readings; November 8 and 9 are estimated, of the 7th the hours from 3 to 5 a.m."""
     base = 17_000 + (day.toordinal() * 7919) % 6_000 + (14_000 if day == date(2026, 10, 24) else 0)
     hours: list[int | None] = [base * share // sum(HOUR_SHARES) for share in HOUR_SHARES]
     used = sum(hour or 0 for hour in hours)
-    estimated = date(2026, 11, 7) <= day <= date(2026, 11, 9)
+    estimated = {
+        hour: value
+        for hour, value in enumerate(hours)
+        if value is not None
+        and (
+            date(2026, 11, 8) <= day <= date(2026, 11, 9)
+            or (day == date(2026, 11, 7) and hour in {3, 4})
+        )
+    }
     return UsageDay(
-        day=day, usage_wh=used, estimated_wh=used if estimated else 0, complete=True, hours=hours
+        day=day,
+        usage_wh=used,
+        estimated_wh=sum(estimated.values()),
+        complete=True,
+        hours=[None if hour in estimated else value for hour, value in enumerate(hours)],
+        estimated_hours=estimated,
     )
 
 

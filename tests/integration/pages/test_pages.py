@@ -256,7 +256,10 @@ def test_usage_has_a_table_for_every_bar(customer: Client) -> None:
     )
     assert "kWh more than the 30 days before." in Outline(text).text
     assert "of your electricity goes between 5 and 9 p.m." in text
-    assert "Estimated" in text
+    told = Outline(text).text
+    assert "Sat, Nov 7 Estimated, 3 to 5 a.m." in told
+    assert "Sun, Nov 8 Estimated " in told
+    assert "3 days with estimated hours are not counted here." in told
 
 
 def test_usage_goes_by_links(customer: Client) -> None:

@@ -281,6 +281,17 @@ def test_estimated_part_is_told() -> None:
     codes: list[int | None] = [*[17] * 22, 8, 9]
     day = day_of(date(2026, 2, 1), 3600, [100] * 24, codes)
     assert (day.usage_wh, day.estimated_wh, day.complete) == (2400, 200, True)
+    assert day.hours == [*[100] * 22, None, None]
+    assert day.estimated_hours == {22: 100, 23: 100}
+
+
+def test_an_hour_with_an_estimated_part_was_not_measured() -> None:
+    """One estimated quarter is enough; an hour that is not known at all is neither."""
+    values: list[int | None] = [None if number == 8 else 1 for number in range(96)]
+    codes: list[int | None] = [8 if number in {5, 9} else 17 for number in range(96)]
+    day = day_of(date(2026, 2, 1), 900, values, codes)
+    assert (day.hours[1], day.hours[2], day.estimated_hours) == (None, None, {1: 4})
+    assert (day.all_hours[1], day.all_hours[2], day.all_hours[3]) == (4, None, 4)
 
 
 def test_daily_values_have_no_hours() -> None:

@@ -13,6 +13,7 @@ from edge_portal.charts import (
     grid_step,
     hour_chart,
     hour_span,
+    hour_spans,
 )
 
 FIRST = date(2026, 10, 10)
@@ -95,3 +96,32 @@ def test_the_four_highest_hours_in_a_row_stand_out() -> None:
 def test_spans_of_hours(first: int, last: int, told: str) -> None:
     """The half of the day is named once where both ends share it."""
     assert hour_span(first, last) == told
+
+
+@pytest.mark.parametrize(
+    ("hours", "told"),
+    [
+        ((), "estimated"),
+        ((3, 4), "estimated, 3 to 5 a.m."),
+        ((0, 11, 12), "estimated, midnight to 1 a.m. and 11 a.m. to 1 p.m."),
+        ((1, 3, 5), "estimated, 3 hours"),
+    ],
+)
+def test_a_day_says_which_hours_were_estimated(hours: tuple[int, ...], told: str) -> None:
+    """As spans where two are enough, else how many."""
+    day = DayUse(day=FIRST, usage_wh=10_000, estimated=True, estimated_hours=hours)
+    assert day.estimated_told == told
+    assert day_chart([day], LARGE).bars[0].label == f"Sat, October 10: 10.0 kWh, {told}"
+    assert DayUse(day=FIRST, usage_wh=10_000).estimated_told == ""
+
+
+def test_hours_in_a_row_are_one_span() -> None:
+    """Up to the end of the last of them."""
+    assert hour_spans([]) == []
+    assert hour_spans([0, 1, 2, 5, 23]) == [(0, 3), (5, 6), (23, 24)]
+
+
+def test_estimated_hours_are_dashed() -> None:
+    """Also those that stand out."""
+    assert {bar.css for bar in hour_chart([1.0] * 24, estimated=True).bars} == {"gap"}
+    assert {bar.css for bar in hour_chart([1.0] * 24).bars} == {"bar", "bar peak"}

@@ -6,9 +6,10 @@ from datetime import date, timedelta
 from cache_sync.documents import StatementBody, UsageBody, UsageDay
 from edge_portal.pages.use_periods import (
     DayTotal,
+    HourlyUse,
     UsePeriod,
     day_totals,
-    hourly_average,
+    hourly_use,
     period_use,
     periods,
 )
@@ -35,7 +36,12 @@ def readings(*days: UsageDay, meter: str = "m") -> UsageBody:
     )
 
 
-def day(number: int, hours: Sequence[int | None], estimated_wh: int = 0) -> UsageDay:
+def day(
+    number: int,
+    hours: Sequence[int | None],
+    estimated_wh: int = 0,
+    estimated_hours: dict[int, int] | None = None,
+) -> UsageDay:
     """Build a day of October."""
     return UsageDay(
         day=date(2026, 10, number),
@@ -43,6 +49,7 @@ def day(number: int, hours: Sequence[int | None], estimated_wh: int = 0) -> Usag
         estimated_wh=estimated_wh,
         complete=None not in hours,
         hours=list(hours),
+        estimated_hours=estimated_hours or {},
     )
 
 
@@ -105,9 +112,33 @@ def test_hours_of_clock_change_days_are_left_out() -> None:
     days = readings(
         day(1, whole), day(2, [900] * 25), day(3, [900] * 23), day(4, [*whole[:23], None])
     )
-    assert hourly_average([days], OCTOBER) == [100.0] * 23 + [300.0]
+    assert hourly_use([days], OCTOBER) == HourlyUse(average_wh=(*[100.0] * 23, 300.0))
 
 
 def test_without_hours_there_is_no_average() -> None:
     """Daily readings alone say nothing about hours."""
-    assert hourly_average([readings(day(1, []))], OCTOBER) is None
+    assert hourly_use([readings(day(1, []))], OCTOBER) is None
+
+
+def test_estimated_hours_say_nothing_about_when_energy_is_used() -> None:
+    """Days with some are not counted, and that is told; where there are no others they are shown as what they are."""
+    measured, guessed = day(1, [100] * 24), day(2, [None, *[100] * 23], 900, {0: 900})
+    average = (100.0,) * 24
+    both = hourly_use([readings(measured, guessed)], OCTOBER)
+    assert both == HourlyUse(average_wh=average, left_out=1)
+    alone = hourly_use([readings(guessed)], OCTOBER)
+    assert alone == HourlyUse(average_wh=(900.0, *average[1:]), estimated=True)
+
+
+def test_a_day_tells_which_of_its_hours_were_estimated() -> None:
+    """Over all meters; not where one of them does not say, or its whole day was."""
+    hours = [None, None, *[100] * 22]
+    night = day(1, hours, 300, {0: 100, 1: 200})
+    other = day(1, [*[100] * 23, None], 50, {23: 50})
+    october = date(2026, 10, 1)
+    assert day_totals([readings(night)])[october].estimated_hours == (0, 1)
+    both = [readings(night), readings(other, meter="n"), readings(day(1, [1] * 24), meter="o")]
+    assert day_totals(both)[october].estimated_hours == (0, 1, 23)
+    for unsaid in (day(1, [], 500), day(1, [None] * 24, 500, dict.fromkeys(range(24), 100))):
+        both = [readings(night), readings(unsaid, meter="n")]
+        assert day_totals(both)[october].estimated_hours == ()
