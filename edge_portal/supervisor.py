@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -40,6 +40,10 @@ STEADY_SECONDS: Final = 10.0
 STOP_SECONDS: Final = 10.0
 KILLED_SECONDS: Final = 2.0
 MISSED_LOOK_SECONDS: Final = 1.0
+
+MODULES: Final[Mapping[str, str]] = {
+    kind: f"edge_portal.{kind}" for kind in ("agent", "applier", "feeder", "mirror", "worker")
+}
 
 log = structlog.get_logger(__name__)
 
@@ -91,10 +95,19 @@ class Supervisor:
         settings: Of the edge.
         config_file: Handed to the children.
         clock: Time.
+        modules: What runs each kind of process.
     """
 
-    def __init__(self, settings: EdgeSettings, config_file: Path, *, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: EdgeSettings,
+        config_file: Path,
+        *,
+        clock: Clock,
+        modules: Mapping[str, str] = MODULES,
+    ) -> None:
         self._settings = settings
+        self._modules = modules
         self._config_file = config_file.absolute()
         self._clock = clock
         self._children: list[Child] = []
@@ -124,12 +137,12 @@ class Supervisor:
             shutil.rmtree(paths.metrics, ignore_errors=True)
             paths.metrics.mkdir()
             self._children = [
-                Child("agent", "edge_portal.agent", sockets=[peer.fileno()]),
-                Child("applier", "edge_portal.applier", sockets=[]),
-                *(Child("feeder", "edge_portal.feeder", sockets=[one.fileno()]) for one in feed),
+                Child("agent", self._modules["agent"], sockets=[peer.fileno()]),
+                Child("applier", self._modules["applier"], sockets=[]),
+                *(Child("feeder", self._modules["feeder"], sockets=[one.fileno()]) for one in feed),
                 *self._mirror(),
                 *(
-                    Child(f"worker-{number}", "edge_portal.worker", sockets=[public.fileno()])
+                    Child(f"worker-{number}", self._modules["worker"], sockets=[public.fileno()])
                     for number in range(1, self._settings.config.workers + 1)
                 ),
             ]
@@ -150,7 +163,7 @@ class Supervisor:
     def _mirror(self) -> list[Child]:
         if self._settings.config.redis is None:
             return []
-        return [Child("mirror", "edge_portal.mirror", sockets=[])]
+        return [Child("mirror", self._modules["mirror"], sockets=[])]
 
     # Watching
 
@@ -267,7 +280,7 @@ class Supervisor:
 
     def _stop_all(self) -> None:
         """Let workers finish their answers while the agent still takes payments, then the others."""
-        workers = [child for child in self._children if child.module.endswith("worker")]
+        workers = [child for child in self._children if child.name.startswith("worker-")]
         others = [child for child in self._children if child not in workers]
         for group in (workers, others):
             running = [child.process for child in group if child.process is not None]

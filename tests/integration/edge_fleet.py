@@ -19,6 +19,7 @@ import msgspec
 from edge_portal.node_status import ProcessList
 
 PATIENCE_SECONDS = 90.0
+ROOT = Path(__file__).parents[2]
 
 
 def free_ports(count: int) -> list[int]:
@@ -56,12 +57,17 @@ def has_threads(pid: int) -> bool:
 
 
 class EdgeProcess:
-    """One edge: its supervisor, and what it writes down about the others; a feed where it passes documents on."""
+    """
+    One edge: its supervisor, and what it writes down about the others; a feed where it passes documents on.
+
+    With `older` it is of an older release (`tests.integration.older_edge`), from its next start on.
+    """
 
     def __init__(
         self, folder: Path, name: str, port: int, *, feed_port: int = 0, workers: int = 2
     ) -> None:
         self.name, self.port, self.feed_port = name, port, feed_port
+        self.older = False
         self.workers = workers
         self.config = folder / f"{name}.json"
         # Deeper than a socket address is long.
@@ -77,13 +83,18 @@ class EdgeProcess:
     @property
     def command(self) -> list[str]:
         """The argv that runs it."""
+        if self.older:
+            older = "tests.integration.older_edge"
+            return [sys.executable, "-P", "-m", older, str(self.config), str(self.data)]
         serve = ["serve", "--config", str(self.config), "--data", str(self.data)]
         return [sys.executable, "-P", "-m", "edge_portal", *serve]
 
     def start(self) -> None:
         """Start it and wait until it serves."""
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command, stderr=log)
+            # The tests' own modules are found from the root of the repository.
+            environment = {**os.environ, "PYTHONPATH": str(ROOT)} if self.older else None
+            self.process = subprocess.Popen(self.command, stderr=log, env=environment)
         wait_until(f"{self.name} serves", self.ready)
 
     def ready(self) -> bool:
