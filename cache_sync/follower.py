@@ -276,20 +276,21 @@ class Follower:
             self._rebuilding.note_following()
             self._keeper.say("following")
             await self._durable.keep_up(writer.path, self._held or held)
-            self._leftovers.clear(writer)
+            if self._leftovers.clear(writer):
+                await self._build_on(writer, "an account was deleted", rewritten=True)
         elif len(self._pages) < self._settings.tail_pages_max:
             self._keeper.say("following", "more pages to the next barrier")
         elif self._files.is_cheaper(held.epoch, held.cursor, frame.head):
             self._pages = []
             self._rebuilding.plan_at_once(_FAR_BEHIND)
         else:
-            await self._catch_up_beside(writer)
+            await self._build_on(writer, "more changes than one transaction should hold")
 
-    async def _catch_up_beside(self, writer: ReplicaWriter) -> None:
+    async def _build_on(self, writer: ReplicaWriter, why: str, *, rewritten: bool = False) -> None:
         path = self._folder.new_build(self._rng)
-        self._keeper.say("catching_up", "more changes than one transaction should hold")
+        self._keeper.say("catching_up", why)
         try:
-            await self._offload(lambda: writer.copy_to(path))
+            await self._offload(lambda: writer.copy_to(path, rewritten=rewritten))
             self._build = build = self._maker.build(path, from_copy=True)
             pages, self._pages = self._pages, []
             for page in pages:

@@ -18,7 +18,8 @@ class FollowerSettings(msgspec.Struct, frozen=True, kw_only=True):
     before the snapshot itself is doubted and built anew. Waits before that grow from ``rebuild_first_seconds`` to
     ``rebuild_cap_seconds``, until nothing has gone wrong for ``rebuild_steady_seconds``. What was committed is flushed
     to the disk every ``durable_seconds``. A deleted document leaves the write-ahead log within ``erase_seconds``, a
-    snapshot that was replaced is removed after ``previous_seconds``.
+    snapshot that was replaced is removed after ``previous_seconds``. One in which an account was deleted is written
+    anew, not more often than every ``rewrite_seconds``.
     """
 
     known_versions: Mapping[str, int] = KNOWN_VERSIONS
@@ -38,5 +39,6 @@ class FollowerSettings(msgspec.Struct, frozen=True, kw_only=True):
     durable_seconds: float = 2.0
     erase_seconds: float = 10.0
     previous_seconds: float = 60.0
+    rewrite_seconds: float = 600.0
     refusals_max: int = 3
     status_seconds: float = 0.5

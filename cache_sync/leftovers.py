@@ -1,8 +1,9 @@
 """
 What deleted documents leave on the disk, and when it goes.
 
-SQLite overwrites what is deleted (`cache_sync.sqlite`). Two places are left: the write-ahead log, until it is emptied,
-and the snapshot that was replaced, which a reader may be about to open.
+SQLite overwrites what is deleted (`cache_sync.sqlite`). Three places are left: the write-ahead log, until it is
+emptied; the snapshot that was replaced, which a reader may be about to open; and pages that rows were moved out of, for
+which a file is written anew when a person was forgotten (`cache_sync.erased`).
 """
 
 from pathlib import Path
@@ -28,6 +29,7 @@ class Leftovers:
         self._clock = clock
         self._settings = settings
         self._erase_at = clock.boot_seconds()
+        self._rewrite_at = self._erase_at
         self._previous_until: float | None = None
 
     def replaced(self, previous: Path | None) -> None:
@@ -40,9 +42,9 @@ class Leftovers:
         self._folder.remove_unneeded(keep={previous} if previous is not None else set())
         self._previous_until = self._clock.boot_seconds() + self._settings.previous_seconds
 
-    def clear(self, writer: ReplicaWriter) -> None:
+    def clear(self, writer: ReplicaWriter) -> bool:
         """
-        Clear away what is due, between two transactions.
+        Clear away what is due, between two transactions; tell whether the file is to be written anew now.
 
         Raises:
             DamagedSnapshot: The file cannot be read.
@@ -55,3 +57,7 @@ class Leftovers:
         # While somebody is reading it cannot be done, and is tried again the next time.
         if writer.log_holds_deleted and now >= self._erase_at and writer.empty_log():
             self._erase_at = now + self._settings.erase_seconds
+        if not writer.pages_hold_erased or now < self._rewrite_at:
+            return False
+        self._rewrite_at = now + self._settings.rewrite_seconds
+        return True

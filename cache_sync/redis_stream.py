@@ -5,6 +5,8 @@ An entry is a frame with its signature, under the id ``epoch-upto``: a stream ta
 which is there already, or comes from a core that was replaced, is refused by the Redis itself. Frames follow each other
 as pages of the feed do; where the stream was cut, a reader sees a hole and asks the core. Heartbeats are not in it: how
 fresh something is cannot be told through a buffer.
+
+A frame in which an account is deleted, because a person was forgotten, is the first of its stream: all before it goes.
 """
 
 import asyncio
@@ -18,6 +20,7 @@ import msgspec
 
 from cache_sync.backoff import Backoff
 from cache_sync.clock import Clock
+from cache_sync.documents import ACCOUNT
 from cache_sync.errors import (
     BelowFloor,
     EpochChanged,
@@ -200,12 +203,15 @@ class StreamPublisher:
         return frame.epoch, frame.head
 
     async def _skip(self) -> float:
-        """Go on from the head."""
+        """Go on from the head, without what leads nowhere: a deletion of an account may be among what is skipped."""
         self._pages = 0
         try:
-            self._place = await self._head()
-        except FeedUnavailable as error:
+            place = await self._head()
+            await self._offload(lambda: self._cut(place))
+        except (FeedUnavailable, RedisUnavailable) as error:
+            self._place = None
             return self._wait(str(error))
+        self._place = place
         self.status.skips += 1
         log.info("the stream of shard %s goes on from the core's head", self._shard)
         return 0.0
@@ -215,6 +221,9 @@ class StreamPublisher:
         name = f"{frame.epoch}-{frame.upto}"
         fields = (FRAME_FIELD, content, SIGNATURE_FIELD, self._sign(signed_part(content)))
         command = ("XADD", self._key, "MAXLEN", "~", self._settings.entries_max, name, *fields)
+        if any(row.body is None and row.kind == ACCOUNT for row in frame.rows):
+            # Before it is added: where this is interrupted, the stream is empty, and not whole for ever.
+            self._cut((frame.epoch, frame.upto))
         (answer,) = self._link.ask(command)
         if isinstance(answer, RedisRefusal) and _SMALLER_ID in str(answer):
             # It is there already: from another core, or from us, and the answer to that was lost.
@@ -224,6 +233,12 @@ class StreamPublisher:
         self._place = (frame.epoch, frame.upto)
         self.status.entries += 1
         self.status.rows += frame.count
+
+    def _cut(self, place: Place) -> None:
+        """Remove all entries before a place."""
+        epoch, seq = place
+        (answer,) = self._link.ask(("XTRIM", self._key, "MINID", f"{epoch}-{seq}"))
+        _refuse_refusal(answer)
 
     def _wait(self, reason: str) -> float:
         self._say(reason)

@@ -82,7 +82,7 @@ def copy_under(source: Path, keys: FileKeys, target: Path, to: FileKeys) -> None
         if bool(keys) == bool(to):
             _copy_pages(reading, target, to)
         else:
-            _copy_rows(reading, target, to)
+            copy_rows(reading, target, to)
 
 
 def _own(source: Connection, path: Path) -> None:
@@ -110,12 +110,20 @@ def _copy_pages(source: Connection, beside: Path, to: FileKeys) -> None:
 
 
 def _export(source: Connection, beside: Path, to: FileKeys) -> None:
-    _copy_rows(source, beside, to)
+    copy_rows(source, beside, to)
     _check(beside, to)
 
 
-def _copy_rows(source: Connection, beside: Path, to: FileKeys) -> None:
-    # Not page by page: encrypted pages keep room that plain ones lack.
+def copy_rows(source: Connection, beside: Path, to: FileKeys) -> None:
+    """
+    Copy a database into a new file row by row, under the current key of ``to``; whoever writes to it waits.
+
+    Not page by page: encrypted pages keep room that plain ones lack, and pages may keep what was deleted in them. A
+    connection that this failed on is to be closed.
+
+    Raises:
+        DatabaseError: It is damaged, or the disk refused.
+    """
     connect(beside, synchronous="FULL", keys=to).close()
     key = f"x'{to.current.hex()}{read_salt(beside).hex()}'" if to.current else ""
     source.execute("ATTACH DATABASE ? AS beside KEY ?", (str(beside), key))

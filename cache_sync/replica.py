@@ -21,6 +21,7 @@ from cache_sync.document_table import (
     read_head,
 )
 from cache_sync.documents import KNOWN_VERSIONS, Document
+from cache_sync.erased import is_rewritten, leaves_traces, mark_rewritten
 from cache_sync.errors import DamagedSnapshot, InvalidFrame, KeyNotHeld, StorageFailed
 from cache_sync.frame_guards import Held, check_follows, check_frame, check_live, check_versions
 from cache_sync.frames import Frame
@@ -110,9 +111,11 @@ class ReplicaWriter:
             self._went: list[int] = []
             # What an earlier life left in the log is not known.
             self.log_holds_deleted = True
+            self.pages_hold_erased = False
             try:
                 self._watch_replaced()
                 self._prepare()
+                self.pages_hold_erased = not is_rewritten(self._connection)
             except BaseException:
                 self._connection.close()
                 raise
@@ -208,6 +211,7 @@ class ReplicaWriter:
         held = self._held()
         check_follows(frame, held)
         head = read_head(self._connection, self._shard)
+        self.pages_hold_erased |= any(leaves_traces(self._connection, row) for row in frame.rows)
         live_hash, live_rows = self._upsert(frame.rows, head)
         self.log_holds_deleted |= any(row.body is None for row in frame.rows)
         if frame.barrier:
@@ -290,17 +294,22 @@ class ReplicaWriter:
         with mapped_errors(self.path), write(self._connection) as connection:
             return put_right(connection, self._shard, epoch, repairs)
 
-    def copy_to(self, path: Path) -> None:
+    def copy_to(self, path: Path, *, rewritten: bool = False) -> None:
         """
-        Copy the whole replica, as it stands, into a new file.
+        Copy the whole replica, as it stands, into a new file; ``rewritten`` row by row, with nothing of what is gone.
 
         Raises:
             StorageFailed: The disk refused.
         """
         with mapped_errors(path):
+            if rewritten:
+                self._folder.copy_rows(self.path, path)
             target = self._folder.open_for_writing(path)
             try:
-                self._connection.backup(target)
+                if rewritten:
+                    mark_rewritten(target)
+                else:
+                    self._connection.backup(target)
             finally:
                 target.close()
 
@@ -324,12 +333,14 @@ class ReplicaWriter:
 
     def write_back(self) -> None:
         """
-        Move everything from the write-ahead log into the file itself; nobody may be reading it.
+        Move everything from the write-ahead log into the finished file itself; nobody may be reading it.
 
         Raises:
             StorageFailed: The disk refused, or somebody is reading.
         """
         with mapped_errors(self.path):
+            if not self.pages_hold_erased:
+                mark_rewritten(self._connection)
             busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
             raise StorageFailed(f"{self.path.name} is being read")

@@ -21,6 +21,7 @@ from cache_sync.digests import (
 )
 from cache_sync.document_table import Page, read_page_within
 from cache_sync.documents import CREDENTIAL, Body, Document
+from cache_sync.erased import is_rewritten, newest_erased
 from cache_sync.errors import DamagedSnapshot, NoSnapshot, StorageFailed
 from cache_sync.file_keys import PLAIN, FileKeys
 from cache_sync.frames import Position, Proof
@@ -152,6 +153,16 @@ class SnapshotView:
         with mapped_errors(self._path):
             row = self._connection.execute("SELECT live_rows FROM shard_head").fetchone()
         return int(row[0])
+
+    def newest_erased(self) -> int:
+        """Return the seq of the newest deletion of an account; 0 without one that is still known."""
+        with mapped_errors(self._path):
+            return newest_erased(self._connection)
+
+    def is_rewritten(self) -> bool:
+        """Tell whether nothing of a deleted account is left in the file's pages."""
+        with mapped_errors(self._path):
+            return is_rewritten(self._connection)
 
     def proof(self) -> Proof | None:
         """Return what proves to the core that this barrier was its own; None where no seal came with it."""

@@ -174,6 +174,12 @@ class SnapshotShelf:
         kept = {one.path.name for one in self.files()[: self._kept_files]}
         self._remove(lambda name: name.removesuffix(_OFFER_SUFFIX) not in kept)
 
+    def retire(self, outdated: Callable[[SnapshotManifest], bool]) -> None:
+        """Remove the files that must not be handed out any more; one that is being fetched is no longer found."""
+        names = {one.path.name for one in self.files() if outdated(one.manifest)}
+        if names:
+            self._remove(lambda name: name.removesuffix(_OFFER_SUFFIX) in names)
+
     def clear(self) -> None:
         """Remove all files; nobody may be cutting one."""
         self._remove(lambda _: True)

@@ -8,13 +8,13 @@ with it.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from random import Random
 
 from cache_sync.errors import StorageFailed
 from cache_sync.file_keys import PLAIN, FileKeys
-from cache_sync.rekey import BESIDE_SUFFIX
+from cache_sync.rekey import BESIDE_SUFFIX, copy_rows
 from cache_sync.sqlite import Connection, connect
 
 POINTER = "current"
@@ -58,6 +58,16 @@ class SnapshotFolder:
     def open_for_writing(self, path: Path) -> Connection:
         """Open a snapshot's file as its only writer. A thread may verify or copy it while nothing else is done."""
         return connect(path, synchronous="NORMAL", same_thread=False, keys=self._keys)
+
+    def copy_rows(self, snapshot: Path, target: Path) -> None:
+        """
+        Copy a snapshot's rows into a new file, without what its pages may keep of deleted ones; its writer waits.
+
+        Raises:
+            DatabaseError: It cannot be read, or the disk refused.
+        """
+        with closing(self.open_for_writing(snapshot)) as source:
+            copy_rows(source, target, self._keys)
 
     def new_build(self, rng: Random) -> Path:
         """Name a file to build a snapshot in, which no reader will look at; no other file has its mark."""

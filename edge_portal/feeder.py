@@ -41,7 +41,7 @@ from cache_sync.standing import encode_standing
 from edge_portal.child import child_command, seeded_rng
 from edge_portal.held_shards import snapshot_folders
 from edge_portal.settings import EdgeSettings
-from edge_portal.snapshot_serving import FOLDER_NAME, ServedSnapshots, ServingSettings
+from edge_portal.snapshot_serving import ServedSnapshots, ServingSettings
 from failover.digest_route import QUESTION_BYTES_MAX, answer_digests
 from failover.feed_route import frame_response
 from failover.grants import Grants
@@ -97,7 +97,7 @@ class Feeds:
         self.digests = DigestDesk(self._read_digests)
         self.snapshots = ServedSnapshots(
             folders,
-            settings.paths.data / FOLDER_NAME,
+            settings.paths.handed_out,
             node_id=settings.config.node_id,
             sign=lambda content: sign_bytes(settings.config.signing_key, content),
             clock=clock,
@@ -286,6 +286,7 @@ async def run_feeder(settings: EdgeSettings, sockets: list[int], stop: asyncio.E
     grants = Grants(data, {peer.node_id: peer.granted_shards for peer in config.peers})
     tls = server_files(data, config.tls)
     feeds = Feeds(settings, clock=SystemClock())
+    feeds.snapshots.start()
     with socket.socket(fileno=sockets[0]) as feed_socket:
         try:
             await serve(feeder_app(feeds, keys, grants), feed_socket, stop=stop, tls=tls)

@@ -33,7 +33,7 @@ def rekey_folder(paths: EdgePaths, keys: FileKeys, told: Callable[[Path], None])
     """
     check_keys(paths, keys)
     folders = snapshot_folders_in(paths)
-    for leftover in (paths.data / "handed-out", *(folder / "download" for folder in folders)):
+    for leftover in (paths.handed_out, *(folder / "download" for folder in folders)):
         if leftover.exists():
             shutil.rmtree(leftover)
     for folder in folders:

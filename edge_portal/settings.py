@@ -44,6 +44,11 @@ class EdgePaths(msgspec.Struct, frozen=True):
         return self.data / "snapshot"
 
     @property
+    def handed_out(self) -> Path:
+        """The snapshot files for siblings; the feeder writes them."""
+        return self.data / "handed-out"
+
+    @property
     def journal(self) -> Path:
         """The journal; the agent writes it."""
         return self.data / "journal" / "journal.db"

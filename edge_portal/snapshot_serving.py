@@ -7,6 +7,7 @@ They are signed with this node's key, which its siblings know. Whoever is expell
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -19,7 +20,7 @@ from cache_sync.errors import SyncError
 from cache_sync.file_keys import PLAIN, FileKeys
 from cache_sync.follower_status import read_status
 from cache_sync.offload import Offload, in_thread
-from cache_sync.replica_reader import ReplicaReader
+from cache_sync.replica_reader import ReplicaReader, ReplicaState
 from cache_sync.snapshot_file import CHUNK_BYTES, SnapshotManifest
 from cache_sync.snapshot_file_cut import copy_open, cut
 from cache_sync.snapshot_file_desk import SnapshotDesk
@@ -28,7 +29,6 @@ from cache_sync.snapshot_folder import SnapshotFolder
 
 ASK_AGAIN_SECONDS: Final = 2.0
 TIDY_SECONDS: Final = 60.0
-FOLDER_NAME: Final = "handed-out"
 
 log = structlog.get_logger(__name__)
 
@@ -97,26 +97,25 @@ class ServedSnapshots:
         self._tidying: asyncio.Task[None] | None = None
         self.desk = SnapshotDesk(self._shelves, clock=clock, accept=self._accept, order=self._order)
 
+    def start(self) -> None:
+        """Begin to tidy up: what an earlier life left here too, whether anybody asks or not."""
+        self._tidying = asyncio.create_task(self._tidy())
+
     def note_asked(self, shard: str) -> None:
         """Note that somebody is interested in a shard's file."""
         if shard in self._asked:
             self._asked[shard] = self._clock.boot_seconds()
-        if self._tidying is None:
-            self._tidying = asyncio.create_task(self._tidy())
 
     async def _accept(self, manifest: SnapshotManifest) -> bool:
         try:
             with self._readers[manifest.shard].read() as view:
-                state = view.state()
+                state, erased = view.state(), view.newest_erased()
         except SyncError:
             # Nothing can be said against it: it was true when it was cut, and it is dated.
             return True
         moved = state.cursor - manifest.seq
-        return (
-            manifest.epoch == state.epoch
-            and state.floor <= manifest.seq
-            and 0 <= moved <= self._settings.moved_share * max(1, manifest.rows)
-        )
+        bound = self._settings.moved_share * max(1, manifest.rows)
+        return not _is_outdated(manifest, state, erased) and 0 <= moved <= bound
 
     def _order(self, shard: str) -> float | None:
         if shard in self._cutting:
@@ -134,10 +133,11 @@ class ServedSnapshots:
         try:
             current = SnapshotFolder(folder).current()
             with self._readers[shard].read() as view:
-                rows = view.live_rows()
+                rows, rewritten = view.live_rows(), view.is_rewritten()
         except SyncError:
             return None
-        if current is None or rows < self._settings.documents_min:
+        # Until it was written anew, its pages may hold somebody who was forgotten.
+        if current is None or rows < self._settings.documents_min or not rewritten:
             return None
         status = read_status(folder)
         doubted = status is not None and status.rebuild_snapshot == current.name
@@ -166,6 +166,7 @@ class ServedSnapshots:
         while True:
             await self._clock.sleep(TIDY_SECONDS)
             self.remove_idle()
+            self.remove_outdated()
 
     def remove_idle(self) -> None:
         """Remove the files that nobody has asked for in a while."""
@@ -175,6 +176,16 @@ class ServedSnapshots:
                 with suppress(SyncError):
                     self._shelves[shard].clear()
 
+    def remove_outdated(self) -> None:
+        """Remove the files that nobody can go on from, or that show somebody who was forgotten since."""
+        for shard, shelf in self._shelves.items():
+            if shard in self._cutting:
+                continue
+            with suppress(SyncError):
+                with self._readers[shard].read() as view:
+                    state, erased = view.state(), view.newest_erased()
+                shelf.retire(partial(_is_outdated, state=state, erased=erased))
+
     async def close(self) -> None:
         """Stop, and let the snapshots go; a file that is being cut is not waited for."""
         tasks = [*self._cutting.values(), *([self._tidying] if self._tidying else [])]
@@ -183,3 +194,8 @@ class ServedSnapshots:
         await asyncio.gather(*tasks, return_exceptions=True)
         for reader in self._readers.values():
             reader.close()
+
+
+def _is_outdated(manifest: SnapshotManifest, state: ReplicaState, erased: int) -> bool:
+    """Tell whether a file is of another epoch, below the floor, or older than the newest deletion of an account."""
+    return manifest.epoch != state.epoch or manifest.seq < max(state.floor, erased)

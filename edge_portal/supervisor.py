@@ -136,6 +136,9 @@ class Supervisor:
         ):
             shutil.rmtree(paths.metrics, ignore_errors=True)
             paths.metrics.mkdir()
+            if not self._settings.config.feed_port:
+                # Nobody would tidy up what it handed out when it passed documents on.
+                shutil.rmtree(paths.handed_out, ignore_errors=True)
             self._children = [
                 Child("agent", self._modules["agent"], sockets=[peer.fileno()]),
                 Child("applier", self._modules["applier"], sockets=[]),

@@ -47,6 +47,39 @@ async def test_it_follows_barrier_by_barrier(world: MirrorWorld) -> None:
     assert (status.phase, status.cursor) == ("following", core.head)
 
 
+async def test_nothing_of_a_forgotten_account_is_left(
+    world: MirrorWorld, own_redis: RedisServer
+) -> None:
+    """Its fields are deleted, and with the last one the key: no value in the Redis has its name or its documents."""
+    secret = b'"Ada Example, 12 Mill Road"'
+    names = [("account-7", "account", ""), ("account-7", "statement", "st-1")]
+    world.core.commit([(name, secret) for name in names])
+    await world.follow()
+    await world.mirror_until("following")
+    assert everything(own_redis).count(secret) == len(names)
+    assert b"account-7" in everything(own_redis)
+    world.core.commit([(name, None) for name in names])
+    await world.follow()
+    await world.mirror_until("following")
+    world.check()
+    assert secret not in everything(own_redis)
+    assert b"account-7" not in everything(own_redis)
+    assert b"account-1" in everything(own_redis)
+
+
+def everything(redis: RedisServer) -> bytes:
+    """Read all keys of a Redis with their fields and values."""
+    found: list[object] = []
+    keys = redis.ask("KEYS", "*")
+    assert isinstance(keys, list)
+    for key in keys:
+        assert isinstance(key, bytes)
+        is_hash = "hash" in str(redis.ask("TYPE", key))
+        value = redis.ask("HGETALL" if is_hash else "GET", key)
+        found += [key, *(value if isinstance(value, list) else [value])]
+    return b"\n".join(each for each in found if isinstance(each, bytes))
+
+
 async def test_the_label_is_never_younger_than_the_disks(world: MirrorWorld) -> None:
     """T and age of the copy are those of the snapshot, counted on the same clock."""
     world.clock.advance(20)

@@ -260,6 +260,57 @@ async def test_who_is_far_behind_skips_to_the_head(publishing: Publishing) -> No
     assert frames(publishing.redis)[-1].upto == publishing.core.head
 
 
+SECRET = b'"Ada Example, 12 Mill Road"'
+SUMMARY = ("account-1", "account", "")
+
+
+def holds_secret(redis: RedisServer) -> bool:
+    """Tell whether a name is in any entry."""
+    return any(row.body == SECRET for frame in frames(redis) for row in frame.rows)
+
+
+async def test_what_was_before_the_deletion_of_an_account_goes(publishing: Publishing) -> None:
+    """Somebody was forgotten: no entry shows them, and readers of what is left are led on."""
+    publisher = publishing.publisher()
+    await publisher.step()
+    publishing.core.commit([(SUMMARY, SECRET)])
+    await publisher.step()
+    publishing.core.commit([(("account-1", "payment", "p"), None)])
+    await publisher.step()
+    assert holds_secret(publishing.redis)
+    publishing.core.commit([(SUMMARY, None)])
+    publishing.core.fill(1, b"next")
+    for _ in range(3):
+        await publisher.step()
+    assert not holds_secret(publishing.redis)
+    assert [frame.upto for frame in publishing.chained()][-1] == publishing.core.head
+    assert publishing.chained()[0].rows[0].body is None
+
+
+@pytest.mark.parametrize("forgotten", [True, False])
+async def test_who_skips_the_deletion_leaves_nothing_before_it(
+    publishing: Publishing, *, forgotten: bool
+) -> None:
+    """The tombstone may never have been in the stream, or not be known any more at all."""
+    publisher = publishing.publisher(page_rows=1, pages_max=3)
+    await publisher.step()
+    publishing.core.commit([(SUMMARY, SECRET)])
+    await publisher.step()
+    assert holds_secret(publishing.redis)
+    publishing.core.fill(20, b"much")
+    publishing.core.commit([(SUMMARY, None)])
+    if forgotten:
+        publishing.core.forget(publishing.core.head)
+        publisher = publishing.publisher()
+    for _ in range(10):
+        await publisher.step()
+    assert publisher.status.skips == 1
+    assert not holds_secret(publishing.redis)
+    publishing.core.fill(1, b"next")
+    await publisher.step()
+    assert frames(publishing.redis)[-1].upto == publishing.core.head
+
+
 async def test_the_stream_keeps_within_its_bounds(publishing: Publishing) -> None:
     """It holds about as many entries as it was told to, however much is published."""
     publisher = publishing.publisher(entries_max=10)

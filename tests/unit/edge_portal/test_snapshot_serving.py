@@ -14,7 +14,7 @@ from cache_sync.snapshot_file import Need, decode_manifest, open_offer
 from cache_sync.snapshot_file_cut import check_file
 from cache_sync.snapshot_file_shelf import SnapshotShelf
 from cache_sync.snapshot_folder import SnapshotFolder
-from edge_portal.snapshot_serving import ServedSnapshots, ServingSettings
+from edge_portal.snapshot_serving import TIDY_SECONDS, ServedSnapshots, ServingSettings
 from tests.unit.cache_sync.feed_world import Core, DirectClient, FakeClock
 from tests.unit.cache_sync.file_world import check_signature, sign
 from tests.unit.cache_sync.tree_world import Node
@@ -73,10 +73,14 @@ async def ask(served: ServedSnapshots) -> str:
     for _ in range(500):
         served.note_asked("0")
         try:
-            return decode_manifest((await served.desk.offer("0")).manifest).name
+            name = decode_manifest((await served.desk.offer("0")).manifest).name
         except SnapshotUnavailable as error:
             if error.reason != "being_made":
                 return error.reason
+        else:
+            # It is offered a moment before the cutting has ended, and nothing is tidied up meanwhile.
+            await asyncio.gather(*served._cutting.values())
+            return name
         await asyncio.sleep(0.01)
     raise AssertionError("no end")
 
@@ -177,3 +181,63 @@ async def test_files_that_nobody_asks_for_are_removed(
     clock.advance(1000)
     served.remove_idle()
     assert list((tmp_path / "handed-out" / "0").iterdir()) == []
+
+
+SUMMARY = ("account-7", "account", "")
+
+
+async def test_a_file_that_shows_somebody_forgotten_goes(
+    served: ServedSnapshots, core: Core, node: Node, tmp_path: Path
+) -> None:
+    """It is offered no more, and removed whether anybody asks or not, also one that an earlier life left."""
+    core.commit([(SUMMARY, b'{"name": "Ada"}')])
+    await node.step(3)
+    name = await ask(served)
+    shelf = SnapshotShelf(tmp_path / "handed-out" / "0")
+    served.remove_outdated()
+    assert [one.path.name for one in shelf.files()] == [name]
+    core.commit([(SUMMARY, None)])
+    await node.step(6)
+    assert shelf.files(), "nobody has tidied up yet"
+    assert (await ask(served)).startswith("0-1-32-")
+    assert shelf.find(name) is not None
+    served.remove_outdated()
+    assert [one.manifest.seq for one in shelf.files()] == [32]
+    assert not any(b"Ada" in path.read_bytes() for path in shelf.directory.iterdir())
+
+
+async def test_no_file_is_cut_of_pages_that_may_show_somebody(
+    served: ServedSnapshots, core: Core, node: Node
+) -> None:
+    """Between the deletion and the rewriting, which come one after the other, nothing is copied."""
+    for number in (7, 8):
+        core.commit([((f"account-{number}", "account", ""), b"{}")])
+    await node.step(3)
+    core.commit([(SUMMARY, None)])
+    await node.step(6)
+    core.commit([(("account-8", "account", ""), None)])
+    await node.step(3)
+    assert await ask(served) == "none"
+
+
+async def test_tidying_begins_by_itself(
+    served: ServedSnapshots, core: Core, node: Node, clock: StillClock, tmp_path: Path
+) -> None:
+    """Once it was started it goes on every minute, and removes what an earlier epoch left."""
+    await ask(served)
+    core.enter_epoch(2)
+    await node.step_until_built(2)
+    waits: list[float] = []
+    twice = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) > 1:
+            twice.set()
+            await asyncio.Event().wait()
+
+    clock.sleep = sleep  # type: ignore[method-assign]
+    served.start()
+    await twice.wait()
+    assert waits == [TIDY_SECONDS, TIDY_SECONDS]
+    assert SnapshotShelf(tmp_path / "handed-out" / "0").files() == []
