@@ -19,6 +19,7 @@ import msgspec
 ACCOUNT = "account"
 STATEMENT = "statement"
 PAYMENT = "payment"
+MESSAGE = "message"
 USAGE = "usage"
 CREDENTIAL = "credential"
 ARCHIVE = "archive"
@@ -202,6 +203,29 @@ class PaymentBody(msgspec.Struct, frozen=True, kw_only=True):
     case_number: str = ""
 
 
+class DecidedMessageBody(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Kind ``message``, key the intent's id: the core's outcome of what a customer sent besides payments.
+
+    ``type`` names what it is. ``content`` is what the customer said, as JSON of the type's struct, null once it was
+    emptied. ``reason`` says why it was rejected, or what became of a posted one. ``case_number`` is that of the review,
+    or of the ticket that a posted one stands under.
+    """
+
+    version: int = 1
+    message_id: str
+    account_id: str
+    fingerprint: str
+    type: str
+    state: Literal["posted", "rejected", "dead_letter", "cancelled"]
+    body_hash: str
+    content: msgspec.Raw
+    accepted_at: datetime
+    decided_at: datetime
+    reason: str = ""
+    case_number: str = ""
+
+
 class UsageDay(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
     One local day.
@@ -274,12 +298,21 @@ class ArchiveBody(msgspec.Struct, frozen=True, kw_only=True):
     statements: list[ArchivedStatement]
 
 
-Body = AccountBody | StatementBody | PaymentBody | UsageBody | CredentialBody | ArchiveBody
+Body = (
+    AccountBody
+    | StatementBody
+    | PaymentBody
+    | DecidedMessageBody
+    | UsageBody
+    | CredentialBody
+    | ArchiveBody
+)
 
 BODY_TYPES: dict[str, type[Body]] = {
     ACCOUNT: AccountBody,
     STATEMENT: StatementBody,
     PAYMENT: PaymentBody,
+    MESSAGE: DecidedMessageBody,
     USAGE: UsageBody,
     CREDENTIAL: CredentialBody,
     ARCHIVE: ArchiveBody,

@@ -6,19 +6,27 @@ from datetime import date
 
 import msgspec
 
-from cache_sync.documents import ACCOUNT, PAYMENT, AccountBody, PaymentBody
+from cache_sync.documents import (
+    ACCOUNT,
+    MESSAGE,
+    PAYMENT,
+    AccountBody,
+    DecidedMessageBody,
+    PaymentBody,
+)
 from cache_sync.sql import Connection, read
 from core_cis.bookkeeping import receivables
 from core_cis.charge_records import read_charges, read_refunds
 from core_cis.domain.ledger import CASH_CLEARING, RECEIVABLE
 from core_cis.erasures import erased_accounts
-from core_cis.reconciliation import Books, Decided, LedgerPayment, Pair, Payment
+from core_cis.reconciliation import Books, Decided, LedgerPayment, Message, Pair, Payment
 from failover.intents import Intent, Outcome
 
 _PAYMENTS = """
     SELECT payment_id, fingerprint, account_id, state, amount_cents, source, value_date, transaction_id
     FROM payments ORDER BY rowid
 """
+_MESSAGES = "SELECT message_id, fingerprint, account_id, type, state FROM messages ORDER BY rowid"
 _INBOX = """
     SELECT i.intent, i.outcome, c.outcome
     FROM inbox i LEFT JOIN case_outcomes c ON c.intent_id = i.intent_id AND c.fingerprint = i.fingerprint
@@ -55,12 +63,13 @@ _UNBALANCED = "SELECT transaction_id FROM ledger_entries GROUP BY transaction_id
 
 
 def read_books(connection: Connection) -> Books:
-    """Read inbox, payments, ledger and documents as they stood at one moment."""
+    """Read inbox, payments, messages, ledger and documents as they stood at one moment."""
     with read(connection):
         return Books(
             decided=[_decided(*row) for row in connection.execute(_INBOX)],
             payments=[_payment(row) for row in connection.execute(_PAYMENTS)],
             ledger=list(_ledger(connection)),
+            messages=list(_messages(connection)),
             balances=_balances(connection),
             published=_published(connection),
             charges=[
@@ -98,6 +107,24 @@ def _payment(row: tuple[str, str, str, str, int, str, str | None, int | None]) -
         value_date=date.fromisoformat(value_date) if value_date else None,
         transaction_id=transaction_id,
     )
+
+
+def _messages(connection: Connection) -> Iterator[Message]:
+    shown: dict[Pair, str] = {}
+    for (body,) in connection.execute(
+        "SELECT body FROM documents WHERE kind = ? AND body IS NOT NULL", (MESSAGE,)
+    ):
+        told = msgspec.json.decode(body, type=DecidedMessageBody)
+        shown[told.message_id, told.fingerprint] = told.state
+    for message_id, fingerprint, account_id, type_, state in connection.execute(_MESSAGES):
+        yield Message(
+            message_id=message_id,
+            fingerprint=fingerprint,
+            account_id=account_id,
+            type=type_,
+            state=state,
+            shown=shown.get((message_id, fingerprint)),
+        )
 
 
 def _ledger(connection: Connection) -> Iterator[LedgerPayment]:

@@ -1,5 +1,5 @@
 """
-Dead letters: payments that the core could not process, each under a case number, and what operators do about them.
+Dead letters: intents that the core could not process, each under a case number, and what operators do about them.
 
 A case is resolved once: retried until the intake decides it like any other payment, rejected with a reason, or rejected
 and its money given back. What became of it follows its first outcome (`case_outcomes`), goes into the ledger and out to
@@ -14,11 +14,13 @@ import structlog
 
 from cache_sync.sql import Connection, DatabaseError, IntegrityError
 from core_cis.charge_records import owe_refund
+from core_cis.decisions import Decision, decision_of
 from core_cis.errors import CaseRefused, MoneyUnknown, UnknownCase
 from core_cis.instants import from_text, to_text
-from core_cis.intake import Intake, decision_of, outcome_of
+from core_cis.intake import Intake, outcome_of
+from core_cis.intent_kinds import record, withdraw
+from core_cis.messages import with_body
 from core_cis.money_of_intents import Money, money_of
-from core_cis.payment_posting import Decision, record_decision
 from core_cis.store import Transaction
 from failover.errors import where
 from failover.intents import Intent, Outcome
@@ -44,16 +46,12 @@ _CASES = """
     WHERE i.state = 'dead_letter'
 """
 _RECORD = "INSERT INTO case_outcomes (intent_id, fingerprint, state, decided_at, outcome) VALUES (?, ?, ?, ?, ?)"
-# The row of the dead letter makes room for that of the decision; the inbox keeps what was decided first.
-_WITHDRAW = (
-    "DELETE FROM payments WHERE payment_id = ? AND fingerprint = ? AND state = 'dead_letter'"
-)
 _log = structlog.get_logger(__name__)
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
     """
-    A payment under review; ``amount`` in minor units.
+    A payment or message under review; ``amount`` in minor units, 0 for a message.
 
     ``state`` is ``open`` or what became of it: ``posted``, ``rejected``.
     """
@@ -63,6 +61,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     account_id: str
     amount: int
     currency: str
+    type: str
     kind: str
     edge_id: str
     delivered_by: str
@@ -196,13 +195,14 @@ def _open_intent(tx: Transaction, case_number: str) -> Intent:
     row = _find(tx.connection, case_number)
     if row[4] is not None:
         raise CaseRefused(f"Case {case_number} is resolved: {row[4]}.")
-    return msgspec.msgpack.decode(row[0], type=Intent)
+    intent = msgspec.msgpack.decode(row[0], type=Intent)
+    return intent if intent.is_payment else with_body(tx.connection, intent)
 
 
 def _resolve(tx: Transaction, intent: Intent, decision: Decision) -> Resolved:
     pair = (intent.intent_id, intent.fingerprint)
-    tx.connection.execute(_WITHDRAW, pair)
-    record_decision(tx, decision)
+    withdraw(tx, intent)
+    record(tx, intent, decision)
     outcome = outcome_of(tx, intent, decision)
     tx.connection.execute(
         _RECORD, (*pair, outcome.state, to_text(tx.stamp), msgspec.msgpack.encode(outcome))
@@ -227,6 +227,7 @@ def _case(row: tuple[Any, ...]) -> Case:
         account_id=intent.account_id,
         amount=intent.amount_cents,
         currency=intent.currency,
+        type=intent.type,
         kind=intent.kind,
         edge_id=intent.edge_id,
         delivered_by=delivered_by,

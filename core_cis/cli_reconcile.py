@@ -142,6 +142,12 @@ def _print(report: Report) -> None:
         since = f"{group.outage:%Y-%m-%d %H:%M:%S}Z" if group.outage else "-"
         accepted = _count(group.accepted, group.accepted_amount)
         click.echo(f"{group.day!s:<12}{group.edge_id:<16}{since:<22}{accepted} = {parts}")
+    for sums in report.messages:
+        parts = " + ".join(
+            f"{name.replace('_', ' ')} {getattr(sums, name)}"
+            for name in ("posted", "rejected", "dead_letter", "cancelled", "pending")
+        )
+        click.echo(f"messages of {sums.edge_id}, {sums.type}: {sums.accepted} = {parts}")
     for name in report.unreachable:
         click.echo(f"not reconciled: edge {name} does not answer")
     for difference in report.differences:

@@ -44,6 +44,7 @@ _DELETED = {
 _EMPTIED = {
     "statements": f"account_id IN ({_ACCOUNTS}) AND length(body) > 0",
     "payments": f"account_id IN ({_ACCOUNTS}) AND method_label <> ''",
+    "messages": f"account_id IN ({_ACCOUNTS}) AND body IS NOT NULL",
 }
 _DOCUMENTS = f"account_id IN ({_ACCOUNTS}) AND body IS NOT NULL"
 _OPEN_REFUNDS = f"""
@@ -185,6 +186,7 @@ def erase(tx: Transaction, customer_id: str, shard_count: int) -> Prospect:
         of | {"empty": b""},
     )
     connection.execute(f"UPDATE payments SET method_label = '' WHERE {_EMPTIED['payments']}", of)  # noqa: S608 - no input
+    connection.execute(f"UPDATE messages SET body = NULL WHERE {_EMPTIED['messages']}", of)  # noqa: S608 - no input
     connection.execute(_BLANK, of)
     connection.execute(_CLOSE, of | {"today": tx.today.isoformat()})
     for account_id, kind, key in documents:

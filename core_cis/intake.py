@@ -8,27 +8,25 @@ with a case number, so that it never holds up the others.
 """
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
 import structlog
 
-from cache_sync.documents import PAYMENT
 from cache_sync.frames import Position
 from cache_sync.sql import DatabaseError, IntegrityError
 from core_cis.awaited_edges import refuse_while_awaiting
 from core_cis.charge_records import owe_refund
-from core_cis.domain.payments import GIVEN_BACK, reason_to_reject, value_date
+from core_cis.decisions import Decision, decision_of, under_review
 from core_cis.errors import MoneyUnknown
 from core_cis.instants import to_text
+from core_cis.intent_kinds import decide, document_of, record, turn_of
 from core_cis.money_of_intents import hear_late, money_of
-from core_cis.payment_posting import Decision, read_account_facts, record_decision, wish_of
-from core_cis.publishing import payment_key
 from core_cis.settings import ServerSettings
 from core_cis.store import CoreStore, Transaction
 from failover.errors import where
-from failover.intents import Intent, Outcome, receipt_number
+from failover.intents import Intent, Outcome
 from failover.signing import verify
 
 _AMOUNT_BITS = 62
@@ -146,7 +144,8 @@ def _reason_to_refuse(intent: Intent, key: EdgeKey | None) -> str:
         return "absurd_amount"
     # Nor does a database server hold this character in any text.
     capture = () if intent.capture is msgspec.UNSET else msgspec.structs.astuple(intent.capture)
-    said = (*msgspec.structs.astuple(intent), *capture)
+    body = () if intent.body is msgspec.UNSET else msgspec.structs.astuple(intent.body)
+    said = (*msgspec.structs.astuple(intent), *capture, *body)
     if any("\0" in text for text in said if isinstance(text, str)):
         return "absurd_text"
     valid = [key.public_key]
@@ -242,7 +241,7 @@ class Intake:
     def _take_all(self, tx: Transaction, proven: list[Intent], delivered_by: str) -> _Tally:
         tally = _Tally()
         tx.hold_accounts(intent.account_id for intent in proven)
-        for intent in proven:
+        for intent in sorted(proven, key=turn_of):
             self._take_one(tx, intent, delivered_by, tally)
         return tally
 
@@ -308,76 +307,13 @@ class Intake:
         try:
             with tx.savepoint():
                 won = tx.connection.execute(_FIND, (intent.intent_id,)).fetchone() is None
-                decision = decision_of(intent, **_under_review(intent))
+                decision = decision_of(intent, **under_review(intent))
                 outcome = _write(tx, intent, decision, delivered_by, won=won)
                 tx.connection.execute(_FORGET_FAILURE, (intent.intent_id, intent.fingerprint))
                 return outcome
         except (IntegrityError, ValueError, OverflowError):
             _log.exception("an intent could not even be put under review", alarm="dead_letter")
             return None
-
-
-def decide(tx: Transaction, intent: Intent, settings: ServerSettings) -> Decision:
-    """Judge one intent that has no outcome yet by the account as it stands in this transaction."""
-    facts = read_account_facts(tx.connection, intent.account_id, tx.utility.currency)
-    money = money_of(tx, intent)
-    charged = money.state == "captured"
-    method = facts.method(intent.method_id) if facts else None
-    label = method.label if method else ""
-    reason = reason_to_reject(wish_of(intent, charged=charged), facts, tx.stamp) or money.reason
-    if reason is not None:
-        if charged:
-            owe_refund(tx, intent, money.charge_id, reason)
-            reason = GIVEN_BACK.get(reason, reason)
-        return decision_of(intent, state="rejected", reason=reason, method_label=label)
-    if money.state == "review":
-        return decision_of(intent, **_under_review(intent), method_label=label)
-    counts_on = value_date(
-        intent.accepted_at,
-        now=tx.stamp,
-        timezone=tx.utility.timezone,
-        past_max=timedelta(seconds=settings.past_seconds_max),
-        future_max=timedelta(seconds=settings.future_seconds_max),
-    )
-    if counts_on.clamped:
-        _log.warning(
-            "a time of acceptance cannot be believed", alarm="value_date", edge=intent.edge_id
-        )
-    return msgspec.structs.replace(
-        decision_of(intent, state="posted", method_label=label),
-        value_date=counts_on.day,
-        value_date_clamped=counts_on.clamped,
-    )
-
-
-def _under_review(intent: Intent) -> dict[str, object]:
-    case_number = f"C-{receipt_number(intent.intent_id + intent.fingerprint)}"
-    return {"state": "dead_letter", "reason": "under_review", "case_number": case_number}
-
-
-def decision_of(intent: Intent, **decided: object) -> Decision:
-    """Fill a decision with what is decided about; ``decided`` are the other fields of `Decision`."""
-    return msgspec.convert(
-        {
-            "payment_id": intent.intent_id,
-            "fingerprint": intent.fingerprint,
-            "account_id": intent.account_id,
-            "amount_cents": intent.amount_cents,
-            "currency": intent.currency,
-            "method_id": intent.method_id,
-            "method_label": "",
-            "source": "intent",
-            "accepted_at": intent.accepted_at,
-        }
-        | decided,
-        Decision,
-    )
-
-
-def document_of(intent: Intent, outcome: Outcome) -> tuple[str, str, str]:
-    """Name the document that shows what was decided of an intent."""
-    key = payment_key(intent.intent_id, intent.fingerprint, outcome.reason)
-    return intent.account_id, PAYMENT, key
 
 
 def placed(outcome: Outcome, position: Position) -> Outcome:
@@ -411,7 +347,7 @@ def outcome_of(tx: Transaction, intent: Intent, decision: Decision) -> Outcome:
 def _write(
     tx: Transaction, intent: Intent, decision: Decision, delivered_by: str, *, won: bool
 ) -> Outcome:
-    record_decision(tx, decision)
+    record(tx, intent, decision)
     outcome = outcome_of(tx, intent, decision)
     keep_outcome(tx, intent, outcome, delivered_by, won=won)
     return outcome
@@ -420,7 +356,11 @@ def _write(
 def keep_outcome(
     tx: Transaction, intent: Intent, outcome: Outcome, delivered_by: str, *, won: bool
 ) -> None:
-    """Keep an intent's first outcome for ever; ``won`` says that the intent has its id, and no other."""
+    """
+    Keep an intent's first outcome for ever; ``won`` says that the intent has its id, and no other.
+
+    A message is kept without its body: that is in `messages`, where it can be emptied.
+    """
     tx.connection.execute(
         _INSERT,
         (
@@ -434,7 +374,7 @@ def keep_outcome(
             intent.ordinal,
             delivered_by,
             to_text(tx.stamp),
-            msgspec.msgpack.encode(intent),
+            msgspec.msgpack.encode(intent if intent.is_payment else intent.without_body()),
             msgspec.msgpack.encode(outcome),
         ),
     )

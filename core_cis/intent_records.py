@@ -29,6 +29,7 @@ class IntentRecord(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str
     state: str
     account_id: str = ""
+    type: str = "payment"
     amount: int | None = None
     currency: str = ""
     method_id: str = ""
@@ -72,6 +73,7 @@ def _record(
         fingerprint=intent.fingerprint,
         state=outcome.state,
         account_id=intent.account_id,
+        type=intent.type,
         amount=intent.amount_cents,
         currency=intent.currency,
         method_id=intent.method_id,

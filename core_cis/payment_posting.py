@@ -1,13 +1,11 @@
 """Decided payments: the row, the ledger's transaction and the documents, all in the caller's transaction."""
 
 from datetime import date, datetime
-from typing import Literal
-
-import msgspec
 
 from cache_sync.documents import MethodStatus
 from cache_sync.sql import Connection
 from core_cis.bookkeeping import post
+from core_cis.decisions import Decision
 from core_cis.domain import ledger
 from core_cis.domain.accounts import AccountFacts, AccountStatus, Method
 from core_cis.domain.payments import Wish
@@ -21,36 +19,16 @@ DESCRIPTION = "Payment, thank you"
 
 _ACCOUNT = "SELECT status FROM accounts WHERE account_id = ?"
 _METHODS = "SELECT method_id, label, status FROM payment_methods WHERE account_id = ?"
+# The row of a dead letter makes room for that of the decision; the inbox keeps what was decided first.
+_WITHDRAW = (
+    "DELETE FROM payments WHERE payment_id = ? AND fingerprint = ? AND state = 'dead_letter'"
+)
 _INSERT = """
     INSERT INTO payments (payment_id, fingerprint, account_id, state, amount_cents, currency, method_id,
         method_label, source, accepted_at, decided_at, value_date, value_date_clamped, reason, case_number,
         transaction_id)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-
-
-class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """
-    What the core decided of a payment, and of which.
-
-    ``decided_at`` is set where it was decided before, and forgotten; else it is decided in this transaction.
-    """
-
-    payment_id: str
-    fingerprint: str
-    account_id: str
-    state: Literal["posted", "rejected", "dead_letter", "cancelled"]
-    amount_cents: int
-    currency: str
-    method_id: str
-    method_label: str
-    source: Literal["intent", "office"]
-    accepted_at: datetime
-    value_date: date | None = None
-    value_date_clamped: bool = False
-    reason: str = ""
-    case_number: str = ""
-    decided_at: datetime | None = None
 
 
 def wish_of(intent: Intent, *, charged: bool = False) -> Wish:
@@ -125,6 +103,11 @@ def record_decision(tx: Transaction, decision: Decision) -> None:
     if decision.state == "posted":
         publish_account(tx, decision.account_id)
     publish_payment(tx, decision.payment_id, decision.fingerprint)
+
+
+def withdraw_payment(tx: Transaction, intent: Intent) -> None:
+    """Make room for the decision of a payment that is under review."""
+    tx.connection.execute(_WITHDRAW, (intent.intent_id, intent.fingerprint))
 
 
 def post_office_payment(

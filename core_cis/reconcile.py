@@ -1,5 +1,5 @@
 """
-Reconciliation: every payment that an edge accepted beside its entry in the ledger, equal to the cent.
+Reconciliation: every payment that an edge accepted beside its entry in the ledger, equal to the cent; messages apart.
 
 Pure: journals and books go in, a report comes out. Read the journals first and the books afterwards: whatever was
 recorded in between is then newer than the journals, and is not missed but left for the next time.
@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from core_cis.instants import local_date
 from core_cis.reconcile_checks import differences
-from core_cis.reconcile_groups import grouped, outage_of
+from core_cis.reconcile_groups import grouped, message_sums, outage_of
 from core_cis.reconciliation import (
     Books,
     EdgeSums,
@@ -58,12 +58,13 @@ def reconcile(
         _Placing(timezone, {journal.node_id: journal.outages for journal in journals}),
     )
     pending = [line for line in lines if line.verdict == "pending"]
+    messages = message_sums(recorded, books)
     missing = sorted(unreachable)
     edges = _sums(lines, reachable={journal.node_id for journal in journals}, others=missing)
     result: Literal["equal", "different", "incomplete"] = "equal"
     if found:
         result = "different"
-    elif pending or missing:
+    elif pending or missing or any(each.pending for each in messages):
         result = "incomplete"
     return Report(
         result=result,
@@ -73,6 +74,7 @@ def reconcile(
         pending=pending,
         unreachable=missing,
         payments=[line for line in lines if line.verdict not in {"pending", "void"}],
+        messages=messages,
     )
 
 
@@ -93,6 +95,7 @@ def _lines(
     decided = {pair_of(item.intent): item for item in books.decided}
     intents = {pair: item.intent for pair, item in recorded.items.items()}
     intents |= {pair: item.intent for pair, item in decided.items()}
+    intents = {pair: intent for pair, intent in intents.items() if intent.is_payment}
     lines = []
     for pair, intent in intents.items():
         known = decided.get(pair)

@@ -26,6 +26,7 @@ def differences(journals: list[Journal], recorded: Recorded, books: Books) -> It
     """Yield everything that is not as it must be."""
     yield from _journal_differences(journals, recorded, books)
     yield from _outcome_differences(recorded, books)
+    yield from _message_differences(books)
     yield from _posting_differences(books)
     yield from _ledger_differences(books)
     yield from _published_differences(books)
@@ -104,9 +105,32 @@ def _same_content(recorded: Intent, decided: Intent) -> bool:
             accepted_at=decided.accepted_at,
             not_after=decided.not_after,
         )
-    # The kind and the processor's answer say how the money came, not what was wished.
-    recorded = msgspec.structs.replace(recorded, kind=decided.kind, capture=decided.capture)
+    # The kind and the processor's answer say how the money came, not what was wished. A body is told by its hash.
+    recorded = msgspec.structs.replace(
+        recorded, kind=decided.kind, capture=decided.capture, body=decided.body
+    )
     return recorded == msgspec.structs.replace(decided, signature=recorded.signature)
+
+
+def _message_differences(books: Books) -> Iterator[Difference]:
+    messages = {(item.message_id, item.fingerprint): item for item in books.messages}
+    for decided in books.decided:
+        intent, outcome = decided.intent, decided.outcome
+        if intent.is_payment:
+            continue
+        message = messages.get(pair_of(intent))
+        kept = (message.state, message.type, message.account_id) if message else None
+        if message is None or kept != (outcome.state, intent.type, intent.account_id):
+            state = message.state if message else "nothing"
+            yield _difference(
+                intent, "message_differs", f"decided {outcome.state}, among the messages: {state}"
+            )
+        elif message.shown != (None if message.account_id in books.erased else message.state):
+            yield _difference(
+                intent,
+                "message_not_shown",
+                "its published document is missing or says something else",
+            )
 
 
 def _posting_differences(books: Books) -> Iterator[Difference]:
@@ -115,8 +139,9 @@ def _posting_differences(books: Books) -> Iterator[Difference]:
     for posted in books.ledger:
         if posted.payment_id is not None and posted.kind != "reversal":
             by_payment[posted.payment_id].append(posted)
-    posted_ids = {item.intent.intent_id for item in books.decided if item.outcome.state == "posted"}
-    for decided in books.decided:
+    wanted = [item for item in books.decided if item.intent.is_payment]
+    posted_ids = {item.intent.intent_id for item in wanted if item.outcome.state == "posted"}
+    for decided in wanted:
         intent, outcome = decided.intent, decided.outcome
         payment = payments.get(pair_of(intent))
         if payment is None or payment.state != outcome.state:
@@ -187,7 +212,7 @@ def _entry_differences(decided: Decided, entries: list[LedgerPayment]) -> Iterat
 
 
 def _ledger_differences(books: Books) -> Iterator[Difference]:
-    by_intent = {item.intent.intent_id for item in books.decided}
+    by_intent = {item.intent.intent_id for item in books.decided if item.intent.is_payment}
     payments = {item.payment_id for item in books.payments if item.state == "posted"}
     office: dict[str, list[LedgerPayment]] = defaultdict(list)
     for posted in books.ledger:

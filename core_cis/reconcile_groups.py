@@ -1,10 +1,10 @@
-"""Payments summed by edge, day and outage, so that an operator sees where money is on its way. Pure."""
+"""Payments summed by edge, day and outage, so that an operator sees where money is; messages by edge and type. Pure."""
 
 from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Any
 
-from core_cis.reconciliation import Group, Line
+from core_cis.reconciliation import Books, Group, Line, MessageSums, Recorded, pair_of
 from failover.intents import CORE_FINAL
 from failover.peer_messages import Outage
 
@@ -51,6 +51,25 @@ def grouped(lines: Iterable[Line]) -> list[Group]:
             group.outage.isoformat() if group.outage else "",
         ),
     )
+
+
+def message_sums(recorded: Recorded, books: Books) -> list[MessageSums]:
+    """Count messages by edge and type; an attempt that was voided at its edge was never accepted."""
+    outcomes = {pair_of(item.intent): item.outcome for item in books.decided}
+    intents = {pair: item.intent for pair, item in recorded.items.items() if item.state != "void"}
+    intents |= {pair_of(item.intent): item.intent for item in books.decided}
+    sums: dict[tuple[str, str], dict[str, int]] = {}
+    for pair, intent in intents.items():
+        if intent.is_payment:
+            continue
+        counts = sums.setdefault((intent.edge_id, intent.type), {})
+        outcome = outcomes.get(pair)
+        for name in ("accepted", outcome.state if outcome else "pending"):
+            counts[name] = counts.get(name, 0) + 1
+    return [
+        MessageSums(edge_id=edge_id, type=type_, **counts)
+        for (edge_id, type_), counts in sorted(sums.items())
+    ]
 
 
 def _add(group: dict[str, Any], name: str, value: int) -> None:

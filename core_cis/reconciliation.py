@@ -57,6 +57,17 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     transaction_id: int | None
 
 
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the core's messages; ``shown`` is the state that its published document tells (None without one)."""
+
+    message_id: str
+    fingerprint: str
+    account_id: str
+    type: str
+    state: str
+    shown: str | None
+
+
 class LedgerPayment(msgspec.Struct, frozen=True, kw_only=True):
     """
     A ledger transaction that is a payment, or moves cash: ``amount_cents`` is what it took off the receivables.
@@ -88,6 +99,7 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
     decided: list[Decided]
     payments: list[Payment]
     ledger: list[LedgerPayment]
+    messages: list[Message] = []
     balances: dict[str, tuple[int, int | None]] = {}
     published: dict[Pair, tuple[str, int]] = {}
     charges: list[tuple[str, int, int]] = []
@@ -177,12 +189,29 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     different: int = 0
 
 
+class MessageSums(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    The messages of one type that one edge accepted: they move no money, and are in no sum of payments.
+
+    accepted = posted + rejected + dead letter + cancelled + pending.
+    """
+
+    edge_id: str
+    type: str
+    accepted: int = 0
+    posted: int = 0
+    rejected: int = 0
+    dead_letter: int = 0
+    cancelled: int = 0
+    pending: int = 0
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """
     What reconciliation found.
 
-    ``result`` is ``equal``, ``different``, or ``incomplete``: nothing differs, but payments are still on their way or
-    an edge could not be asked. ``signature`` is the core's over the report without it (`report_signing`).
+    ``result`` is ``equal``, ``different``, or ``incomplete``: nothing differs, but payments or messages are still on
+    their way, or an edge could not be asked. ``signature`` is the core's over the report without it (`report_signing`).
     """
 
     result: Literal["equal", "different", "incomplete"]
@@ -193,6 +222,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     pending: list[Line]
     unreachable: list[str]
     payments: list[Line]
+    messages: list[MessageSums] = []
     signature: str = ""
 
 

@@ -33,6 +33,8 @@ from core_cis.columns import numbered as _numbered
 from core_cis.columns import one_of as _one_of
 from core_cis.columns import text_ as _text
 from core_cis.columns import where as _where
+from core_cis.message_tables import message_tables
+from core_cis.metering_tables import metering_tables
 from core_cis.operator_tables import operator_tables
 
 
@@ -42,10 +44,11 @@ def tables(dialect: str) -> MetaData:
     metadata = MetaData()
     described = (
         *_parties(dialect),
-        *_metering(),
+        *metering_tables(),
         *_tariffs(dialect),
         *_ledger(),
         *_payments(dialect),
+        *message_tables(dialect),
         *_money(),
         *_edges(),
         *operator_tables(),
@@ -113,67 +116,6 @@ def _parties(dialect: str) -> tuple[_Described, ...]:
         ("customers", customers),
         ("accounts", accounts),
         ("payment_methods", payment_methods),
-    )
-
-
-def _metering() -> tuple[_Described, ...]:
-    # supplied_from and supplied_to bound the account's supply; NULL where it is not known or goes on.
-    service_points = (
-        _text("service_point_id", primary_key=True),
-        _text("account_id", ForeignKey("accounts.account_id")),
-        _text("address"),
-        _text("supplied_from", nullable=True),
-        _text("supplied_to", nullable=True),
-        Index("service_points_of_account", "account_id"),
-    )
-    meters = (
-        _text("meter_id", primary_key=True),
-        _text("service_point_id", ForeignKey("service_points.service_point_id")),
-        _text("installed_on", nullable=True),
-        _text("removed_on", nullable=True),
-        _integer("initial_register_wh", server_default=text("0")),
-        Index("meters_of_service_point", "service_point_id"),
-    )
-    # One local day of readings. start is the day's first instant in epoch seconds; values_wh and qualities are
-    # msgpack arrays with one element for each interval of the day (23, 24 or 25 hours), null where nothing is known;
-    # qualities are ESPI's codes.
-    interval_blocks = (
-        _text("service_point_id", ForeignKey("service_points.service_point_id")),
-        _text("day"),
-        _integer("start"),
-        _integer("interval_seconds"),
-        _bytes("values_wh"),
-        _bytes("qualities"),
-        _text("meter_id", ForeignKey("meters.meter_id"), nullable=True),
-        CheckConstraint("interval_seconds > 0"),
-        UniqueConstraint("service_point_id", "day"),
-    )
-    register_reads = (
-        _text("meter_id", ForeignKey("meters.meter_id")),
-        _text("read_at"),
-        _integer("register_wh"),
-        _integer("quality"),
-        UniqueConstraint("meter_id", "read_at"),
-    )
-    # What an import kept out (quarantined) or remarked on. line is 0 where none is to blame.
-    import_findings = (
-        _numbered("finding_id"),
-        _text("imported_at"),
-        _text("source"),
-        _integer("line"),
-        _text("code"),
-        _text("detail"),
-        _text("service_point_id", nullable=True),
-        _integer("start", nullable=True),
-        _integer("duration_seconds", nullable=True),
-        UniqueConstraint("source", "service_point_id", "line", "code", "start"),
-    )
-    return (
-        ("service_points", service_points),
-        ("meters", meters),
-        ("interval_blocks", interval_blocks),
-        ("register_reads", register_reads),
-        ("import_findings", import_findings),
     )
 
 

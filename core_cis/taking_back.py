@@ -13,15 +13,10 @@ import msgspec
 import structlog
 
 from cache_sync.sql import DatabaseError, IntegrityError
-from core_cis.intake import (
-    EdgeKey,
-    check_signatures,
-    decision_of,
-    document_of,
-    keep_outcome,
-    placed,
-)
-from core_cis.payment_posting import read_account_facts, record_decision
+from core_cis.decisions import decision_of
+from core_cis.intake import EdgeKey, check_signatures, keep_outcome, placed
+from core_cis.intent_kinds import document_of, record
+from core_cis.payment_posting import read_account_facts
 from core_cis.store import CoreStore, Transaction
 from failover.errors import where
 from failover.intents import ID_CONFLICT, DecidedIntent, Intent, Outcome, receipt_number
@@ -112,8 +107,9 @@ def _enter(tx: Transaction, item: DecidedIntent, delivered_by: str) -> tuple[Out
         told, loses = _under_review(tx, intent, told), True
     facts = read_account_facts(tx.connection, intent.account_id, tx.utility.currency)
     method = facts.method(intent.method_id) if facts else None
-    record_decision(
+    record(
         tx,
+        intent,
         decision_of(
             intent,
             state=told.state,

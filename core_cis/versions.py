@@ -3,7 +3,7 @@
 from core_cis.errors import UnknownSchema
 
 FIRST_VERSION = 1
-SCHEMA_VERSION = 10
+SCHEMA_VERSION = 11
 
 
 def revision(version: int) -> str:

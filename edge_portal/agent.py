@@ -17,11 +17,12 @@ from cache_sync.offload import Offload, in_thread
 from cache_sync.sqlite import Connection
 from edge_portal.agent_link import (
     AgentServer,
-    PayRequest,
+    AskRequest,
     ReceiptReply,
     RefusedReply,
     Reply,
     Request,
+    SendRequest,
 )
 from edge_portal.agent_wiring import AgentWiring, HttpWiring
 from edge_portal.child import all_of, child_command, seeded_rng
@@ -46,6 +47,7 @@ from failover.errors import (
 from failover.grants import Grants
 from failover.group_commit import Committer, ThreadCommitter
 from failover.http_server import serve
+from failover.intents import Receipt
 from failover.journal import Journal
 from failover.journal_reader import JournalReader
 from failover.mode_lease import LeaseReader
@@ -55,8 +57,9 @@ from failover.probe import CoreProbe
 from failover.returning import Returning
 from failover.revocations import Revocations
 from failover.signing import Signer
-from failover.submission import PaymentWish, Submission
+from failover.submission import Submission
 from failover.web import NodeKeys
+from failover.wishes import MessageWish, PaymentWish
 from failover.witness import PeerWatch, WitnessHolder
 
 log = structlog.get_logger(__name__)
@@ -234,7 +237,7 @@ class Agent:
 
     async def answer(self, request: Request) -> Reply:
         """Answer one request of a worker."""
-        if not isinstance(request, PayRequest):
+        if isinstance(request, AskRequest):
             try:
                 receipt = await self._submission.ask(request.account_id, request.intent_id)
             except OutcomeUnknown:
@@ -243,31 +246,28 @@ class Agent:
         snapshot = self._snapshot.state(request.account_id)
         if snapshot is None:
             return RefusedReply("not_taken", message="there is no snapshot to judge by")
-        wish = PaymentWish(
+        core_time = self._core_clock.now(snapshot)
+        age_seconds = None if snapshot.at_least else snapshot.age_seconds
+        if isinstance(request, SendRequest):
+            message = MessageWish(
+                account_id=request.account_id,
+                idempotency_key=request.idempotency_key,
+                body=request.body,
+                core_time=core_time,
+                snapshot_age_seconds=age_seconds,
+            )
+            return await _replied(self._submission.send(message))
+        payment = PaymentWish(
             account_id=request.account_id,
             idempotency_key=request.idempotency_key,
             amount_cents=request.amount_cents,
             currency=request.currency,
             method_id=request.method_id,
             method_verified=request.method_verified,
-            core_time=self._core_clock.now(snapshot),
-            snapshot_age_seconds=None if snapshot.at_least else snapshot.age_seconds,
+            core_time=core_time,
+            snapshot_age_seconds=age_seconds,
         )
-        return await self._pay(wish)
-
-    async def _pay(self, wish: PaymentWish) -> Reply:
-        try:
-            return ReceiptReply(await self._submission.pay(wish))
-        except InvalidPayment as error:
-            return RefusedReply("invalid", error.field, error.rule)
-        except KeyReused:
-            return RefusedReply("key_reused")
-        except OverLimit as error:
-            return RefusedReply("over_limit", error.which, str(error))
-        except NotTaken as error:
-            return RefusedReply("not_taken", message=error.reason)
-        except OutcomeUnknown:
-            return RefusedReply("unknown")
+        return await _replied(self._submission.pay(payment))
 
     def _core_now(self) -> datetime | None:
         snapshot = self._snapshot.state()
@@ -283,6 +283,21 @@ class Agent:
     def _breaker_moved(self, before: str, after: str) -> None:
         log.info("breaker", before=before, after=after)
         self._keeper.wake()
+
+
+async def _replied(taking: Awaitable[Receipt]) -> Reply:
+    try:
+        return ReceiptReply(await taking)
+    except InvalidPayment as error:
+        return RefusedReply("invalid", error.field, error.rule)
+    except KeyReused:
+        return RefusedReply("key_reused")
+    except OverLimit as error:
+        return RefusedReply("over_limit", error.which, str(error))
+    except NotTaken as error:
+        return RefusedReply("not_taken", message=error.reason)
+    except OutcomeUnknown:
+        return RefusedReply("unknown")
 
 
 async def run_agent(settings: EdgeSettings, sockets: list[int], stop: asyncio.Event) -> None:

@@ -18,6 +18,7 @@ import structlog
 
 from edge_portal.errors import EdgeError
 from failover.intents import Receipt
+from failover.message_bodies import MessageBody
 
 FRAME_BYTES_MAX: Final = 65536
 IN_FLIGHT_MAX: Final = 256
@@ -42,22 +43,30 @@ class PayRequest(msgspec.Struct, frozen=True, tag="pay"):
     method_verified: bool
 
 
+class SendRequest(msgspec.Struct, frozen=True, tag="send"):
+    """A message that the worker has checked against the snapshot."""
+
+    account_id: str
+    idempotency_key: str
+    body: MessageBody
+
+
 class AskRequest(msgspec.Struct, frozen=True, tag="ask"):
-    """What became of a payment: here, or at a sibling."""
+    """What became of a payment or message: here, or at a sibling."""
 
     account_id: str
     intent_id: str
 
 
 class ReceiptReply(msgspec.Struct, frozen=True, tag="receipt"):
-    """A receipt, or None when no node that could be asked knows the payment."""
+    """A receipt, or None when no node that could be asked knows of it."""
 
     receipt: Receipt | None
 
 
 class RefusedReply(msgspec.Struct, frozen=True, tag="refused"):
     """
-    A payment without a receipt.
+    A payment or message without a receipt.
 
     ``kind`` is one of ``invalid``, ``key_reused``, ``over_limit``, ``not_taken``, ``unknown``; ``which`` names the
     field or limit.
@@ -68,7 +77,7 @@ class RefusedReply(msgspec.Struct, frozen=True, tag="refused"):
     message: str = ""
 
 
-Request = PayRequest | AskRequest
+Request = PayRequest | SendRequest | AskRequest
 Reply = ReceiptReply | RefusedReply
 
 
@@ -124,7 +133,7 @@ class AgentLink:
             AgentSilent: No connection, a broken one, or no reply in time.
         """
         if len(self._waiting) >= IN_FLIGHT_MAX:
-            return RefusedReply("not_taken", message="too many payments at once")
+            return RefusedReply("not_taken", message="too much at once")
         self._number += 1
         number = self._number
         try:
@@ -206,7 +215,7 @@ class AgentServer:
             while True:
                 question = self._decoder.decode(await _read_frame(reader))
                 if len(self._tasks) >= SERVED_MAX:
-                    refused = RefusedReply("not_taken", message="too many payments at once")
+                    refused = RefusedReply("not_taken", message="too much at once")
                     _write(writer, msgspec.msgpack.encode(_Answer(question.number, refused)))
                     continue
                 task = asyncio.create_task(self._reply(question, writer))
@@ -221,7 +230,7 @@ class AgentServer:
         try:
             reply = await self._answer(question.body)
         except Exception:
-            log.exception("payment request failed")
+            log.exception("a request failed")
             reply = RefusedReply("unknown")
         if not writer.is_closing():
             _write(writer, msgspec.msgpack.encode(_Answer(question.number, reply)))

@@ -15,8 +15,9 @@ EdgeError
 ├── NotFound                 no such account, statement or payment for this customer
 ├── AgentSilent              (agent_link) the one process that records payments gave no answer
 ├── ArchiveUnavailable       the core cannot be asked right now; what is held goes on
-└── PaymentError             (intent_id when one was derived)
+└── PaymentError             of payments and messages (intent_id when one was derived)
     ├── InvalidPayment       field and rule; nothing was recorded
+    ├── InvalidMessage       likewise, of what is not a payment
     ├── KeyReused            another amount or method under the same key
     ├── OverLimit            over a stand-in limit while the core cannot be asked
     ├── NotTaken             nothing was taken here: repeat with the same key
@@ -96,7 +97,7 @@ class ArchiveUnavailable(EdgeError):
 
 
 class PaymentError(EdgeError):
-    """A payment that has no receipt to show; ``intent_id`` names it once it was derived."""
+    """A payment or message that has no receipt to show; ``intent_id`` names it once it was derived."""
 
     def __init__(self, message: str, *, intent_id: str | None = None) -> None:
         super().__init__(message)
@@ -112,8 +113,18 @@ class InvalidPayment(PaymentError):
         self.rule = rule
 
 
+class InvalidMessage(PaymentError):
+    """``field`` breaks ``rule``; nothing was recorded. ``reason`` is a stable code for the rule, for words."""
+
+    def __init__(self, field: str, rule: str, *, reason: str = "") -> None:
+        super().__init__(f"{field}: {rule}")
+        self.field = field
+        self.rule = rule
+        self.reason = reason
+
+
 class KeyReused(PaymentError):
-    """The idempotency key was used before for another amount or method."""
+    """The idempotency key was used before for something else."""
 
 
 class OverLimit(PaymentError):

@@ -1,8 +1,8 @@
 """
-The key of a payment form: made when the form is shown, tied to its account, the same however often it is sent.
+The key of a form: made when the form is shown, tied to its account, the same however often it is sent.
 
-The random part is the payment's idempotency key, so that a form sent twice, or to two edges, is one payment. The
-keyed hash ties it to the account and to this installation; nothing is stored.
+The random part is the idempotency key of the payment or message, so that a form sent twice, or to two edges, is one.
+The keyed hash ties it to the account and to this installation; nothing is stored.
 """
 
 import hmac
@@ -33,7 +33,20 @@ class FormKeys:
             return None
         return random
 
-    def _mac(self, account_id: str, random: str) -> str:
-        account = account_id.encode()
-        message = len(account).to_bytes(4, "big") + account + random.encode()
+    def salt(self, account_id: str, idempotency_key: str) -> str:
+        """
+        Make the salt of a message's body: the same at every edge for the same key, and told by no other means.
+
+        Without it the hash that stays of a body cannot be guessed back into what was said.
+        """
+        message = _prefixed(account_id) + b"salt" + idempotency_key.encode()
         return hmac.new(self._key, message, "sha256").hexdigest()[:_MAC_LENGTH]
+
+    def _mac(self, account_id: str, random: str) -> str:
+        message = _prefixed(account_id) + random.encode()
+        return hmac.new(self._key, message, "sha256").hexdigest()[:_MAC_LENGTH]
+
+
+def _prefixed(account_id: str) -> bytes:
+    account = account_id.encode()
+    return len(account).to_bytes(4, "big") + account

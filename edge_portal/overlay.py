@@ -1,9 +1,9 @@
 """
 What this edge knows beyond its snapshot, laid over it: pure.
 
-A payment is known by (id, fingerprint). Its document, once the snapshot has it, is the only truth about it; until
-then the journal's row stands in. So each payment is shown exactly once, and counted exactly once: in the ledger
-balance when its document is here, in the pending amount before.
+A payment or message is known by (id, fingerprint). Its document, once the snapshot has it, is the only truth about it;
+until then the journal's row stands in. So each is shown exactly once, and each payment is counted exactly once: in the
+ledger balance when its document is here, in the pending amount before.
 """
 
 from collections.abc import Iterable
@@ -11,15 +11,19 @@ from typing import Final
 
 import msgspec
 
-from cache_sync.documents import PaymentBody
+from cache_sync.documents import DecidedMessageBody, PaymentBody
 from cache_sync.frames import Position
 from failover.intents import CORE_FINAL, Receipt, State
+from failover.message_bodies import TYPES, decode_body
 
 PENDING_STATES: Final[frozenset[State]] = frozenset({"accepted", "posted"})
 """What lowers "left to pay": `checking` does not, for nobody has confirmed it."""
 
 NOT_TAKEN_STATES: Final[frozenset[State]] = frozenset({"void", "declined_limit"})
 """Ends of an attempt at this edge: nothing was taken, so nothing is listed."""
+
+EMPTIED: Final = b"null"
+"""What a message's document has for content once that was emptied."""
 
 _KNOWLEDGE: Final[dict[State, int]] = {
     "void": 0,
@@ -34,10 +38,15 @@ _KNOWLEDGE: Final[dict[State, int]] = {
 
 
 class Overlaid(msgspec.Struct, frozen=True):
-    """Every payment of an account once, newest first, and what of them is not in the snapshot's balance yet."""
+    """
+    Every payment and every message of an account once, newest first.
+
+    ``pending_cents`` is what of the payments is not in the snapshot's balance yet.
+    """
 
     payments: list[Receipt]
     pending_cents: int
+    messages: list[Receipt] = []
 
 
 def receipt_of_document(body: PaymentBody, position: Position) -> Receipt:
@@ -54,6 +63,30 @@ def receipt_of_document(body: PaymentBody, position: Position) -> Receipt:
         durable=True,
         decided_at=body.decided_at,
         value_date=body.value_date,
+        reason=body.reason,
+        case_number=body.case_number,
+        epoch=position.epoch,
+        shard=position.shard,
+        seq=position.seq,
+    )
+
+
+def receipt_of_message(body: DecidedMessageBody, position: Position) -> Receipt | None:
+    """Tell a message's document as a receipt; None for a type that a newer core knows and this edge does not."""
+    if body.type not in TYPES.values():
+        return None
+    content = bytes(body.content)
+    return Receipt(
+        intent_id=body.message_id,
+        fingerprint=body.fingerprint,
+        account_id=body.account_id,
+        state=body.state,
+        type=body.type,  # type: ignore[arg-type] # one of them, as was looked
+        body_hash=body.body_hash,
+        body=msgspec.UNSET if content == EMPTIED else decode_body(content),
+        accepted_at=body.accepted_at,
+        durable=True,
+        decided_at=body.decided_at,
         reason=body.reason,
         case_number=body.case_number,
         epoch=position.epoch,
@@ -83,12 +116,16 @@ def overlay(
         for receipt in overlaid.values()
         if receipt.state in PENDING_STATES and not is_in_snapshot(receipt, position)
     )
-    payments = sorted(
+    newest_first = sorted(
         (*shown.values(), *overlaid.values()),
         key=lambda receipt: (receipt.accepted_at, receipt.intent_id),
         reverse=True,
     )
-    return Overlaid(payments, pending_cents)
+    return Overlaid(
+        [receipt for receipt in newest_first if receipt.is_payment],
+        pending_cents,
+        [receipt for receipt in newest_first if not receipt.is_payment],
+    )
 
 
 def better_informed(one: Receipt, other: Receipt) -> Receipt:

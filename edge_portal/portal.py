@@ -2,19 +2,19 @@
 Everything a page or an API route may ask for: one instance per worker, at ``app.state.portal``.
 
 Reads are answered from the local snapshot, the journal and the mode lease, in every mode alike; only `pay`,
-`payment` and `archived_statement` ask another process.
+`send`, `receipt` and `archived_statement` ask another process.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
+import msgspec
 import structlog
 
 import cache_sync.errors
-from cache_sync.documents import AccountBody, CredentialBody, PaymentMethod, StatementBody
+from cache_sync.documents import AccountBody, CredentialBody, StatementBody
 from cache_sync.frames import Position
 from edge_portal.agent_link import (
     AgentSilent,
@@ -23,20 +23,19 @@ from edge_portal.agent_link import (
     RefusedReply,
     Reply,
     Request,
+    SendRequest,
 )
 from edge_portal.errors import (
-    InvalidPayment,
     KeyReused,
     NoSnapshot,
     NotFound,
     NotHeldHere,
-    NotTaken,
-    OverLimit,
-    PaymentError,
     PaymentUnknown,
 )
 from edge_portal.form_keys import FormKeys
+from edge_portal.message_checks import check_message
 from edge_portal.overlay import Overlaid, better_informed, is_behind, overlay
+from edge_portal.payment_checks import check_amount, check_key, checked_method, refusal_of
 from edge_portal.session import Session, Tokens
 from edge_portal.signin import SignIn
 from edge_portal.snapshot import (
@@ -49,17 +48,18 @@ from edge_portal.snapshot import (
     read_account,
     read_archived,
     read_credential,
+    read_messages,
     read_payments,
     read_statement,
     read_statements,
     read_usage,
 )
 from edge_portal.views import AccountView, Freshness, ModeView
+from edge_portal.words import local_date
 from failover.errors import JournalError
-from failover.intents import ID_CONFLICT, Receipt, fingerprint, intent_id
+from failover.intents import ID_CONFLICT, Receipt, fingerprint, intent_id, message_fingerprint
+from failover.message_bodies import MessageBody, hash_body, type_of
 
-AMOUNT_MAX_CENTS: Final = 1_000_000
-KEY_PATTERN: Final = re.compile(r"[\x21-\x7e]{1,128}")
 PAY_DEADLINE_SECONDS: Final = 3.0
 ASK_DEADLINE_SECONDS: Final = 1.5
 SETTLED_SHOWN: Final = timedelta(minutes=10)
@@ -219,17 +219,18 @@ class Portal:
         with self._reading(account_id, seen) as reading:
             account = _known_account(reading, account_id)
             state = reading.state()
-            payments = self._payments(reading, account_id)
+            known = self._known(reading, account_id)
             return AccountView(
                 account=account,
                 statements=read_statements(reading, account_id) if statements else [],
                 archived=read_archived(reading, account_id) if statements else [],
                 usage=read_usage(reading, account_id) if usage else [],
-                payments=payments.payments,
+                payments=known.payments,
+                messages=known.messages,
                 billed_cents=account.billed_balance_cents,
                 balance_cents=account.balance_cents,
-                pending_cents=payments.pending_cents,
-                left_to_pay_cents=account.balance_cents - payments.pending_cents,
+                pending_cents=known.pending_cents,
+                left_to_pay_cents=account.balance_cents - known.pending_cents,
                 freshness=freshness_of(state),
                 mode=self._mode(),
                 catching_up=is_behind(position_of(state), seen),
@@ -252,7 +253,7 @@ class Portal:
             raise NotFound("no such statement")
         return await self._archive.statement(account_id, statement_id)
 
-    # Payments
+    # Payments and messages
 
     async def pay(
         self, account_id: str, *, idempotency_key: str, amount_cents: int, method_id: str
@@ -263,11 +264,11 @@ class Portal:
         Safe to repeat with the same key: the first receipt comes back. Raises `InvalidPayment`, `KeyReused`,
         `OverLimit`, `NotTaken`, `PaymentUnknown`, `NotFound`, `NoSnapshot`.
         """
-        _check_key(idempotency_key)
-        _check_amount(amount_cents)
+        check_key(idempotency_key)
+        check_amount(amount_cents)
         with self._reading(account_id, shared=False) as reading:
             account = _known_account(reading, account_id)
-        method = _checked_method(account, method_id)
+        method = checked_method(account, method_id)
         id_ = intent_id(account_id, idempotency_key)
         request = PayRequest(
             account_id=account_id,
@@ -277,44 +278,71 @@ class Portal:
             method_id=method.method_id,
             method_verified=method.status == "verified",
         )
+        wanted = fingerprint(
+            account_id=account_id,
+            type_="payment",
+            amount_cents=amount_cents,
+            currency=account.currency,
+            method_id=method_id,
+        )
+        return await self._ask_agent(request, id_, wanted)
+
+    async def send(self, account_id: str, *, idempotency_key: str, content: MessageBody) -> Receipt:
+        """
+        Record, copy and submit a message; answers at the core's outcome or after at most about a second.
+
+        Safe to repeat with the same key. Raises `InvalidMessage` where ``content`` cannot be, and what `pay` raises.
+        """
+        check_key(idempotency_key)
+        salt = self._form_keys.salt(account_id, idempotency_key)
+        body = msgspec.structs.replace(content, salt=salt)
+        id_ = intent_id(account_id, idempotency_key)
+        wanted = message_fingerprint(
+            account_id=account_id, type_=type_of(body), body_hash=hash_body(body)
+        )
+        with self._reading(account_id, shared=False) as reading:
+            account = _known_account(reading, account_id)
+            known = self._known(reading, account_id).messages
+            statements = read_statements(reading, account_id)
+            today = local_date(core_time(reading.state()), account.timezone)
+        if (id_, wanted) not in {(one.intent_id, one.fingerprint) for one in known}:
+            # What was taken before is asked for, not judged again.
+            check_message(body, account=account, statements=statements, messages=known, today=today)
+        return await self._ask_agent(SendRequest(account_id, idempotency_key, body), id_, wanted)
+
+    async def _ask_agent(self, request: PayRequest | SendRequest, id_: str, wanted: str) -> Receipt:
         try:
             reply = await self._agent.ask(request, deadline_seconds=PAY_DEADLINE_SECONDS)
         except AgentSilent as silence:
-            raise PaymentUnknown("nothing could confirm this payment", intent_id=id_) from silence
+            raise PaymentUnknown("nothing could confirm this", intent_id=id_) from silence
         if isinstance(reply, RefusedReply):
-            refusal = _refusal(reply, id_)
-            posted = self._winner(request, id_) if isinstance(refusal, KeyReused) else None
-            if posted is not None:
-                return posted
+            refusal = refusal_of(reply, id_)
+            won = isinstance(refusal, KeyReused) and self._winner(request.account_id, id_, wanted)
+            if won:
+                return won
             raise refusal
         if reply.receipt is None:
-            raise PaymentUnknown("nothing could confirm this payment", intent_id=id_)
+            raise PaymentUnknown("nothing could confirm this", intent_id=id_)
         if reply.receipt.reason == ID_CONFLICT:
-            # Two edges took different payments under one key at the same time, and the core took the other one.
-            raise KeyReused("this key was used for another payment", intent_id=id_)
+            # Two edges took different things under one key at the same time, and the core took the other one.
+            raise KeyReused("this key was used for something else", intent_id=id_)
         return reply.receipt
 
-    def _winner(self, request: PayRequest, id_: str) -> Receipt | None:
-        """Find this very payment among the core's outcomes: another edge's may have won the key from this one's."""
-        wanted = fingerprint(
-            account_id=request.account_id,
-            type_="payment",
-            amount_cents=request.amount_cents,
-            currency=request.currency,
-            method_id=request.method_id,
-        )
-        with self._reading(request.account_id, shared=False) as reading:
-            known = self._payments(reading, request.account_id).payments
+    def _winner(self, account_id: str, id_: str, wanted: str) -> Receipt | None:
+        """Find this very wish among the core's outcomes: another edge's may have won the key from this one's."""
+        with self._reading(account_id, shared=False) as reading:
+            known = self._known(reading, account_id)
         pair = (id_, wanted)
-        return next((one for one in known if (one.intent_id, one.fingerprint) == pair), None)
+        everything = (*known.payments, *known.messages)
+        return next((one for one in everything if (one.intent_id, one.fingerprint) == pair), None)
 
-    async def payment(self, account_id: str, intent_id: str) -> Receipt:
+    async def receipt(self, account_id: str, intent_id: str) -> Receipt:
         """
-        Tell what is known of a payment, at this node or a sibling.
+        Tell what is known of a payment or message, at this node or a sibling.
 
         Raises `NotFound` when no node asked knows it, `PaymentUnknown` when nobody could be asked.
         """
-        known = self.payments(account_id).get(intent_id)
+        known = self.receipts(account_id).get(intent_id)
         if known is not None:
             return known
         try:
@@ -334,15 +362,29 @@ class Portal:
         if isinstance(reply, RefusedReply):
             raise PaymentUnknown("nobody could be asked", intent_id=intent_id)
         if reply.receipt is None:
-            raise NotFound("no such payment")
+            raise NotFound("no such payment or message")
         return reply.receipt
 
-    def payments(self, account_id: str) -> dict[str, Receipt]:
-        """Return the payments known here by id; the document's where there is one. Raises `NoSnapshot`."""
+    async def payment(self, account_id: str, intent_id: str) -> Receipt:
+        """Tell what is known of a payment, as `receipt` does; a message is none."""
+        found = await self.receipt(account_id, intent_id)
+        if not found.is_payment:
+            raise NotFound("no such payment")
+        return found
+
+    async def message(self, account_id: str, intent_id: str) -> Receipt:
+        """Tell what is known of a message, as `receipt` does; a payment is none."""
+        found = await self.receipt(account_id, intent_id)
+        if found.is_payment:
+            raise NotFound("no such message")
+        return found
+
+    def receipts(self, account_id: str) -> dict[str, Receipt]:
+        """Return what is known here by id; the document's where there is one. Raises `NoSnapshot`."""
         with self._reading(account_id, shared=False) as reading:
-            newest_first = self._payments(reading, account_id).payments
+            known = self._known(reading, account_id)
         found: dict[str, Receipt] = {}
-        for receipt in newest_first:
+        for receipt in (*known.payments, *known.messages):
             other = found.get(receipt.intent_id)
             found[receipt.intent_id] = receipt if other is None else better_informed(other, receipt)
         return found
@@ -350,7 +392,7 @@ class Portal:
     # Forms
 
     def new_form_key(self, account_id: str) -> str:
-        """Make the signed key of a payment form: shown with the form, posted back with it."""
+        """Make the signed key of a form: shown with the form, posted back with it."""
         return self._form_keys.new(account_id)
 
     def check_form_key(self, account_id: str, key: str) -> str | None:
@@ -385,7 +427,7 @@ class Portal:
             log.exception("the snapshot cannot be read")
             raise NoSnapshot("this edge cannot read its snapshot") from broken
 
-    def _payments(self, reading: Reading, account_id: str) -> Overlaid:
+    def _known(self, reading: Reading, account_id: str) -> Overlaid:
         state = reading.state()
         try:
             recorded = self._journal.receipts(account_id, settled_since=state.as_of - SETTLED_SHOWN)
@@ -393,7 +435,8 @@ class Portal:
             # Bills are still worth reading; the next request asks the journal again.
             log.exception("the journal cannot be read")
             recorded = []
-        return overlay(read_payments(reading, account_id), recorded, position_of(state))
+        decided = [*read_payments(reading, account_id), *read_messages(reading, account_id)]
+        return overlay(decided, recorded, position_of(state))
 
 
 def _known_account(reading: Reading, account_id: str) -> AccountBody:
@@ -401,38 +444,3 @@ def _known_account(reading: Reading, account_id: str) -> AccountBody:
     if account is None:
         raise NotFound("no such account")
     return account
-
-
-def _check_key(idempotency_key: str) -> None:
-    if not KEY_PATTERN.fullmatch(idempotency_key):
-        raise InvalidPayment("idempotency_key", "must be 1 to 128 visible ASCII characters")
-
-
-def _check_amount(amount_cents: int) -> None:
-    if isinstance(amount_cents, bool) or amount_cents < 1:
-        raise InvalidPayment("amount", "must be at least 1")
-    if amount_cents > AMOUNT_MAX_CENTS:
-        raise InvalidPayment("amount", f"must be at most {AMOUNT_MAX_CENTS}")
-
-
-def _checked_method(account: AccountBody, method_id: str) -> PaymentMethod:
-    for method in account.payment_methods:
-        if method.method_id == method_id:
-            if method.status != "verified":
-                raise InvalidPayment("method_id", f"this payment method is {method.status}")
-            return method
-    raise InvalidPayment("method_id", "must be one of the account's payment methods")
-
-
-def _refusal(reply: RefusedReply, id_: str) -> PaymentError:
-    match reply.kind:
-        case "invalid":
-            return InvalidPayment(reply.which, reply.message)
-        case "key_reused":
-            return KeyReused("this key was used for another payment", intent_id=id_)
-        case "over_limit":
-            return OverLimit(reply.which, reply.message, intent_id=id_)
-        case "not_taken":
-            return NotTaken(reply.message or "not taken here", intent_id=id_)
-        case _:
-            return PaymentUnknown("nothing could confirm this payment", intent_id=id_)

@@ -14,6 +14,7 @@ from cache_sync.body_versions import version_decoder
 from cache_sync.documents import (
     ACCOUNT,
     ARCHIVE,
+    MESSAGE,
     PAYMENT,
     STATEMENT,
     USAGE,
@@ -21,13 +22,14 @@ from cache_sync.documents import (
     ArchiveBody,
     ArchivedStatement,
     CredentialBody,
+    DecidedMessageBody,
     Document,
     PaymentBody,
     StatementBody,
     UsageBody,
 )
 from cache_sync.frames import Position
-from edge_portal.overlay import receipt_of_document
+from edge_portal.overlay import receipt_of_document, receipt_of_message
 from edge_portal.views import Freshness
 from failover.intents import Receipt
 
@@ -38,6 +40,7 @@ T = TypeVar("T")
 _ACCOUNT = lru_cache(2048)(version_decoder(AccountBody))
 _STATEMENT = lru_cache(2048)(version_decoder(StatementBody))
 _PAYMENT = lru_cache(8192)(version_decoder(PaymentBody))
+_MESSAGE = lru_cache(4096)(version_decoder(DecidedMessageBody))
 _USAGE = lru_cache(512)(version_decoder(UsageBody))
 _ARCHIVE = lru_cache(1024)(version_decoder(ArchiveBody))
 _CREDENTIAL = lru_cache(2048)(version_decoder(CredentialBody))
@@ -194,6 +197,17 @@ def read_payments(reading: Reading, account_id: str) -> list[Receipt]:
         for document in reading.documents(account_id, PAYMENT)
         if (body := _decode(_PAYMENT, document)) is not None
     ]
+
+
+def read_messages(reading: Reading, account_id: str) -> list[Receipt]:
+    """Return the messages that the core has decided, as receipts."""
+    state = reading.state()
+    found = [
+        receipt_of_message(body, Position(state.epoch, state.shard, document.seq))
+        for document in reading.documents(account_id, MESSAGE)
+        if (body := _decode(_MESSAGE, document)) is not None
+    ]
+    return [receipt for receipt in found if receipt is not None]
 
 
 def read_credential(reading: Reading, key: str) -> CredentialBody | None:

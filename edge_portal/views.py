@@ -66,9 +66,9 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
 
     The three balances are never mixed: ``billed_cents`` (the last bill), ``balance_cents`` (ledger as of
     ``freshness.as_of``), ``left_to_pay_cents`` (balance less ``pending_cents``, the payments accepted or posted since
-    whose documents are not in this snapshot yet). Statements are newest first; ``payments`` merges documents and
-    overlay, newest first, each intent exactly once. ``catching_up`` is True while this node is behind the position
-    the customer has already seen.
+    whose documents are not in this snapshot yet). Statements are newest first; ``payments`` and ``messages`` merge
+    documents and overlay, newest first, each intent exactly once. ``catching_up`` is True while this node is behind the
+    position the customer has already seen.
     """
 
     account: AccountBody
@@ -83,3 +83,4 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
     freshness: Freshness
     mode: ModeView
     catching_up: bool
+    messages: list[Receipt] = []

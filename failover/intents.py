@@ -12,6 +12,10 @@ from typing import Literal
 
 import msgspec
 
+from failover.message_bodies import MessageBody, MessageType, hash_body, type_of
+
+IntentType = Literal["payment"] | MessageType
+"""A payment, or a message of one of its types."""
 State = Literal[
     "posted",
     "rejected",
@@ -50,8 +54,12 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     """
     Something a customer wants done, as recorded by one edge; immutable, but for ``capture``.
 
-    A ``promise`` is charged by the core; a ``captured`` one by the recording edge, which adds the processor's answer as
-    ``capture`` and signs anew. The two are never mixed, and neither is part of the fingerprint.
+    A payment says in ``amount_cents``, ``currency`` and ``method_id`` what is wished. A ``promise`` is charged by the
+    core; a ``captured`` one by the recording edge, which adds the processor's answer as ``capture`` and signs anew. The
+    two are never mixed, and neither is part of the fingerprint.
+
+    Every other type is a message: it moves no money, and says what is wished in ``body``. What is signed, and told
+    apart by the fingerprint, is ``body_hash``: a body may be emptied when it is not needed any more.
 
     ``accepted_at`` is core time estimated at recording. (``edge_id``, ``incarnation``, ``ordinal``) names the place
     in the recording journal; ordinals of one incarnation have no holes. ``not_after`` (when set) forbids the core to
@@ -62,24 +70,36 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     intent_id: str
     fingerprint: str
     account_id: str
-    type: Literal["payment"] = "payment"
+    type: IntentType = "payment"
     kind: Literal["promise", "captured"] = "promise"
-    amount_cents: int
-    currency: str
-    method_id: str
+    amount_cents: int = 0
+    currency: str = ""
+    method_id: str = ""
     idempotency_key: str
     accepted_at: datetime
     edge_id: str
     incarnation: str
     ordinal: int
     not_after: datetime | None = None
-    # Unset it is left out of what is sent and signed: a promise reads as it did before there was another kind.
+    # Unset they are left out of what is sent and signed: a promise reads as it did before there was anything else.
     capture: Capture | msgspec.UnsetType = msgspec.UNSET
+    body_hash: str | msgspec.UnsetType = msgspec.UNSET
+    body: MessageBody | msgspec.UnsetType = msgspec.UNSET
     signature: str = ""
 
     def signed_bytes(self) -> bytes:
-        """Return the bytes that the signature covers: the intent with an empty signature, as JSON."""
-        return msgspec.json.encode(msgspec.structs.replace(self, signature=""))
+        """Return the bytes that the signature covers: the intent without body and signature, as JSON."""
+        bare = msgspec.structs.replace(self, signature="", body=msgspec.UNSET)
+        return msgspec.json.encode(bare)
+
+    def without_body(self) -> "Intent":
+        """Return the same intent with its body emptied: signature, id and fingerprint hold as before."""
+        return msgspec.structs.replace(self, body=msgspec.UNSET)
+
+    @property
+    def is_payment(self) -> bool:
+        """Tell whether it is about money."""
+        return self.type == "payment"
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,19 +172,22 @@ class DecidedBatch(msgspec.Struct, frozen=True, kw_only=True):
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """
-    What a customer is told of a payment, whatever node holds it.
+    What a customer is told of a payment or a message, whatever node holds it.
 
-    ``durable`` says that a second copy exists. The position and ``signature``, the core's over the outcome, are set
-    once the core decided.
+    A message has no amount and no method, but a ``body``, until that is emptied. ``durable`` says that a second copy
+    exists. The position and ``signature``, the core's over the outcome, are set once the core decided.
     """
 
     intent_id: str
     fingerprint: str
     account_id: str
     state: State
-    amount_cents: int
-    currency: str
-    method_id: str
+    type: IntentType = "payment"
+    amount_cents: int = 0
+    currency: str = ""
+    method_id: str = ""
+    body_hash: str | msgspec.UnsetType = msgspec.UNSET
+    body: MessageBody | msgspec.UnsetType = msgspec.UNSET
     accepted_at: datetime
     durable: bool = False
     decided_at: datetime | None = None
@@ -175,6 +198,11 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     shard: str | None = None
     seq: int | None = None
     signature: str = ""
+
+    @property
+    def is_payment(self) -> bool:
+        """Tell whether it is about money."""
+        return self.type == "payment"
 
     @property
     def surely_not_taken(self) -> bool:
@@ -210,10 +238,44 @@ def intent_id(account_id: str, idempotency_key: str) -> str:
 def fingerprint(
     *, account_id: str, type_: str, amount_cents: int, currency: str, method_id: str
 ) -> str:
-    """Hash what must not change under one id; hex SHA-256."""
+    """Hash what must not change under a payment's id; hex SHA-256."""
     return hashlib.sha256(
         _prefixed(account_id, type_, str(amount_cents), currency, method_id)
     ).hexdigest()
+
+
+def message_fingerprint(*, account_id: str, type_: MessageType, body_hash: str) -> str:
+    """Hash what must not change under a message's id; hex SHA-256."""
+    return hashlib.sha256(_prefixed(account_id, type_, body_hash)).hexdigest()
+
+
+def fingerprint_of(wished: Intent | Receipt) -> str:
+    """Derive the fingerprint from what an intent, or a receipt of it, says itself; empty where it says too little."""
+    if wished.type != "payment":
+        if wished.body_hash is msgspec.UNSET:
+            return ""
+        return message_fingerprint(
+            account_id=wished.account_id, type_=wished.type, body_hash=wished.body_hash
+        )
+    return fingerprint(
+        account_id=wished.account_id,
+        type_=wished.type,
+        amount_cents=wished.amount_cents,
+        currency=wished.currency,
+        method_id=wished.method_id,
+    )
+
+
+def has_its_own_body(wished: Intent | Receipt) -> bool:
+    """Tell whether the body, where it is there, is what was signed, and a message moves no money."""
+    if wished.type == "payment":
+        return wished.body is msgspec.UNSET and wished.body_hash is msgspec.UNSET
+    if (wished.amount_cents, wished.currency, wished.method_id) != (0, "", ""):
+        return False
+    body = wished.body
+    if isinstance(body, msgspec.UnsetType):
+        return True
+    return (type_of(body), hash_body(body)) == (wished.type, wished.body_hash)
 
 
 def declined_reason(code: str) -> str:

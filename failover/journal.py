@@ -286,6 +286,14 @@ class Journal:
         known = list(outcomes)
         return await self._run(lambda connection: changes.renew(connection, known))
 
+    async def empty_bodies(self, *, decided_before: datetime, limit: int) -> int:
+        """Empty the bodies of messages that were decided before an instant (core time); returns how many that were."""
+        return await self._run(
+            lambda connection: changes.empty_bodies(
+                connection, decided_before=decided_before, limit=limit
+            )
+        )
+
     # -- copies for siblings -------------------------------------------------------------------------------------------
 
     async def store_copies(self, intents: Iterable[Intent]) -> tuple[list[str], list[str]]:
@@ -335,6 +343,7 @@ class Journal:
             Intent(
                 intent_id=draft.intent_id,
                 fingerprint=draft.fingerprint,
+                type=draft.type,
                 kind=draft.kind,
                 account_id=draft.account_id,
                 amount_cents=draft.amount_cents,
@@ -347,5 +356,7 @@ class Journal:
                 incarnation=self.incarnation,
                 ordinal=ordinal,
                 not_after=None if not_after is None else not_after.astimezone(UTC),
+                body_hash=draft.body_hash,
+                body=draft.body,
             )
         )

@@ -13,9 +13,10 @@ import msgspec
 
 from cache_sync.sqlite import Connection
 from failover import standin
-from failover.intents import Intent, Outcome
+from failover.intents import Intent, IntentType, Outcome
 from failover.journal_captures import add_capture, complete_copy
-from failover.journal_schema import JournalEntry, encode, entry, micros, place_of
+from failover.journal_schema import JournalEntry, decode_intent, encode, entry, micros, place_of
+from failover.message_bodies import MessageBody
 
 _DAY = timedelta(hours=24)
 _FORGET_RESERVATION = (
@@ -25,20 +26,24 @@ _FORGET_RESERVATION = (
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """
-    A payment about to be recorded.
+    A payment or message about to be recorded.
 
-    ``accepted_at`` is core time, estimated. ``snapshot_age_seconds`` is None when only a lower bound is known.
+    A message has ``body_hash`` and ``body``, and nothing of what is money's. ``accepted_at`` is core time, estimated.
+    ``snapshot_age_seconds`` is None when only a lower bound is known.
     """
 
     intent_id: str
     fingerprint: str
     account_id: str
     idempotency_key: str
-    amount_cents: int
-    currency: str
-    method_id: str
-    method_verified: bool
+    type: IntentType = "payment"
+    amount_cents: int = 0
+    currency: str = ""
+    method_id: str = ""
+    method_verified: bool = False
     kind: Literal["promise", "captured"] = "promise"
+    body_hash: str | msgspec.UnsetType = msgspec.UNSET
+    body: MessageBody | msgspec.UnsetType = msgspec.UNSET
     accepted_at: datetime
     snapshot_age_seconds: float | None
 
@@ -103,20 +108,27 @@ def find(connection: Connection, intent_id: str) -> JournalEntry | None:
     return None if copy is None else entry("copies", copy)
 
 
-def exposure(connection: Connection, account_id: str, now: datetime) -> standin.Exposure:
-    """Sum up what is outstanding: of the account in the past 24 hours here and in copies, and of this edge."""
+def exposure(
+    connection: Connection, account_id: str, now: datetime, *, messages: bool = False
+) -> standin.Exposure:
+    """
+    Sum up what is outstanding: of the account in the past 24 hours here and in copies, and of this edge.
+
+    Payments are counted, or else ``messages``: nobody who sent a reading can pay less often for it.
+    """
     since = micros(now - _DAY)
     count, cents = connection.execute(
         """
         SELECT count(*), coalesce(sum(amount_cents), 0) FROM (
             SELECT amount_cents FROM intents
             WHERE account_id = ?1 AND accepted_micros > ?2 AND reserved AND state IN ('recorded', 'offered')
+                AND (amount_cents = 0) = ?3
             UNION ALL
             SELECT amount_cents FROM copies
-            WHERE account_id = ?1 AND accepted_micros > ?2 AND state = 'offered'
+            WHERE account_id = ?1 AND accepted_micros > ?2 AND state = 'offered' AND (amount_cents = 0) = ?3
         )
         """,
-        (account_id, since),
+        (account_id, since, int(messages)),
     ).fetchone()
     (outstanding,) = connection.execute(
         "SELECT outstanding_cents + (SELECT coalesce(sum(cents), 0) FROM inherited) FROM journal"
@@ -129,7 +141,7 @@ def exposure(connection: Connection, account_id: str, now: datetime) -> standin.
 def record(
     connection: Connection, draft: Draft, offers: Offers, rules: Rules, build: Build
 ) -> Recording:
-    """Record a payment with a reservation and whom it is offered to, or say why not; see `Recording`."""
+    """Record an intent with a reservation and whom it is offered to, or say why not; see `Recording`."""
     known = find(connection, draft.intent_id)
     if known is not None:
         same = known.intent.fingerprint == draft.fingerprint
@@ -137,14 +149,7 @@ def record(
     last, pending = connection.execute("SELECT last_ordinal, pending FROM journal").fetchone()
     if pending >= rules.pending_max:
         return Refused("full")
-    which = standin.exceeded(
-        rules.limits,
-        exposure(connection, draft.account_id, draft.accepted_at),
-        amount_cents=draft.amount_cents,
-        method_verified=draft.method_verified,
-        snapshot_age_seconds=draft.snapshot_age_seconds,
-        edge_share_known=rules.edge_share_known,
-    )
+    which = _exceeded(connection, draft, rules)
     core_only = which is not None
     if core_only and not (offers.core and offers.core_only_until):
         return Refused("limit", which or "")
@@ -165,13 +170,28 @@ def record(
     return Recorded(row)
 
 
+def _exceeded(connection: Connection, draft: Draft, rules: Rules) -> standin.Exceeded | None:
+    messages = draft.type != "payment"
+    outstanding = exposure(connection, draft.account_id, draft.accepted_at, messages=messages)
+    if messages:
+        return standin.exceeded_by_message(rules.limits, outstanding)
+    return standin.exceeded(
+        rules.limits,
+        outstanding,
+        amount_cents=draft.amount_cents,
+        method_verified=draft.method_verified,
+        snapshot_age_seconds=draft.snapshot_age_seconds,
+        edge_share_known=rules.edge_share_known,
+    )
+
+
 def _insert(connection: Connection, row: JournalEntry) -> None:
     intent = row.intent
     connection.execute(
         """
         INSERT INTO intents (ordinal, intent_id, fingerprint, account_id, amount_cents, accepted_micros, state,
-            reserved, offered_core, intent)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            reserved, offered_core, intent, has_body)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         """,
         (
             row.position,
@@ -184,6 +204,7 @@ def _insert(connection: Connection, row: JournalEntry) -> None:
             int(row.reserved),
             int(row.offered_core),
             encode(intent),
+            int(intent.body is not msgspec.UNSET),
         ),
     )
     for peer in row.witnesses:
@@ -342,8 +363,8 @@ def store_copies(connection: Connection, intents: Iterable[Intent]) -> tuple[lis
             connection.execute(
                 """
                 INSERT INTO copies (writer, incarnation, ordinal, intent_id, fingerprint, account_id, amount_cents,
-                    accepted_micros, state, intent)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'offered', ?)
+                    accepted_micros, state, intent, has_body)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'offered', ?, ?)
                 """,
                 (
                     *place,
@@ -353,13 +374,39 @@ def store_copies(connection: Connection, intents: Iterable[Intent]) -> tuple[lis
                     intent.amount_cents,
                     micros(intent.accepted_at),
                     blob,
+                    int(intent.body is not msgspec.UNSET),
                 ),
             )
-        same = known is None or known[0] == blob
+        # Signed the same it is the same, though the body that is held may be emptied by now.
+        same = known is None or decode_intent(known[0]).signature == intent.signature
         if known is not None and not same:
             same = complete_copy(connection, place, known[0], intent)
         (held if same else refused).append(intent.intent_id)
     return held, refused
+
+
+def empty_bodies(connection: Connection, *, decided_before: datetime, limit: int) -> int:
+    """
+    Empty the bodies of messages that the core decided before an instant (core time), own ones and copies.
+
+    What they said has been in the core since. Signature, id, fingerprint and outcome stay, so that everything that asks
+    about the message is answered as before.
+
+    Returns:
+        How many were emptied, at most ``limit`` of each.
+    """
+    emptied = 0
+    for table, key in (("intents", "ordinal"), ("copies", "position")):
+        rows = connection.execute(
+            f"SELECT {key}, intent FROM {table} WHERE has_body = 1 AND decided_micros < ? LIMIT ?",  # noqa: S608 - our own names
+            (micros(decided_before), limit),
+        ).fetchall()
+        connection.executemany(
+            f"UPDATE {table} SET intent = ?, has_body = 0 WHERE {key} = ?",  # noqa: S608 - likewise
+            [(encode(decode_intent(blob).without_body()), position) for position, blob in rows],
+        )
+        emptied += len(rows)
+    return emptied
 
 
 def inherit(connection: Connection, peer: str, cents: int) -> None:

@@ -49,7 +49,8 @@ CREATE TABLE IF NOT EXISTS intents (
     decided_micros INTEGER,
     decided_epoch INTEGER,
     decided_shard TEXT,
-    decided_seq INTEGER
+    decided_seq INTEGER,
+    has_body INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE UNIQUE INDEX IF NOT EXISTS intents_live ON intents (intent_id) WHERE state <> 'void';
 CREATE INDEX IF NOT EXISTS intents_by_account ON intents (account_id, accepted_micros);
@@ -79,6 +80,7 @@ CREATE TABLE IF NOT EXISTS copies (
     decided_epoch INTEGER,
     decided_shard TEXT,
     decided_seq INTEGER,
+    has_body INTEGER NOT NULL DEFAULT 0,
     UNIQUE (writer, incarnation, ordinal)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS copies_by_id ON copies (intent_id);
@@ -107,11 +109,14 @@ CREATE TABLE IF NOT EXISTS inherited (peer TEXT PRIMARY KEY, cents INTEGER NOT N
 _INDEXES = """
 CREATE INDEX IF NOT EXISTS intents_decided ON intents (decided_epoch, decided_seq) WHERE state = 'settled';
 CREATE INDEX IF NOT EXISTS copies_decided ON copies (decided_epoch, decided_seq) WHERE state = 'settled';
+CREATE INDEX IF NOT EXISTS intents_with_body ON intents (decided_micros) WHERE has_body = 1;
+CREATE INDEX IF NOT EXISTS copies_with_body ON copies (decided_micros) WHERE has_body = 1;
 """
 _ADDED_COLUMNS = (
     ("decided_epoch", "INTEGER"),
     ("decided_shard", "TEXT"),
     ("decided_seq", "INTEGER"),
+    ("has_body", "INTEGER NOT NULL DEFAULT 0"),
 )
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -154,9 +159,12 @@ class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
             "intent_id": intent.intent_id,
             "fingerprint": intent.fingerprint,
             "account_id": intent.account_id,
+            "type": intent.type,
             "amount_cents": intent.amount_cents,
             "currency": intent.currency,
             "method_id": intent.method_id,
+            "body_hash": intent.body_hash,
+            "body": intent.body,
             "accepted_at": intent.accepted_at,
             "durable": self.durable,
         }
@@ -290,13 +298,13 @@ def prepare(connection: Connection, *, node_id: str, new_incarnation: str) -> st
 
 
 def _bring_up_to_date(connection: Connection) -> None:
-    """Add to an older release's file where each outcome stands."""
+    """Add to an older release's file where each outcome stands, and which intents have a body: none had one."""
     for table, key in (("intents", "ordinal"), ("copies", "position")):
         known = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
         missing = [(name, kind) for name, kind in _ADDED_COLUMNS if name not in known]
         for name, kind in missing:
             connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
-        if not missing:
+        if ("decided_seq", "INTEGER") not in missing:
             continue
         settled = connection.execute(
             f"SELECT outcome, {key} FROM {table} WHERE state = 'settled'"  # noqa: S608 - our own names

@@ -51,7 +51,9 @@ class SubmissionSettings(msgspec.Struct, frozen=True, kw_only=True):
     How long each step may take, in seconds.
 
     ``answer`` bounds the customer's wait; ``core_only`` is how long after recording the core may still post a payment
-    over a stand-in limit; ``core_answers`` is the silence up to which the core counts as answering.
+    over a stand-in limit; ``core_answers`` is the silence up to which the core counts as answering. ``bodies_days`` is
+    how long the body of a decided message is kept, in days: a core that is restored from a backup of that time hears
+    from it what was said.
     """
 
     answer: float = 1.0
@@ -62,6 +64,7 @@ class SubmissionSettings(msgspec.Struct, frozen=True, kw_only=True):
     ask: float = 0.3
     housekeeping: float = 0.5
     copy_again_max: int = 100
+    bodies_days: float = 35.0
 
 
 class Offering:

@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from failover.errors import ConfigInvalid
-from failover.intents import Intent, Outcome, fingerprint, intent_id
+from failover.intents import Intent, Outcome, fingerprint_of, has_its_own_body, intent_id
 
 KEY_BYTES = 32
 
@@ -93,16 +93,13 @@ class Signer:
 
 
 def is_consistent(intent: Intent) -> bool:
-    """Tell whether id and fingerprint follow from the intent's own fields."""
-    expected_id = intent_id(intent.account_id, intent.idempotency_key)
-    expected_fingerprint = fingerprint(
-        account_id=intent.account_id,
-        type_=intent.type,
-        amount_cents=intent.amount_cents,
-        currency=intent.currency,
-        method_id=intent.method_id,
+    """Tell whether id and fingerprint follow from the intent's own fields, and the body is the one that was signed."""
+    return (
+        intent.intent_id == intent_id(intent.account_id, intent.idempotency_key)
+        and intent.fingerprint == fingerprint_of(intent)
+        and has_its_own_body(intent)
+        and (intent.is_payment or intent.kind == "promise")
     )
-    return intent.intent_id == expected_id and intent.fingerprint == expected_fingerprint
 
 
 def verify(intent: Intent, key: str) -> bool:

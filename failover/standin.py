@@ -72,3 +72,13 @@ def exceeded(
         ),
     )
     return next((name for broken, name in rules if broken), None)
+
+
+def exceeded_by_message(limits: Limits, exposure: Exposure) -> Exceeded | None:
+    """
+    Name the limit that one more message would exceed; None when it fits.
+
+    A message moves no money: only how many an account may send is bounded, apart from its payments.
+    """
+    over = exposure.account_day_count + 1 > limits.account_day_count
+    return "account_day_count" if over else None

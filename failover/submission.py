@@ -1,5 +1,5 @@
 """
-One payment from the customer's wish to the answer.
+One payment or message from the customer's wish to the answer.
 
 The same path in every mode: record on the own disk, then copy to a witness and submit to the core at the same time,
 and answer with the core's outcome, or after at most a second with what is certain by then. Only the breaker decides
@@ -8,7 +8,7 @@ whether the core is asked. A customer who goes away stops nothing.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Literal
 
 import msgspec
@@ -32,8 +32,8 @@ from failover.intents import (
     CORE_FINAL,
     Outcome,
     Receipt,
-    fingerprint,
-    intent_id,
+    fingerprint_of,
+    has_its_own_body,
 )
 from failover.journal import Journal
 from failover.journal_changes import Draft, Existing, Offers, Recorded, Recording, Refused
@@ -43,27 +43,13 @@ from failover.peer_messages import Ask
 from failover.probe import CoreProbe
 from failover.signing import verify_outcome
 from failover.standin import Limits
+from failover.wishes import MessageWish, PaymentWish, draft_message, draft_payment
 from failover.witness import PeerWatch, Sibling
 
+EMPTY_SECONDS = 3600.0
+EMPTIED_MAX = 200
+
 _log = structlog.get_logger(__name__)
-
-
-class PaymentWish(msgspec.Struct, frozen=True, kw_only=True):
-    """
-    What a signed-in customer asks for, with what the asking worker read in its snapshot.
-
-    ``core_time`` is the estimated core time (as-of time plus age). ``snapshot_age_seconds`` is None when only a lower
-    bound of the age is known.
-    """
-
-    account_id: str
-    idempotency_key: str
-    amount_cents: int
-    currency: str
-    method_id: str
-    method_verified: bool
-    core_time: datetime
-    snapshot_age_seconds: float | None
 
 
 class _Flight(msgspec.Struct):
@@ -73,7 +59,7 @@ class _Flight(msgspec.Struct):
 
 class Submission:
     """
-    Takes payments for one node; one instance in its agent, used from one event loop.
+    Takes payments and messages for one node; one instance in its agent, used from one event loop.
 
     ``core_key`` is what the core signs outcomes with; ``core_takes`` tells whether it takes intents just now. ``run``
     must run beside it: it copies again what has no second copy yet, counts what siblings hold of an earlier
@@ -110,6 +96,7 @@ class Submission:
         self._flights: dict[str, _Flight] = {}
         self._background: set[asyncio.Task[Any]] = set()
         self._counted: dict[str, int] | None = None
+        self._empty_at = 0.0
         self._offering = Offering(
             journal=journal,
             core=core,
@@ -139,14 +126,25 @@ class Submission:
 
         Raises:
             InvalidPayment: The amount is not positive.
-            KeyReused: The key names a payment with other content.
+            SubmissionError: As `send` does.
+        """
+        if wish.amount_cents <= 0:
+            raise InvalidPayment("amount", "must be greater than 0")
+        return await self._take(draft_payment(wish))
+
+    async def send(self, wish: MessageWish) -> Receipt:
+        """
+        Take a message, or find out what became of it: the same key again never sends twice.
+
+        Raises:
+            KeyReused: The key names a payment or message with other content.
             OverLimit: Over a stand-in limit while the core does not answer.
             NotTaken: Nobody was reached; the same key may be sent again.
             OutcomeUnknown: The journal cannot tell; repeat with the same key.
         """
-        if wish.amount_cents <= 0:
-            raise InvalidPayment("amount", "must be greater than 0")
-        draft = _draft(wish)
+        return await self._take(draft_message(wish))
+
+    async def _take(self, draft: Draft) -> Receipt:
         flight = self._flights.get(draft.intent_id)
         if flight is None:
             task = asyncio.create_task(self._fly(draft))
@@ -285,8 +283,10 @@ class Submission:
         return receipt
 
     def _can_capture(self, draft: Draft) -> bool:
-        return self._capturing is not None and self._capturing.can(
-            draft.account_id, draft.method_id
+        return (
+            draft.type == "payment"
+            and self._capturing is not None
+            and self._capturing.can(draft.account_id, draft.method_id)
         )
 
     async def _capture(self, entry: JournalEntry) -> Receipt:
@@ -342,13 +342,7 @@ class Submission:
         outcome = told.outcome()
         if outcome is None or not verify_outcome(outcome, self._core_key):
             return False
-        return told.fingerprint == fingerprint(
-            account_id=told.account_id,
-            type_="payment",
-            amount_cents=told.amount_cents,
-            currency=told.currency,
-            method_id=told.method_id,
-        )
+        return told.fingerprint == fingerprint_of(told) and has_its_own_body(told)
 
     # -- housekeeping --------------------------------------------------------------------------------------------------
 
@@ -372,6 +366,7 @@ class Submission:
                     self._journal.reopen()
                 await self._count_share()
                 await self._copy_again()
+                await self._empty_bodies()
             except JournalError as error:
                 _log.warning("housekeeping of the journal has to wait", why=str(error))
             await self._clock.sleep(self._settings.housekeeping)
@@ -400,6 +395,16 @@ class Submission:
             if not self.in_flight(entry.intent.intent_id)
         )
 
+    async def _empty_bodies(self) -> None:
+        """Empty bodies that were kept for long enough, now and then: personal data does not stay here for ever."""
+        now = self._clock.boot_seconds()
+        if now < self._empty_at:
+            return
+        before = self._clock.now() - timedelta(days=self._settings.bodies_days)
+        emptied = await self._journal.empty_bodies(decided_before=before, limit=EMPTIED_MAX)
+        if emptied < EMPTIED_MAX:
+            self._empty_at = now + EMPTY_SECONDS
+
     # -- inside --------------------------------------------------------------------------------------------------------
 
     async def _gather(self, work: Iterable[Coroutine[Any, Any, Any]]) -> None:
@@ -414,24 +419,3 @@ class Submission:
 
 def _nobody_reached(*offers: asyncio.Task[Any] | None) -> bool:
     return all(offer is None or offer.result() == "not_sent" for offer in offers)
-
-
-def _draft(wish: PaymentWish) -> Draft:
-    return Draft(
-        intent_id=intent_id(wish.account_id, wish.idempotency_key),
-        fingerprint=fingerprint(
-            account_id=wish.account_id,
-            type_="payment",
-            amount_cents=wish.amount_cents,
-            currency=wish.currency,
-            method_id=wish.method_id,
-        ),
-        account_id=wish.account_id,
-        idempotency_key=wish.idempotency_key,
-        amount_cents=wish.amount_cents,
-        currency=wish.currency,
-        method_id=wish.method_id,
-        method_verified=wish.method_verified,
-        accepted_at=wish.core_time,
-        snapshot_age_seconds=wish.snapshot_age_seconds,
-    )

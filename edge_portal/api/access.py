@@ -19,6 +19,7 @@ from edge_portal.cookies import (
 from edge_portal.errors import (
     ArchiveUnavailable,
     EdgeError,
+    InvalidMessage,
     InvalidPayment,
     KeyReused,
     NoSnapshot,
@@ -212,11 +213,12 @@ def _payment_problem(error: PaymentError) -> Problem:
                 title="The Idempotency-Key cannot be used",
                 errors=[FieldError("Idempotency-Key", error.rule)],
             )
-        case InvalidPayment():
+        case InvalidPayment() | InvalidMessage():
+            payment = isinstance(error, InvalidPayment)
             return Problem(
-                "invalid_payment",
+                "invalid_payment" if payment else "invalid_message",
                 status=422,
-                title="This payment cannot be taken",
+                title="This payment cannot be taken" if payment else "This cannot be taken",
                 detail=f"{error.field} {error.rule}.",
                 errors=[FieldError(error.field, error.rule)],
             )
@@ -224,8 +226,8 @@ def _payment_problem(error: PaymentError) -> Problem:
             return Problem(
                 "key_reused",
                 status=409,
-                title="This key was used for another payment",
-                detail="Another amount or method needs another Idempotency-Key.",
+                title="This key was used for something else",
+                detail="Other content needs another Idempotency-Key.",
                 **id_,
             )
         case OverLimit():
@@ -233,7 +235,7 @@ def _payment_problem(error: PaymentError) -> Problem:
                 "over_limit",
                 status=422,
                 title="More than can be taken while billing is away",
-                detail="Nothing was taken. Pay less, or wait until billing is back.",
+                detail="Nothing was taken. Pay or send less, or wait until billing is back.",
                 errors=[FieldError("amount", error.which)],
                 **id_,
             )

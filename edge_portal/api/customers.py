@@ -1,12 +1,10 @@
 """``/api/v1``: the same rights as the pages, for programs."""
 
-from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Response, Router, delete, get, post
-from litestar.openapi.spec import OpenAPIMediaType, Operation, Reference, RequestBody, Schema
-from litestar.params import FromPath, HeaderParameter, QueryParameter
+from litestar.params import FromPath, QueryParameter
 
 from edge_portal.api.access import (
     BODY_BYTES_MAX,
@@ -35,43 +33,19 @@ from edge_portal.api.bodies import (
     statement_items,
     usage_answer,
 )
+from edge_portal.api.describing import described_body
+from edge_portal.api.messages import MESSAGE_ROUTES
+from edge_portal.api.taking import NOTHING_TAKEN, IdempotencyKey, required_key, status_of_taken
 from edge_portal.cookies import AnyRequest, end_session, label, portal_of
-from edge_portal.errors import NotFound, NotTaken
+from edge_portal.errors import NotFound
 from edge_portal.pdf import statement_pdf
 from edge_portal.portal import Portal
 from edge_portal.views import AccountView
 from failover.intents import Receipt
-from failover.web import FieldError, Problem, read_body
-
-_STATUS_OF_STATE: Final = {"posted": 201, "accepted": 202, "checking": 202}
-_NOTHING_TAKEN: Final = frozenset({"void", "declined_limit"})
+from failover.web import read_body
 
 
-def _body(form: type[msgspec.Struct]) -> type[Operation]:
-    """Make the operation of a handler that takes this form."""
-    (schema,), components = msgspec.json.schema_components([form])
-    described = components[schema["$ref"].rpartition("/")[2]]
-    properties: dict[str, Reference | Schema] = {
-        name: Schema(type=member["type"]) for name, member in described["properties"].items()
-    }
-    content = Schema(
-        type="object",  # type: ignore[arg-type]
-        properties=properties,
-        required=described["required"],
-        additional_properties=False,
-    )
-
-    @dataclass
-    class Described(Operation):
-        def __post_init__(self) -> None:
-            self.request_body = RequestBody(
-                content={"application/json": OpenAPIMediaType(schema=content)}, required=True
-            )
-
-    return Described
-
-
-@post("/session", status_code=201, operation_class=_body(SignInForm), summary="Sign in")
+@post("/session", status_code=201, operation_class=described_body(SignInForm), summary="Sign in")
 async def sign_in(request: AnyRequest) -> Response[bytes]:
     """Check e-mail and password, also while the core is away; the token is valid at every edge."""
     form = decode_form(await read_body(request, max_bytes=BODY_BYTES_MAX), SignInForm)
@@ -84,7 +58,7 @@ async def sign_in(request: AnyRequest) -> Response[bytes]:
 @post(
     "/session/account",
     status_code=200,
-    operation_class=_body(SwitchForm),
+    operation_class=described_body(SwitchForm),
     summary="Look at another account",
 )
 async def switch_account(request: AnyRequest) -> Response[bytes]:
@@ -175,17 +149,15 @@ async def payment(request: AnyRequest, payment_id: FromPath[str]) -> Response[Pa
     """Tell what became of a payment; asks sibling edges when it is not known here."""
     session = signed_in(request)
     receipt = await portal_of(request).payment(session.account_id, payment_id)
-    if receipt.state in _NOTHING_TAKEN:
+    if receipt.state in NOTHING_TAKEN:
         raise NotFound("nothing was taken")
     return _payment(request, receipt, 200)
 
 
-@post("/payments", status_code=201, operation_class=_body(PaymentForm), summary="Pay")
+@post("/payments", status_code=201, operation_class=described_body(PaymentForm), summary="Pay")
 async def pay(
     request: AnyRequest,
-    idempotency_key: Annotated[
-        str | None, HeaderParameter(name="Idempotency-Key", required=False)
-    ] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response[PaymentAnswer]:
     """
     Pay with a saved method; ``amount`` in minor units. Repeat with the same key as often as you like.
@@ -195,24 +167,15 @@ async def pay(
     """
     session = signed_in(request)
     raw = await read_body(request, max_bytes=BODY_BYTES_MAX)
-    if not idempotency_key:
-        raise Problem(
-            "idempotency_key_missing",
-            status=400,
-            title="A payment needs an Idempotency-Key",
-            detail="Make one for each payment and send it again with every repetition.",
-            errors=[FieldError("Idempotency-Key", "is required")],
-        )
+    key = required_key(idempotency_key)
     form = decode_form(raw, PaymentForm)
     receipt = await portal_of(request).pay(
         session.account_id,
-        idempotency_key=idempotency_key,
+        idempotency_key=key,
         amount_cents=form.amount,
         method_id=form.method_id,
     )
-    if receipt.state in _NOTHING_TAKEN:
-        raise NotTaken("not taken here", intent_id=receipt.intent_id)
-    return _payment(request, receipt, _STATUS_OF_STATE.get(receipt.state, 200))
+    return _payment(request, receipt, status_of_taken(receipt))
 
 
 def api_router() -> Router:
@@ -231,6 +194,7 @@ def api_router() -> Router:
             payments,
             payment,
             pay,
+            *MESSAGE_ROUTES,
         ],
         exception_handlers=EDGE_ERRORS,
         request_max_body_size=None,

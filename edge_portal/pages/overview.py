@@ -9,6 +9,7 @@ from edge_portal import words
 from edge_portal.cookies import AnyRequest
 from edge_portal.pages.bill_states import bill_rows
 from edge_portal.pages.chart_pictures import DayPicture, draw_days
+from edge_portal.pages.happenings import Event, message_event
 from edge_portal.pages.payment_words import SHORT, number_of
 from edge_portal.pages.use_periods import PeriodUse, day_totals, period_use, periods
 from edge_portal.pages.visit import Visit, answer, open_visit
@@ -56,19 +57,6 @@ class UseSummary(msgspec.Struct, frozen=True, kw_only=True):
     last: str
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that happened to the account."""
-
-    day: date
-    name: str
-    when: str
-    address: str
-    link: str
-    css: str = ""
-    number: str = ""
-    number_name: str = ""
-
-
 @get("/", sync_to_thread=False, include_in_schema=False)
 def overview(request: AnyRequest) -> Response[bytes]:
     """Show the account."""
@@ -93,6 +81,7 @@ def overview(request: AnyRequest) -> Response[bytes]:
         use=use,
         rows=bill_rows(visit)[:LAST_BILLS],
         events=events(visit)[:LAST_EVENTS],
+        sent=message_event(visit, view.messages[0]) if view.messages else None,
         as_of_short=(visit.band.as_of_label if view.freshness.at_least else short) if stale else "",
     )
 

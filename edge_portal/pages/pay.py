@@ -18,7 +18,7 @@ from edge_portal.errors import InvalidPayment, KeyReused, NotTaken, OverLimit, P
 from edge_portal.pages.failures import FORM_BYTES_MAX
 from edge_portal.pages.visit import Visit, answer, open_visit
 from edge_portal.pages.works import counted, room_cents
-from edge_portal.portal import AMOUNT_MAX_CENTS
+from edge_portal.payment_checks import AMOUNT_MAX_CENTS
 from failover.intents import Receipt, intent_id
 from failover.own_pages import read_form, see_other
 

@@ -8,8 +8,10 @@ from edge_portal.errors import NoSnapshot, NotFound, NotHeldHere, NotSignedIn, P
 from edge_portal.pages.assets import static_file
 from edge_portal.pages.bills import bill, bill_pdf, bills
 from edge_portal.pages.failures import failure_page
+from edge_portal.pages.messages import message, message_state, messages
 from edge_portal.pages.overview import overview
 from edge_portal.pages.pay import confirm, pay, review
+from edge_portal.pages.reading import reading, send_reading
 from edge_portal.pages.receipts import payments, receipt, receipt_state
 from edge_portal.pages.rendering import warm_up
 from edge_portal.pages.service import accessibility, help_page, privacy, service
@@ -45,6 +47,11 @@ def page_handlers() -> list[Router]:
         payments,
         receipt,
         receipt_state,
+        messages,
+        message,
+        message_state,
+        reading,
+        send_reading,
         sign_in_form,
         sign_in,
         sign_out,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from failover.errors import KeyReused, NotTaken, OutcomeUnknown, OverLimit
 from failover.intents import CORE_FINAL, Receipt
-from failover.submission import PaymentWish
+from failover.wishes import PaymentWish
 from tests.unit.failover.virtual import run_virtually
 from tests.unit.failover.wires import FakeCore
 from tests.unit.failover.world import Node, World

@@ -20,7 +20,15 @@ from core_cis.publishing import publish_account, publish_credential
 from core_cis.registry import Serving, add_edge, write_edge_config
 from core_cis.settings import ServerSettings, Utility
 from core_cis.store import CoreStore
-from failover.intents import Intent, IntentBatch, OutcomeBatch, fingerprint, intent_id
+from failover.intents import (
+    Intent,
+    IntentBatch,
+    OutcomeBatch,
+    fingerprint,
+    intent_id,
+    message_fingerprint,
+)
+from failover.message_bodies import MessageBody, hash_body, type_of
 from failover.node_config import EdgeConfig
 from failover.signing import Signer
 from failover.web import authorization_header
@@ -124,6 +132,35 @@ class Core:
             incarnation=f"{edge}-journal",
             ordinal=self._ordinals[edge],
             not_after=not_after,
+        )
+        return Signer(self.configs[edge].signing_key).sign(unsigned)
+
+    def message(
+        self,
+        key: str,
+        body: MessageBody,
+        *,
+        account_id: str = ACCOUNT,
+        edge: str = "east",
+        accepted_at: datetime | None = None,
+    ) -> Intent:
+        """Record a message as an edge would."""
+        self._ordinals[edge] = self._ordinals.get(edge, 0) + 1
+        type_, body_hash = type_of(body), hash_body(body)
+        unsigned = Intent(
+            intent_id=intent_id(account_id, key),
+            fingerprint=message_fingerprint(
+                account_id=account_id, type_=type_, body_hash=body_hash
+            ),
+            account_id=account_id,
+            type=type_,
+            idempotency_key=key,
+            accepted_at=accepted_at or self.clock.now(),
+            edge_id=edge,
+            incarnation=f"{edge}-journal",
+            ordinal=self._ordinals[edge],
+            body_hash=body_hash,
+            body=body,
         )
         return Signer(self.configs[edge].signing_key).sign(unsigned)
 

@@ -12,8 +12,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from cache_sync.documents import AccountBody, PaymentBody
-from core_cis.intake import Intake, check_signatures, decide
-from core_cis.payment_posting import Decision
+from core_cis.decisions import Decision
+from core_cis.intake import Intake, check_signatures
+from core_cis.intent_kinds import decide
 from core_cis.registry import Serving, edge_keys, revoke_edge, write_edge_config
 from core_cis.settings import ServerSettings
 from core_cis.store import CoreStore, Transaction

@@ -16,7 +16,8 @@ from cache_sync.documents import (
     UsageBody,
     UsageDay,
 )
-from failover.intents import Receipt, State, fingerprint, intent_id
+from failover.intents import Receipt, State, fingerprint, intent_id, message_fingerprint
+from failover.message_bodies import MessageBody, hash_body, type_of
 
 ACCOUNT = "4418220731"
 OTHER_ACCOUNT = "4418220999"
@@ -253,6 +254,24 @@ def payment(
         "currency": "USD",
         "method_id": BANK,
         "accepted_at": accepted_at,
+        "durable": state not in {"checking", "void"},
+    }
+    return Receipt(**(values | more))  # type: ignore[arg-type]
+
+
+def message(key: str, body: MessageBody, state: State, **more: object) -> Receipt:
+    """Build a message of the account."""
+    values: dict[str, object] = {
+        "intent_id": intent_id(ACCOUNT, key),
+        "fingerprint": message_fingerprint(
+            account_id=ACCOUNT, type_=type_of(body), body_hash=hash_body(body)
+        ),
+        "account_id": ACCOUNT,
+        "state": state,
+        "type": type_of(body),
+        "body_hash": hash_body(body),
+        "body": body,
+        "accepted_at": AS_OF,
         "durable": state not in {"checking", "void"},
     }
     return Receipt(**(values | more))  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from cache_sync.documents import PaymentMethod
+from failover.message_bodies import MeterReading
 from tests.integration.pages.sample import (
     ACCOUNT,
     ARCHIVED,
@@ -15,6 +16,7 @@ from tests.integration.pages.sample import (
     OTHER_ACCOUNT,
     PAID_TODAY,
     account,
+    message,
     payment,
 )
 from tests.integration.pages.world import World
@@ -33,6 +35,17 @@ ARGUMENTS = [
 PHONE = {"width": 320, "height": 568}
 WAITING = payment("k", 5000, "accepted", PAID_TODAY)
 CHECKED = payment("c", 4002, "checking", PAID_TODAY)
+SENT = message(
+    "m",
+    MeterReading(
+        salt="",
+        service_point_id="SP-1",
+        meter_id="NW 20 771 384",
+        read_on=PAID_TODAY.date(),
+        register_wh=48_900_000,
+    ),
+    "accepted",
+)
 PAGES = (
     "/",
     "/bills",
@@ -45,6 +58,9 @@ PAGES = (
     f"/pay/review?amount=other&other=50&method={BANK}&key=r.{ACCOUNT}",
     "/payments",
     f"/payments/{WAITING.intent_id}",
+    "/reading",
+    "/messages",
+    f"/messages/{SENT.intent_id}",
     "/accounts",
     "/service",
     "/help",
@@ -75,6 +91,7 @@ def put(world: World, state: str) -> None:
     world.account_ids = [ACCOUNT, OTHER_ACCOUNT]
     world.payments_made = [WAITING, *world.payments_made]
     world.pending_cents = 5000
+    world.messages = [SENT]
     if state in {"riding", "reading"}:
         world.ride_through(payments_open=state == "riding")
     if state == "catching":

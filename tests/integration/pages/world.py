@@ -10,6 +10,7 @@ from litestar.datastructures import State
 from cache_sync.documents import StatementBody
 from cache_sync.frames import Position
 from edge_portal.errors import ArchiveUnavailable, NotFound, NotSignedIn, WrongCredentials
+from edge_portal.message_checks import check_message
 from edge_portal.pages.failures import with_pages
 from edge_portal.pages.routes import page_handlers
 from edge_portal.pages.site import Site
@@ -18,6 +19,7 @@ from edge_portal.session import Session
 from edge_portal.views import AccountView, Freshness, Mode, ModeView, PaymentLimits
 from failover.intents import Receipt
 from failover.intents import State as PaymentState
+from failover.message_bodies import MessageBody
 from failover.web import exception_handlers
 from tests.integration.pages.sample import (
     ACCOUNT,
@@ -29,6 +31,7 @@ from tests.integration.pages.sample import (
     PERIODS,
     ZONE,
     account,
+    message,
     payment,
     statement,
     usage,
@@ -58,6 +61,8 @@ class World(Portal):
         self.account_ids = [ACCOUNT]
         self.pay_outcome: PaymentState | Exception = "posted"
         self.paid: list[tuple[str, int, str]] = []
+        self.sent: list[tuple[str, MessageBody]] = []
+        self.messages: list[Receipt] = []
         self.elsewhere: dict[str, Receipt] = {}
         self.renews = False
 
@@ -149,6 +154,7 @@ class World(Portal):
             freshness=self.freshness(),
             mode=self.mode(),
             catching_up=self.behind,
+            messages=self.messages if own else [],
         )
 
     async def archived_statement(self, account_id: str, statement_id: str) -> StatementBody:
@@ -169,13 +175,32 @@ class World(Portal):
             self.pending_cents += amount_cents
         return made
 
+    async def send(self, account_id: str, *, idempotency_key: str, content: MessageBody) -> Receipt:
+        self.sent.append((idempotency_key, content))
+        if isinstance(self.pay_outcome, Exception):
+            raise self.pay_outcome
+        check_message(
+            content,
+            account=self.account,
+            statements=self.statements,
+            messages=self.messages,
+            today=AS_OF.date(),
+        )
+        made = message(idempotency_key, content, self.pay_outcome)
+        if all(known.intent_id != made.intent_id for known in self.messages):
+            self.messages = [made, *self.messages]
+        return made
+
+    async def message(self, account_id: str, intent_id: str) -> Receipt:
+        return await self.payment(account_id, intent_id)
+
     async def payment(self, account_id: str, intent_id: str) -> Receipt:
         if intent_id not in self.elsewhere:
             raise NotFound(intent_id)
         return self.elsewhere[intent_id]
 
     def new_form_key(self, account_id: str) -> str:
-        return f"random{len(self.paid)}.{account_id}"
+        return f"random{len(self.paid) + len(self.sent)}.{account_id}"
 
     def check_form_key(self, account_id: str, key: str) -> str | None:
         random, _, signed = key.partition(".")

@@ -13,6 +13,7 @@ from cache_sync.documents import (
     ACCOUNT,
     ARCHIVE,
     CREDENTIAL,
+    MESSAGE,
     PAYMENT,
     STATEMENT,
     AccountBody,
@@ -20,22 +21,26 @@ from cache_sync.documents import (
     ArchivedStatement,
     Body,
     CredentialBody,
+    DecidedMessageBody,
     Document,
     PaymentBody,
     PaymentMethod,
+    ServicePoint,
     StatementBody,
     encode_body,
     sign_in_key,
 )
 from cache_sync.errors import NoSnapshot
-from edge_portal.agent_link import PayRequest, ReceiptReply, Reply, Request
+from edge_portal.agent_link import PayRequest, ReceiptReply, Reply, Request, SendRequest
 from edge_portal.errors import ArchiveUnavailable
 from edge_portal.form_keys import FormKeys
 from edge_portal.portal import Portal
 from edge_portal.session import Tokens
 from edge_portal.signin import SignIn
 from edge_portal.views import ModeView, PaymentLimits
-from failover.intents import Receipt, State, fingerprint, intent_id
+from failover import message_bodies
+from failover.intents import Receipt, State, fingerprint, intent_id, message_fingerprint
+from failover.message_bodies import MessageBody, hash_body, type_of
 
 LOOKUP_KEY, SESSION_KEY, FORM_KEY = b"l" * 32, b"s" * 32, b"f" * 32
 AS_OF = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -142,6 +147,8 @@ class MemoryAgent:
             raise self.reply
         if self.reply is not None:
             return self.reply
+        if isinstance(request, SendRequest):
+            return ReceiptReply(sent(request.idempotency_key, request.body))
         if not isinstance(request, PayRequest):
             return ReceiptReply(None)
         paid = receipt(request.idempotency_key, request.amount_cents, "posted", seq=11)
@@ -223,6 +230,24 @@ class EdgeWorld:
         )
         self.snapshot.put(paid.account_id, PAYMENT, paid.intent_id, body, seq=paid.seq or 9)
 
+    def put_message(self, told: Receipt) -> None:
+        """Publish the core's outcome of a message."""
+        assert told.state in {"posted", "rejected"}
+        assert not isinstance(told.body, msgspec.UnsetType)
+        body = DecidedMessageBody(
+            message_id=told.intent_id,
+            account_id=told.account_id,
+            fingerprint=told.fingerprint,
+            type=told.type,
+            state="posted" if told.state == "posted" else "rejected",
+            body_hash=hash_body(told.body),
+            content=msgspec.Raw(message_bodies.encode_body(told.body)),
+            accepted_at=told.accepted_at,
+            decided_at=AS_OF,
+            reason=told.reason,
+        )
+        self.snapshot.put(told.account_id, MESSAGE, told.intent_id, body, seq=told.seq or 9)
+
     def token(self) -> str:
         """Issue the customer a token."""
         return self.tokens.issue(
@@ -265,6 +290,14 @@ def account(account_id: str, methods: list[str]) -> AccountBody:
                 status="expired" if name == EXPIRED_CARD else "verified",
             )
             for name in methods
+        ],
+        service_points=[
+            ServicePoint(
+                service_point_id=f"SP-{account_id}",
+                meter_id=f"M-{account_id}",
+                address="1 Main Street",
+                tariff_name="Residential",
+            )
         ],
     )
 
@@ -339,4 +372,32 @@ def receipt(
         epoch=None if seq is None else 1,
         shard=None if seq is None else "0",
         seq=seq,
+    )
+
+
+def sent(
+    key: str,
+    body: MessageBody,
+    state: State = "posted",
+    *,
+    account_id: str = MINE,
+    reason: str = "",
+) -> Receipt:
+    """Build a message's receipt."""
+    type_, body_hash = type_of(body), hash_body(body)
+    decided = state == "posted"
+    return Receipt(
+        intent_id=intent_id(account_id, key),
+        fingerprint=message_fingerprint(account_id=account_id, type_=type_, body_hash=body_hash),
+        account_id=account_id,
+        state=state,
+        type=type_,
+        body_hash=body_hash,
+        body=body,
+        accepted_at=AS_OF,
+        durable=state != "checking",
+        reason=reason,
+        epoch=1 if decided else None,
+        shard="0" if decided else None,
+        seq=11 if decided else None,
     )

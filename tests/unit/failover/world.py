@@ -25,7 +25,8 @@ from failover.probe import CoreProbe
 from failover.returning import Returning
 from failover.signing import Signer, generate_signing_key, public_key
 from failover.standin import Limits
-from failover.submission import PaymentWish, Submission
+from failover.submission import Submission
+from failover.wishes import PaymentWish
 from failover.witness import PeerWatch, WitnessHolder
 from tests.unit.failover.virtual import VirtualClock, run_virtually
 from tests.unit.failover.wires import CoreLink, FakeCore, FakeProcessor, SiblingLink, Wire

@@ -1,0 +1,29 @@
+"""The tables of what customers send besides payments; conventions as in `tables`."""
+
+from sqlalchemy import Index, UniqueConstraint
+
+from core_cis.columns import Described, bytes_, in_order, one_of, text_
+
+
+def message_tables(dialect: str) -> tuple[Described, ...]:
+    """Describe them."""
+    # Every decided message, whatever became of it; two rows share message_id as payments share theirs. body is the
+    # JSON of the type's struct: it is here and in no other table, and may be emptied.
+    messages = (
+        text_("message_id"),
+        text_("fingerprint"),
+        text_("account_id"),
+        text_("type"),
+        text_("state"),
+        text_("reason", server_default=""),
+        text_("case_number", server_default=""),
+        text_("accepted_at"),
+        text_("decided_at"),
+        text_("body_hash"),
+        bytes_("body", nullable=True),
+        in_order(dialect),
+        UniqueConstraint("message_id", "fingerprint"),
+        one_of("state", "posted", "rejected", "dead_letter", "cancelled"),
+        Index("messages_of_account", "account_id"),
+    )
+    return (("messages", messages),)

@@ -1,0 +1,79 @@
+"""
+What a worker checks of a message before it asks the agent: what can be told from the snapshot is told at once.
+
+The core has the last word, by the books as they are when it decides.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+
+import msgspec
+
+from cache_sync.documents import AccountBody, StatementBody
+from edge_portal.errors import InvalidMessage
+from failover.intents import Receipt
+from failover.message_bodies import MessageBody, MeterReading
+from failover.reading_rules import LastRead, ReadingProblem, newest, problem_of_reading
+
+_REFUSED = frozenset({"rejected", "cancelled", "void", "declined_limit"})
+_READING_RULES: dict[ReadingProblem, tuple[str, str]] = {
+    "register_out_of_range": ("register_wh", "must be what a meter can show"),
+    "read_in_future": ("read_on", "must not be after today"),
+    "reading_decreased": ("register_wh", "must not be lower than the last reading"),
+    "reading_too_high": ("register_wh", "is more than can have been used since the last reading"),
+}
+
+
+def check_message(
+    body: MessageBody,
+    *,
+    account: AccountBody,
+    statements: Sequence[StatementBody],
+    messages: Iterable[Receipt],
+    today: date,
+) -> None:
+    """
+    Refuse what the core would surely refuse.
+
+    Args:
+        body: What the customer says.
+        account: The customer's account.
+        statements: Those held here, the newest first.
+        messages: What the customer sent before.
+        today: The day at the account, by the core's estimated clock.
+
+    Raises:
+        InvalidMessage: It cannot be taken; names field and rule.
+    """
+    points = {point.meter_id: point for point in account.service_points if point.meter_id}
+    point = points.get(body.meter_id)
+    if point is None or point.service_point_id != body.service_point_id:
+        raise InvalidMessage("meter_id", "must be one of the account's meters")
+    last = last_read(body.meter_id, statements=statements, messages=messages, but=body)
+    problem = problem_of_reading(body.read_on, body.register_wh, last=last, today=today)
+    if problem is not None:
+        field, rule = _READING_RULES[problem]
+        raise InvalidMessage(field, rule, reason=problem)
+
+
+def last_read(
+    meter_id: str,
+    *,
+    statements: Sequence[StatementBody],
+    messages: Iterable[Receipt],
+    but: MeterReading | None = None,
+) -> LastRead | None:
+    """Tell the newest read of a meter that is known here; a reading of the same day as ``but`` is corrected by it."""
+    reads = [
+        LastRead(meter.read_to, meter.end_register_wh)
+        for statement in statements[:1]
+        for meter in statement.meters
+        if meter.meter_id == meter_id
+    ]
+    for message in messages:
+        sent = message.body
+        if message.state in _REFUSED or isinstance(sent, msgspec.UnsetType):
+            continue
+        if sent.meter_id == meter_id and (but is None or sent.read_on != but.read_on):
+            reads.append(LastRead(sent.read_on, sent.register_wh))
+    return newest(reads)

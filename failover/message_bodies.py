@@ -1,0 +1,59 @@
+"""
+What customers send besides payments: the bodies of their messages.
+
+A body may hold what is personal, and what was signed is kept for ever. So an intent's signature and fingerprint cover
+the hash of its body, and the body itself may be emptied later without either breaking. The hash tells nothing without
+the ``salt``: it is made from a key that only edges hold, the same for the same form at every edge, and goes with the
+body.
+"""
+
+import hashlib
+from datetime import date
+from typing import Literal
+
+import msgspec
+
+MessageType = Literal["reading"]
+
+REGISTER_WH_MAX = 10**12
+"""More than any meter shows."""
+
+
+class MeterReading(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="reading"):
+    """What a customer read off a meter: ``register_wh`` at the beginning of the local day ``read_on``."""
+
+    salt: str
+    service_point_id: str
+    meter_id: str
+    read_on: date
+    register_wh: int
+
+
+MessageBody = MeterReading
+
+TYPES: dict[type[MessageBody], MessageType] = {MeterReading: "reading"}
+
+
+def encode_body(body: MessageBody) -> bytes:
+    """Encode a body as the JSON that is hashed, stored and published."""
+    return msgspec.json.encode(body)
+
+
+def decode_body(encoded: bytes) -> MessageBody:
+    """
+    Read what `encode_body` wrote.
+
+    Raises:
+        msgspec.DecodeError: It is none.
+    """
+    return msgspec.json.decode(encoded, type=MessageBody)
+
+
+def hash_body(body: MessageBody) -> str:
+    """Hash a body with its salt; hex SHA-256."""
+    return hashlib.sha256(encode_body(body)).hexdigest()
+
+
+def type_of(body: MessageBody) -> MessageType:
+    """Tell which type of message has this body."""
+    return TYPES[type(body)]

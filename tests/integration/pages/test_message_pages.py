@@ -1,0 +1,195 @@
+"""Sending what is no payment by form, without scripts, and what each outcome says."""
+
+import re
+from datetime import timedelta
+
+import msgspec
+import pytest
+from litestar import Litestar
+from litestar.testing import TestClient
+
+from edge_portal.errors import KeyReused, NotTaken, OverLimit, PaymentUnknown
+from failover.intents import State
+from failover.message_bodies import MessageBody, MeterReading
+from tests.integration.pages.sample import ACCOUNT, AS_OF, message
+from tests.integration.pages.world import World
+
+Client = TestClient[Litestar]
+READING = {
+    "csrf": "csrf-of-session",
+    "key": f"key.{ACCOUNT}",
+    "meter": "NW 20 771 384",
+    "register": "48,900",
+    "read_on": AS_OF.date().isoformat(),
+}
+
+
+def read(register_kwh: int = 48_900) -> MessageBody:
+    """Read the customer's meter."""
+    return MeterReading(
+        salt="",
+        service_point_id="SP-1",
+        meter_id="NW 20 771 384",
+        read_on=AS_OF.date(),
+        register_wh=register_kwh * 1000,
+    )
+
+
+def hidden(text: str) -> dict[str, str]:
+    """Read the hidden fields of a page's main form."""
+    form = text.partition('<main id="main"')[2]
+    found = re.findall(
+        r'<input type="hidden"(?: id="[^"]*")? name="([a-z]+)" value="([^"]*)">', form
+    )
+    return dict(found)
+
+
+def test_the_whole_way(customer: Client, world: World) -> None:
+    """From the account to the form, to the receipt, to the list of what was sent."""
+    assert 'href="/reading"' in customer.get("/").text
+    form = customer.get("/reading").text
+    assert "Last reading: 48,823 kWh on November 10." in form
+    answer = customer.post(
+        "/reading",
+        data=hidden(form) | {"register": "48900", "read_on": AS_OF.date().isoformat()},
+    )
+    assert answer.status_code == 303
+    receipt = customer.get(answer.headers["Location"]).text
+    assert "We have recorded your meter reading" in receipt
+    assert "48,900 kWh" in receipt
+    assert "Meter reading recorded" in customer.get("/messages").text
+    assert "Meter reading recorded" in customer.get("/").text
+    assert len(world.sent) == 1
+
+
+def test_a_double_click_is_one_message(customer: Client, world: World) -> None:
+    """The same form sent twice names the same message."""
+    first = customer.post("/reading", data=READING)
+    second = customer.post("/reading", data=READING)
+    assert first.headers["Location"] == second.headers["Location"]
+    assert len(world.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "told"),
+    [
+        ({"register": ""}, "register", "Write the numbers on the meter only"),
+        ({"register": "48.9"}, "register", "Write the numbers on the meter only"),
+        ({"register": "-5"}, "register", "Write the numbers on the meter only"),
+        ({"register": "48822"}, "register", "lower than the last reading"),
+        ({"register": "99999"}, "register", "more than can have been used"),
+        ({"read_on": "soon"}, "read-on", "Choose the day"),
+        ({"read_on": "2026-11-18"}, "read-on", "has not come yet"),
+        ({"meter": "another"}, "meter-1", "Choose the meter"),
+    ],
+)
+def test_problem_leads_to_its_field(
+    customer: Client, world: World, change: dict[str, str], field: str, told: str
+) -> None:
+    """What is wrong stands on top, is tied to its input, and what was typed stays."""
+    answer = customer.post("/reading", data=READING | change)
+    assert answer.status_code == 422
+    assert told in answer.text
+    assert f'href="#{field}"' in answer.text
+    assert f'id="{field}"' in answer.text
+    typed = (READING | change)["register"]
+    assert f'name="register" value="{typed}"' in answer.text
+    assert world.messages == []
+
+
+@pytest.mark.parametrize("key", ["", "nothing", "key.another-account"])
+def test_form_of_another_account_sends_nothing(customer: Client, world: World, key: str) -> None:
+    """Nor does one whose key was made up."""
+    answer = customer.post("/reading", data=READING | {"key": key})
+    assert answer.status_code == 422
+    assert world.sent == []
+
+
+def test_foreign_form_sends_nothing(customer: Client, world: World) -> None:
+    """Another site's page does not know the session's token."""
+    assert customer.post("/reading", data=READING | {"csrf": "guessed"}).status_code == 403
+    assert world.sent == []
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "told", "same_key"),
+    [
+        (OverLimit("account_day_count", "over"), 422, "you have sent us a lot today", False),
+        (KeyReused("reused"), 409, "a form sends once", False),
+        (NotTaken("nobody"), 503, "it will not be sent twice", True),
+        (PaymentUnknown("silent"), 504, "Press the button again to ask", True),
+    ],
+)
+def test_every_refusal_says_what_to_do(
+    customer: Client, world: World, outcome: Exception, status: int, told: str, *, same_key: bool
+) -> None:
+    """Where the same form may be sent again its key stays; else it is a new one."""
+    world.pay_outcome = outcome
+    answer = customer.post("/reading", data=READING)
+    assert answer.status_code == status
+    assert told in answer.text
+    assert (hidden(answer.text)["key"] == READING["key"]) is same_key
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ("accepted", "We have accepted your meter reading"),
+        ("checking", "Please do not send it again."),
+        ("rejected", "It is lower than the last reading of this meter."),
+        ("dead_letter", "A person is looking at it."),
+        ("posted", "We have recorded your meter reading"),
+    ],
+)
+def test_receipt_tells_its_state(customer: Client, world: World, state: State, told: str) -> None:
+    """In plain words; what may still change is looked at by itself, and by a link without scripts."""
+    reason = "reading_decreased" if state == "rejected" else ""
+    known = message("m", read(), state, reason=reason)
+    world.messages = [known]
+    page = customer.get(f"/messages/{known.intent_id}").text
+    assert told in page
+    asks = customer.get(f"/messages/{known.intent_id}/state").json()
+    assert asks == {"state": state, "settled": state in {"posted", "rejected"}}
+    assert ("Check again" in page) is not asks["settled"]
+
+
+def test_while_the_core_is_away_it_is_promised(customer: Client, world: World) -> None:
+    """Accepted, on its way, without a time that nobody knows."""
+    world.ride_through()
+    world.pay_outcome = "accepted"
+    assert "Send a meter reading" in customer.get("/").text
+    answer = customer.post("/reading", data=READING)
+    page = customer.get(answer.headers["Location"]).text
+    assert "We will record it when our main system is back." in page
+
+
+def test_history_says_so(customer: Client, world: World) -> None:
+    """An older reading changed nothing, and the receipt does not pretend otherwise."""
+    known = message("m", read(), "posted", reason="kept_as_history")
+    world.messages = [known]
+    assert "kept as history" in customer.get(f"/messages/{known.intent_id}").text
+
+
+def test_emptied_message_still_has_its_receipt(customer: Client, world: World) -> None:
+    """What it said is gone; that it was sent and recorded is not."""
+    known = msgspec.structs.replace(message("m", read(), "posted"), body=msgspec.UNSET)
+    world.messages = [known]
+    page = customer.get(f"/messages/{known.intent_id}").text
+    assert "We have recorded your meter reading" in page
+    assert "48,900" not in page
+
+
+def test_closed_edge_says_how_else(customer: Client, world: World) -> None:
+    """No form that would be refused; the number to call instead."""
+    world.ride_through(payments_open=False)
+    page = customer.get("/reading").text
+    assert "You cannot send us anything online right now." in page
+    assert "1-800-555-0142" in page
+    assert "<form method" not in page.partition('<main id="main"')[2]
+
+
+def test_another_sibling_knows_it(customer: Client, world: World) -> None:
+    """A message that only a sibling has is shown as it tells it."""
+    known = message("far", read(), "accepted", accepted_at=AS_OF - timedelta(hours=1))
+    world.elsewhere[known.intent_id] = known
+    assert customer.get(f"/messages/{known.intent_id}").status_code == 200
