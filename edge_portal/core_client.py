@@ -7,7 +7,7 @@ from urllib.parse import quote
 import msgspec
 
 from cache_sync.body_versions import write_versions
-from cache_sync.documents import KNOWN_VERSIONS, StatementBody
+from cache_sync.documents import KNOWN_VERSIONS, STATEMENT, StatementBody
 from cache_sync.errors import Behind, BelowFloor, EpochChanged, FeedUnavailable, Forked
 from cache_sync.frames import Frame, Position, Proof, decode_frame, write_positions
 from edge_portal.node_client import Answer, NodeClient, checked, read_problem, slug_of
@@ -188,10 +188,13 @@ class CoreArchiveClient:
             "GET", path, deadline_seconds=deadline_seconds, bytes_max=STATEMENT_BYTES_MAX
         )
         try:
-            return msgspec.json.decode(checked(answer), type=StatementBody)
+            body = msgspec.json.decode(checked(answer), type=StatementBody)
         except NodeRefused as refused:
             if refused.status == 404:  # noqa: PLR2004
                 return None
             raise
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Ambiguous("the answer is not a statement") from error
+        if body.version > KNOWN_VERSIONS[STATEMENT]:
+            raise Ambiguous(f"a statement of version {body.version} needs another release")
+        return body

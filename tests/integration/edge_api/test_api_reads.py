@@ -1,9 +1,13 @@
 """What ``/api/v1`` tells of an account."""
 
+from datetime import date
+
 import httpx
 import msgspec
 import pytest
 
+from cache_sync.body_versions import encode_version
+from cache_sync.documents import USAGE, Document, UsageBody, UsageDay
 from edge_portal.agent_link import AgentSilent
 from tests.integration.edge_api.asking import assert_problem, pay
 from tests.unit.edge_portal.edge_world import (
@@ -106,3 +110,31 @@ async def test_without_a_snapshot_it_says_so(client: httpx.AsyncClient, world: E
     )
     assert_problem(await client.get("/readyz"), 503, "no_snapshot")
     assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_usage_is_told_whatever_version_it_is_held_in(
+    client: httpx.AsyncClient, world: EdgeWorld
+) -> None:
+    """As far as the version says it; one of a later release is not shown, and nothing else is kept from being."""
+    day = UsageDay(
+        day=date(2026, 11, 1),
+        usage_wh=3,
+        estimated_wh=1,
+        complete=True,
+        hours=[2, None],
+        estimated_hours={1: 1},
+    )
+    body = UsageBody(
+        account_id=MINE, service_point_id="sp", month="2026-11", timezone="UTC", days=[day]
+    )
+    told = {}
+    for version in (1, 2):
+        encoded = encode_version(body, version)
+        world.snapshot.bodies[MINE, USAGE, "k"] = Document(MINE, USAGE, "k", 1, encoded, version)
+        (month,) = (await client.get("/api/v1/usage")).json()["items"]
+        told[version] = month["days"][0]
+    assert told[2]["estimated_hours"] == [1]
+    assert told[1] == told[2] | {"estimated_hours": [0, 1]}
+    world.snapshot.bodies[MINE, USAGE, "k"] = Document(MINE, USAGE, "k", 1, b"[]", 3)
+    assert_problem(await client.get("/api/v1/usage"), 503, "no_snapshot")
+    assert (await client.get("/api/v1/statements")).status_code == 200

@@ -1,13 +1,13 @@
 """Snapshot files cut from a followed core, a node that hands them out, and faults on the way."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
 
 import msgspec
 
 from cache_sync.clock import Clock
-from cache_sync.documents import DEFAULT_SHARD
+from cache_sync.documents import DEFAULT_SHARD, KNOWN_VERSIONS
 from cache_sync.errors import SnapshotRefused
 from cache_sync.file_keys import PLAIN, FileKeys
 from cache_sync.follower import Follower
@@ -115,7 +115,12 @@ class Holder:
 
 
 def download(
-    holders: list[SnapshotHolder], directory: Path, clock: FakeClock, *, keys: FileKeys = PLAIN
+    holders: list[SnapshotHolder],
+    directory: Path,
+    clock: FakeClock,
+    *,
+    keys: FileKeys = PLAIN,
+    known_versions: Mapping[str, int] = KNOWN_VERSIONS,
 ) -> SnapshotDownload:
     """Make a download of the default shard."""
     return SnapshotDownload(
@@ -128,6 +133,7 @@ def download(
         settings=DOWNLOADS,
         offload=inline,
         keys=keys,
+        known_versions=known_versions,
     )
 
 

@@ -12,6 +12,7 @@ from cache_sync.errors import SnapshotRefused, SnapshotUnavailable
 from cache_sync.snapshot_file import Need, SnapshotOffer
 from cache_sync.snapshot_file_contents import read_contents
 from cache_sync.snapshot_source import Fetching
+from cache_sync.sqlite import connect
 from tests.unit.cache_sync.feed_world import Core, FakeClock
 from tests.unit.cache_sync.file_world import (
     CHUNK_BYTES,
@@ -403,3 +404,21 @@ def test_refusals_have_codes() -> None:
     error = SnapshotRefused("chunk", "chunk 3 is not the one that was signed")
     assert error.reason == "chunk"
     assert str(error) == "chunk 3 is not the one that was signed (chunk)"
+
+
+async def test_a_file_of_a_later_version_is_for_nodes_that_read_it(
+    core: Core, tmp_path: Path, arriving: Path, clock: FakeClock
+) -> None:
+    """An older release asks for no byte of it; a newer one gets every body as it was written."""
+    body = b'{ "later": 1.0,\t"later": null }'
+    core.commit([(("a", "usage", "k"), body)], version=2)
+    await cut_from(core, tmp_path / "core", clock)
+    holder = Holder(tmp_path / "core", clock)
+    found, _ = await fetch(download([holder], arriving, clock, known_versions={"usage": 1}), clock)
+    assert (found, holder.asked) == (None, [])
+    found, _ = await fetch(download([holder], arriving, clock, known_versions={"usage": 2}), clock)
+    assert found is not None
+    assert found.manifest.versions == {"usage": 2}
+    connection = connect(found.path, synchronous="NORMAL", read_only=True)
+    assert connection.execute("SELECT version, body FROM documents").fetchall() == [(2, body)]
+    connection.close()

@@ -13,6 +13,7 @@ from cache_sync.documents import (
     ACCOUNT,
     ARCHIVE,
     CREDENTIAL,
+    KNOWN_VERSIONS,
     MESSAGE,
     PAYMENT,
     STATEMENT,
@@ -92,7 +93,8 @@ class MemorySnapshot:
         self.reads = 0
 
     def put(self, account_id: str, kind: str, key: str, body: Body, seq: int = 1) -> None:
-        self.bodies[account_id, kind, key] = Document(account_id, kind, key, seq, encode_body(body))
+        encoded, version = encode_body(body), KNOWN_VERSIONS[kind]
+        self.bodies[account_id, kind, key] = Document(account_id, kind, key, seq, encoded, version)
 
     are_all = True
 

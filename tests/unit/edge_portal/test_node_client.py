@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from datetime import date
 
 import httpx
+import msgspec
 import pytest
 
+from cache_sync.documents import StatementBody, encode_body
 from cache_sync.errors import BelowFloor, EpochChanged, FeedUnavailable, Forked, InvalidFrame
 from edge_portal.core_client import CoreArchiveClient, CoreFeed, CoreIntakeClient, CoreProbeClient
 from edge_portal.node_client import NodeClient
@@ -13,6 +16,8 @@ from failover.errors import Ambiguous, NodeError, NodeRefused, NotSent, Overload
 from failover.intents import IntentBatch
 
 Handler = Callable[[httpx.Request], httpx.Response]
+
+DAY = date(2026, 11, 1)
 
 
 def client(handler: Handler, calls_max: int = 4) -> NodeClient:
@@ -205,6 +210,34 @@ async def test_rubbish_is_never_taken_for_an_answer() -> None:
         await CoreIntakeClient(rubbish).post(IntentBatch([]), deadline_seconds=1, drain=True)
     with pytest.raises(Ambiguous):
         await CoreArchiveClient(rubbish).statement("A-1", "st", deadline_seconds=1)
+
+
+async def test_a_statement_of_a_later_version_is_not_shown() -> None:
+    """It could say something else than the core means."""
+    body = StatementBody(
+        version=2, statement_id="st", account_id="A", issued_on=DAY, period_from=DAY, period_to=DAY, due_date=DAY,
+        currency="USD", previous_balance_cents=0, payments_received_cents=0, total_cents=0, amount_due_cents=0,
+        usage_wh=0, estimated_wh=0, lines=[], meters=[], tariffs=[],
+    )  # fmt: skip
+    archive = CoreArchiveClient(client(answering(200, encode_body(body))))
+    with pytest.raises(Ambiguous, match="version 2"):
+        await archive.statement("A", "st", deadline_seconds=1)
+    known = msgspec.structs.replace(body, version=1)
+    archive = CoreArchiveClient(client(answering(200, encode_body(known))))
+    assert await archive.statement("A", "st", deadline_seconds=1) == known
+
+
+async def test_a_probe_says_what_this_edge_reads() -> None:
+    """So that the core writes nothing that it cannot read."""
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200, content=b'{"epoch":1,"head":2,"as_of":"2026-11-24T12:00:00Z"}')
+
+    prober = CoreProbeClient(client(answer), reads={"usage": 2, "account": 1})
+    assert (await prober.probe(deadline_seconds=1)).head == 2
+    assert asked[0].url.params["reads"] == "account.1,usage.2"
 
 
 async def test_a_refused_probe_shows_that_the_core_is_alive() -> None:
