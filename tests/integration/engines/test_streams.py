@@ -376,3 +376,40 @@ async def test_the_core_is_asked_when_it_is_time(publishing: Publishing) -> None
     with pytest.raises(FeedUnavailable):
         await feed.fetch(heard.upto, heard.epoch, 1000, 0.0)
     await feed.close()
+
+
+async def test_a_later_version_in_a_stream_is_left_to_the_core_to_tell_of(
+    publishing: Publishing,
+) -> None:
+    """An older reader takes nothing of the entry and asks the core; a newer one gets the bytes that were written."""
+    body = b'{ "later": 1.0,\t"later": null }'
+    publisher = publishing.publisher()
+    await publisher.step()
+    publishing.core.fill(1, b"{}")
+
+    def reader(usage: int) -> StreamFeed:
+        return StreamFeed(
+            DirectClient(publishing.core),
+            RedisLink(publishing.redis.url, clock=SystemClock()),
+            SHARD,
+            verify=lambda content, signature: signature == b"signed " + content[:20],
+            clock=publishing.clock,
+            rng=Random(1),
+            settings=StreamFeedSettings(
+                heartbeat_seconds=100.0, known_versions={"usage": usage, "payment": 1}
+            ),
+        )
+
+    feeds = {usage: reader(usage) for usage in (1, 2)}
+    cursors = {usage: await feed.fetch(0, 0, 1000, 0.0) for usage, feed in feeds.items()}
+    publishing.core.commit([(("a", "usage", "k"), body)], version=2)
+    await publisher.step()
+    found = {
+        usage: await feed.fetch(cursors[usage].upto, 1, 1000, 0.0) for usage, feed in feeds.items()
+    }
+    assert {usage: feed.rows for usage, feed in feeds.items()} == {1: 0, 2: 1}, "who read it there"
+    assert not feeds[1].used, "the older one leaves the stream alone for a while"
+    for frame in found.values():
+        assert [(row.version, row.body) for row in frame.rows] == [(2, body)]
+    for feed in feeds.values():
+        await feed.close()
