@@ -2,10 +2,12 @@
 
 import asyncio
 import gzip
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
+from typing import ClassVar
 
 import msgspec
 import pytest
@@ -24,6 +26,7 @@ Send = Callable[[asyncio.StreamWriter], Awaitable[None]]
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.ridethrough.frame+msgpack\r\n"
 GOOD = make_frame([make_document(1), make_document(2)], epoch=2)
 NEXT = make_frame([make_document(3)], onto=GOOD.rows, epoch=2, after=2)
+LAST = make_frame([make_document(4)], onto=[*GOOD.rows, *NEXT.rows], epoch=2, after=3)
 
 
 def whole(frame: bytes, *, more: bytes = b"") -> bytes:
@@ -222,3 +225,73 @@ async def test_what_does_not_fit_is_refused_by_name(edge: Edge, send: Send, name
     before = edge.held()
     assert await edge.step(send) == ("stopped", named)
     assert edge.held() == before
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])
+async def test_an_answer_cut_after_any_byte_is_none(edge: Edge, *, packed: bool) -> None:
+    """Whichever byte of head or frame was the last: nothing of it is applied, and the whole one is taken next."""
+    content = encode_frame(NEXT)
+    answer = whole(content)
+    if packed:
+        answer = whole(gzip.compress(content, 1), more=b"Content-Encoding: gzip\r\n")
+    before = edge.held()
+    for length in range(len(answer)):
+
+        async def cut(writer: asyncio.StreamWriter, length: int = length) -> None:
+            writer.write(answer[:length])
+            writer.close()
+
+        assert (await edge.step(cut))[0] == "disconnected", length
+        assert edge.held() == before, length
+
+    async def send(writer: asyncio.StreamWriter) -> None:
+        writer.write(answer)
+
+    assert (await edge.step(send))[0] == "following"
+    assert read_all(edge.reader)[0].cursor == 3
+    assert edge.follower.status.snapshots_built == 1
+
+
+class Conversation:
+    """A core of three commits whose answers are cut once, so many bytes after the first one began."""
+
+    answers: ClassVar = {frame.after: whole(encode_frame(frame)) for frame in (GOOD, NEXT, LAST)}
+
+    def __init__(self, bytes_left: int) -> None:
+        self._left: int | None = bytes_left
+        self.asked: list[int] = []
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one question, as far as the line carries."""
+        question = await reader.readuntil(b"\r\n\r\n")
+        found = re.search(rb"[?&]after=(\d+)", question)
+        assert found is not None
+        self.asked.append(int(found[1]))
+        answer = self.answers[int(found[1])]
+        if self._left is not None:
+            answer, rest = answer[: self._left], self._left - len(answer)
+            self._left = rest if rest >= 0 else None
+        writer.write(answer)
+        writer.close()
+
+
+async def test_what_was_applied_is_not_asked_again_wherever_the_line_broke(tmp_path: Path) -> None:
+    """A follower goes on behind its last whole frame: only the one that was cut is asked for twice."""
+    total = sum(len(answer) for answer in Conversation.answers.values())
+    for length in range(0, total, 61):
+        core = Conversation(length)
+        edge = Edge(tmp_path / str(length))
+        server = await asyncio.start_server(core.answer, "127.0.0.1", 0)
+        edge.feed.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        seen = []
+        for _ in range(4):
+            await edge.follower.step()
+            if edge.reader.ready():
+                seen.append(read_all(edge.reader)[0].cursor)
+        server.close()
+        edge.close()
+        again = next(after for after in core.asked if core.asked.count(after) == 2)
+        assert sorted(core.asked) == sorted([0, 2, 3, again]), length
+        assert seen == sorted(seen), length
+        assert seen[-1] == 4, length
+        assert set(seen) <= {2, 3, 4}, length

@@ -29,6 +29,14 @@ def test_any_flipped_bit_is_noticed(position: int, bit: int) -> None:
         check_frame(decode_frame(bytes(content)))
 
 
+def test_a_frame_that_ends_early_is_none() -> None:
+    """After whichever byte."""
+    content = encode_frame(FRAME)
+    for length in range(len(content)):
+        with pytest.raises((InvalidFrame, UnknownVersion)):
+            check_frame(decode_frame(content[:length]))
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
