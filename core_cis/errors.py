@@ -27,6 +27,7 @@ CoreError
 ├── EdgeConflict           an edge's registration that cannot be done as asked
 ├── UnknownCase            a case number that no dead letter has
 ├── CaseRefused            an action on a case that cannot be done
+├── TicketRefused          an action on a ticket that cannot be done
 ├── EdgesAwaited           a restored core that has not heard yet from every edge
 ├── CoreBusy               another process serves this core
 ├── SnapshotsBusy          another process builds this core's snapshot files
@@ -284,6 +285,10 @@ class UnknownCase(CoreError):
 
 class CaseRefused(CoreError):
     """An action on a case that cannot be done; says why, in a sentence for operators."""
+
+
+class TicketRefused(CoreError):
+    """An action on a ticket that cannot be done; says why, in a sentence for operators."""
 
 
 class EdgesAwaited(CoreError):

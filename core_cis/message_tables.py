@@ -1,6 +1,6 @@
 """The tables of what customers send besides payments; conventions as in `tables`."""
 
-from sqlalchemy import Index, UniqueConstraint
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint
 
 from core_cis.columns import Described, bytes_, in_order, one_of, text_
 
@@ -26,4 +26,17 @@ def message_tables(dialect: str) -> tuple[Described, ...]:
         one_of("state", "posted", "rejected", "dead_letter", "cancelled"),
         Index("messages_of_account", "account_id"),
     )
-    return (("messages", messages),)
+    # What somebody at the utility has to see to; messages name the ticket that they stand under as their case_number.
+    # opened_at and reported_at are when the first and the last of them were accepted.
+    tickets = (
+        text_("ticket_number", primary_key=True),
+        text_("type"),
+        text_("account_id"),
+        text_("service_point_id", server_default=""),
+        text_("opened_at"),
+        text_("reported_at"),
+        text_("closed_at", nullable=True),
+        CheckConstraint("opened_at <= reported_at"),
+        Index("tickets_of_service_point", "service_point_id", "opened_at"),
+    )
+    return (("messages", messages), ("tickets", tickets))

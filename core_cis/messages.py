@@ -16,6 +16,7 @@ from core_cis.decisions import Decision, decision_of
 from core_cis.instants import from_text, to_text
 from core_cis.message_verdicts import Verdict
 from core_cis.meter_reading_posting import enter_reading, judge_reading
+from core_cis.outage_report_posting import enter_outage, judge_outage
 from core_cis.publishing import payment_key
 from core_cis.store import Transaction
 from failover.intents import Intent
@@ -51,6 +52,7 @@ class Handling(NamedTuple):
 
 HANDLINGS: dict[MessageType, Handling] = {
     "reading": Handling(judge_reading, enter_reading),
+    "outage": Handling(judge_outage, enter_outage),
 }
 
 

@@ -3,7 +3,7 @@
 from core_cis.errors import UnknownSchema
 
 FIRST_VERSION = 1
-SCHEMA_VERSION = 11
+SCHEMA_VERSION = 12
 
 
 def revision(version: int) -> str:

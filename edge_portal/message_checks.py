@@ -7,12 +7,10 @@ The core has the last word, by the books as they are when it decides.
 from collections.abc import Iterable, Sequence
 from datetime import date
 
-import msgspec
-
 from cache_sync.documents import AccountBody, StatementBody
 from edge_portal.errors import InvalidMessage
 from failover.intents import Receipt
-from failover.message_bodies import MessageBody, MeterReading
+from failover.message_bodies import MessageBody, MeterReading, OutageReport
 from failover.reading_rules import LastRead, ReadingProblem, newest, problem_of_reading
 
 _REFUSED = frozenset({"rejected", "cancelled", "void", "declined_limit"})
@@ -45,6 +43,25 @@ def check_message(
     Raises:
         InvalidMessage: It cannot be taken; names field and rule.
     """
+    match body:
+        case MeterReading():
+            _check_reading(body, account, statements, messages, today)
+        case OutageReport():
+            _check_service_point(body.service_point_id, account)
+
+
+def _check_service_point(service_point_id: str, account: AccountBody) -> None:
+    if service_point_id not in {point.service_point_id for point in account.service_points}:
+        raise InvalidMessage("service_point_id", "must be one of the account's service points")
+
+
+def _check_reading(
+    body: MeterReading,
+    account: AccountBody,
+    statements: Sequence[StatementBody],
+    messages: Iterable[Receipt],
+    today: date,
+) -> None:
     points = {point.meter_id: point for point in account.service_points if point.meter_id}
     point = points.get(body.meter_id)
     if point is None or point.service_point_id != body.service_point_id:
@@ -72,7 +89,7 @@ def last_read(
     ]
     for message in messages:
         sent = message.body
-        if message.state in _REFUSED or isinstance(sent, msgspec.UnsetType):
+        if message.state in _REFUSED or not isinstance(sent, MeterReading):
             continue
         if sent.meter_id == meter_id and (but is None or sent.read_on != but.read_on):
             reads.append(LastRead(sent.read_on, sent.register_wh))

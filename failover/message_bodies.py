@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-MessageType = Literal["reading"]
+MessageType = Literal["reading", "outage"]
 
 REGISTER_WH_MAX = 10**12
 """More than any meter shows."""
@@ -29,9 +29,17 @@ class MeterReading(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", 
     register_wh: int
 
 
-MessageBody = MeterReading
+class OutageReport(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="outage"):
+    """Lights out at a service point: ``all`` of them, or ``part``; when, is told by when it was accepted."""
 
-TYPES: dict[type[MessageBody], MessageType] = {MeterReading: "reading"}
+    salt: str
+    service_point_id: str
+    extent: Literal["all", "part"]
+
+
+MessageBody = MeterReading | OutageReport
+
+TYPES: dict[type[MessageBody], MessageType] = {MeterReading: "reading", OutageReport: "outage"}
 
 
 def encode_body(body: MessageBody) -> bytes:
@@ -46,7 +54,8 @@ def decode_body(encoded: bytes) -> MessageBody:
     Raises:
         msgspec.DecodeError: It is none.
     """
-    return msgspec.json.decode(encoded, type=MessageBody)
+    body: MessageBody = msgspec.json.decode(encoded, type=MessageBody)
+    return body
 
 
 def hash_body(body: MessageBody) -> str:

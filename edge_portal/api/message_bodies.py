@@ -1,7 +1,7 @@
 """What ``/api/v1`` says of messages, on the wire: what customers send besides payments."""
 
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -16,12 +16,19 @@ class ReadingForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     register_wh: int
 
 
+class OutageForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of ``POST /outage-reports``: all lights are out at a service point, or part of them."""
+
+    service_point_id: str
+    extent: Literal["all", "part"]
+
+
 class MessageAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """
     A message as far as it is known here.
 
     ``content`` is what was sent, null once it was emptied. ``durable`` says that a second copy exists. ``reason`` says
-    why it was rejected, or what became of a posted one.
+    why it was rejected, or what became of a posted one; ``case_number`` is then the ticket that it stands under.
     """
 
     id: str

@@ -19,6 +19,7 @@ from edge_portal.api.describing import described_body
 from edge_portal.api.message_bodies import (
     MessageAnswer,
     MessageList,
+    OutageForm,
     ReadingForm,
     message_answer,
 )
@@ -26,7 +27,7 @@ from edge_portal.api.taking import NOTHING_TAKEN, IdempotencyKey, required_key, 
 from edge_portal.cookies import AnyRequest, portal_of
 from edge_portal.errors import InvalidMessage, NotFound
 from failover.intents import Receipt
-from failover.message_bodies import MessageBody, MeterReading
+from failover.message_bodies import MessageBody, MeterReading, OutageReport
 from failover.web import read_body
 
 
@@ -80,7 +81,27 @@ async def send_reading(
     return await _send(request, idempotency_key, content)
 
 
-MESSAGE_ROUTES: Final[list[HTTPRouteHandler]] = [messages, message, send_reading]
+@post(
+    "/outage-reports",
+    status_code=201,
+    operation_class=described_body(OutageForm),
+    summary="Report an outage",
+)
+async def report_outage(
+    request: AnyRequest, idempotency_key: IdempotencyKey = None
+) -> Response[MessageAnswer]:
+    """
+    Report that lights are out at a service point.
+
+    Answers as `POST /payments` does. `case_number` of a posted one is the ticket; `joined_ticket` says that there was
+    one of this event already.
+    """
+    form = await _form(request, OutageForm)
+    content = OutageReport(salt="", service_point_id=form.service_point_id, extent=form.extent)
+    return await _send(request, idempotency_key, content)
+
+
+MESSAGE_ROUTES: Final[list[HTTPRouteHandler]] = [messages, message, send_reading, report_outage]
 
 
 async def _form(request: AnyRequest, form: type[T]) -> T:

@@ -9,7 +9,7 @@ from edge_portal.pages.band import UNSETTLED
 from edge_portal.pages.payment_words import HAS_RECEIPT, Mark, Step
 from edge_portal.pages.visit import Visit
 from failover.intents import Receipt, receipt_number
-from failover.message_bodies import MessageBody, MeterReading
+from failover.message_bodies import MessageBody, MeterReading, OutageReport
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,7 +17,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     How a type of message is told.
 
     ``name`` names one; ``did`` is what we have done when it is posted, ``do`` what we will do; ``form`` is where
-    another one is sent.
+    another one is sent. ``meanwhile`` says what holds until it is posted.
     """
 
     name: str
@@ -25,6 +25,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     did: str
     do: str
     form: str
+    meanwhile: str = ""
 
 
 KINDS: Final[dict[str, Kind]] = {
@@ -35,6 +36,14 @@ KINDS: Final[dict[str, Kind]] = {
         do="record it",
         form="/reading",
     ),
+    "outage": Kind(
+        name="outage report",
+        done="Reported",
+        did="We have your outage report",
+        do="pass it on",
+        form="/outage",
+        meanwhile="Our crews cannot see it until then: if it cannot wait, call us.",
+    ),
 }
 REJECTED_BECAUSE: Final = {
     "unknown_account": "We could not find the account.",
@@ -43,6 +52,7 @@ REJECTED_BECAUSE: Final = {
     "refused_by_operator": "We reviewed it and could not take it.",
     "id_conflict": "Something else was sent from the same form first.",
     "body_emptied": "It reached our main system too late to be taken.",
+    "service_point_unknown": "This address does not belong to your account.",
     "meter_unknown": "This meter does not belong to your account.",
     "register_out_of_range": "No meter shows this number.",
     "read_in_future": "The day of the reading had not come yet.",
@@ -50,8 +60,12 @@ REJECTED_BECAUSE: Final = {
     "reading_too_high": "It is more than can have been used since the last reading.",
 }
 POSTED_MORE: Final = {
+    "joined_ticket": "It was added to the report that we already had of this outage. You do not need to do anything.",
     "kept_as_history": "We know a newer reading of this meter, so yours is kept as history and changes nothing.",
 }
+
+
+EXTENTS: Final = {"all": "All lights", "part": "Some of the lights"}
 
 
 class MessageWords(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,12 +134,24 @@ def message_facts(visit: Visit, message: Receipt) -> list[tuple[str, str]]:
 
 
 def _facts(visit: Visit, body: MessageBody) -> list[tuple[str, str]]:
-    assert isinstance(body, MeterReading), "the one type that there is"
-    return [
-        ("Meter", body.meter_id),
-        ("Reading", f"{words.kwh(body.register_wh)} kWh"),
-        ("Read on", visit.day_name(body.read_on)),
-    ]
+    match body:
+        case MeterReading():
+            return [
+                ("Meter", body.meter_id),
+                ("Reading", f"{words.kwh(body.register_wh)} kWh"),
+                ("Read on", visit.day_name(body.read_on)),
+            ]
+        case OutageReport():
+            return [
+                ("Where", _address(visit, body.service_point_id)),
+                ("Out", EXTENTS[body.extent]),
+            ]
+
+
+def _address(visit: Visit, service_point_id: str) -> str:
+    points = visit.view.account.service_points
+    found = (point.address for point in points if point.service_point_id == service_point_id)
+    return next(found, service_point_id)
 
 
 def _sent(visit: Visit, message: Receipt, css: str = "then") -> Step:
@@ -179,7 +205,8 @@ def _accepted(visit: Visit, message: Receipt, kind: Kind) -> MessageWords:
         Step(name="Accepted", when=visit.event_time(message.accepted_at), css="then"),
         Step(name=kind.done, when=when[0].upper() + when[1:], css="wait"),
     ]
-    before = f"It is safe. We will {kind.do} {when}. You do not need to do anything."
+    rest = kind.meanwhile if down and kind.meanwhile else "You do not need to do anything."
+    before = f"It is safe. We will {kind.do} {when}. {rest}"
     heading = f"We have accepted your {kind.name}"
     return _told("held", "Accepted, on its way", heading, steps, slip="way", before=before)
 

@@ -9,6 +9,7 @@ from edge_portal.pages.assets import static_file
 from edge_portal.pages.bills import bill, bill_pdf, bills
 from edge_portal.pages.failures import failure_page
 from edge_portal.pages.messages import message, message_state, messages
+from edge_portal.pages.outage import outage, report_outage
 from edge_portal.pages.overview import overview
 from edge_portal.pages.pay import confirm, pay, review
 from edge_portal.pages.reading import reading, send_reading
@@ -52,6 +53,8 @@ def page_handlers() -> list[Router]:
         message_state,
         reading,
         send_reading,
+        outage,
+        report_outage,
         sign_in_form,
         sign_in,
         sign_out,

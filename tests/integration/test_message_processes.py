@@ -136,6 +136,24 @@ def test_two_edges_drain_in_any_order_and_the_newest_day_counts(fleet: EdgeFleet
     assert found == [(older["register_wh"],), (newer["register_wh"],)]
 
 
+def test_two_edges_report_one_outage_while_the_core_is_dead(fleet: EdgeFleet) -> None:
+    """Two reports, two receipts, one ticket."""
+    east, west = (fleet.customer(5, edge) for edge in fleet.edges)
+    point = east.client.get("/account").json()["service_points"][0]["service_point_id"]
+    body = {"service_point_id": point, "extent": "all"}
+    fleet.kill_core()
+    sent = [send(customer, "/outage-reports", body) for customer in (east, west)]
+    assert [answer.json()["state"] for answer in sent] == ["accepted", "accepted"]
+    fleet.start_core()
+    for message_id in [answer.json()["id"] for answer in sent]:
+        wait_until("posted", lambda id_=message_id: state(east, id_) == "posted")  # type: ignore[misc]
+    tickets = msgspec.json.decode(fleet.run_core("tickets", "list", "--json").stdout)
+    (ticket,) = [each for each in tickets if each["service_point_id"] == point]
+    told = [east.client.get(f"/messages/{answer.json()['id']}").json() for answer in sent]
+    assert {each["case_number"] for each in told} == {ticket["ticket_number"]}
+    assert sorted(each["reason"] for each in told) == ["", "joined_ticket"]
+
+
 def test_reconciliation_counts_them_apart(fleet: EdgeFleet) -> None:
     """Equal to the cent, with the messages beside the money."""
     customer = fleet.customer(4, fleet.edges[0])
@@ -143,7 +161,7 @@ def test_reconciliation_counts_them_apart(fleet: EdgeFleet) -> None:
     assert customer.pay(1234).status_code == 201
     report = msgspec.json.decode(fleet.run_core("reconcile", "--json").stdout)
     assert report["result"] == "equal"
-    assert {each["type"] for each in report["messages"]} == {"reading"}
+    assert {each["type"] for each in report["messages"]} == {"outage", "reading"}
     assert sum(each["pending"] for each in report["messages"]) == 0
     assert 1234 in {line["amount"] for line in report["payments"]}
     assert 0 not in {line["amount"] for line in report["payments"]}

@@ -1,17 +1,21 @@
 """What customers send besides payments is decided once, by the rule of its type, in whatever order edges bring it."""
 
+import itertools
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
 from cache_sync.documents import DecidedMessageBody
+from core_cis.__main__ import main
 from core_cis.bookkeeping import post
 from core_cis.books import read_books
 from core_cis.cases import read_cases, retry_case
 from core_cis.decisions import Decision
 from core_cis.domain import ledger
+from core_cis.errors import TicketRefused
 from core_cis.forgetting import erase
 from core_cis.instants import from_text, local_date
 from core_cis.intake import Intake
@@ -20,8 +24,9 @@ from core_cis.reconciliation import Journal
 from core_cis.settings import ServerSettings
 from core_cis.store import CoreStore
 from core_cis.taking_back import take_back
+from core_cis.tickets import close_ticket, list_tickets
 from failover.intents import DecidedIntent, Intent
-from failover.message_bodies import MessageBody, MeterReading, decode_body
+from failover.message_bodies import MessageBody, MeterReading, OutageReport, decode_body
 from failover.peer_messages import RecordedIntent
 
 ACCOUNT, METER = "A-1001", "M-1001"
@@ -86,6 +91,90 @@ async def test_reading_is_recorded_once_with_its_document(core: Any) -> None:
             "SELECT (SELECT count(*) FROM messages), (SELECT count(*) FROM inbox), (SELECT count(*) FROM payments)"
         ).fetchone()
         assert counts == (1, 1, 0)
+
+
+def out(extent: Literal["all", "part"] = "all", service_point_id: str = "SP-1") -> MessageBody:
+    """Report an outage."""
+    return OutageReport(salt="salt", service_point_id=service_point_id, extent=extent)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_one_ticket_for_a_service_point_and_event(file_core: Any, order: tuple[int, ...]) -> None:
+    """Reports of one night, of two edges and in any order, are one ticket; those of the next day are another."""
+    place_meter(file_core)
+    hours = (0, 9, 48)
+    reports = [
+        file_core.message(
+            f"o{number}",
+            out(),
+            edge=("east", "west")[number % 2],
+            accepted_at=file_core.clock.now() + timedelta(hours=hour),
+        )
+        for number, hour in enumerate(hours)
+    ]
+    with file_core.open() as store:
+        intake = Intake(store, ServerSettings())
+        told = {}
+        for number in order:
+            (outcome,) = intake.take([reports[number]], delivered_by="east").outcomes
+            told[number] = outcome
+        tickets = list_tickets(store.connection)
+    assert {each.state for each in told.values()} == {"posted"}
+    assert told[0].case_number == told[1].case_number != told[2].case_number
+    assert [each.reason for each in told.values()].count("joined_ticket") == 1
+    spans = [(each.opened_at, each.reported_at) for each in tickets]
+    start = file_core.clock.now()
+    assert spans == [
+        (start, start + timedelta(hours=9)),
+        (start + timedelta(hours=48), start + timedelta(hours=48)),
+    ]
+
+
+async def test_closed_ticket_ends_its_event(core: Any) -> None:
+    """What was accepted before joins it, also when it comes late; what was accepted after is a new one."""
+    place_meter(core)
+    first, late = core.message("o1", out()), core.message("o2", out("part"), edge="west")
+    async with core.serving() as client:
+        (opened,) = (await core.deliver(client, first)).outcomes
+        core.clock.move(600)
+        with core.open() as store, store.transaction() as tx:
+            close_ticket(tx, opened.case_number)
+        core.clock.move(600)
+        (joined,) = (await core.deliver(client, late, edge="west")).outcomes
+        (again,) = (await core.deliver(client, core.message("o3", out()))).outcomes
+    assert joined.case_number == opened.case_number != again.case_number
+    assert (joined.reason, again.reason) == ("joined_ticket", "")
+    with core.open() as store:
+        assert [each.ticket_number for each in list_tickets(store.connection)] == [
+            again.case_number
+        ]
+        with pytest.raises(TicketRefused), store.transaction() as tx:
+            close_ticket(tx, opened.case_number)
+
+
+async def test_outage_elsewhere_is_rejected(core: Any) -> None:
+    """Of a service point that is not the account's."""
+    place_meter(core)
+    async with core.serving() as client:
+        intent = core.message("o1", out(service_point_id="SP-other"))
+        (outcome,) = (await core.deliver(client, intent)).outcomes
+    assert (outcome.state, outcome.reason) == ("rejected", "service_point_unknown")
+
+
+def test_tickets_are_listed_and_closed_on_the_command_line(file_core: Any) -> None:
+    """With a reason, which the audit log keeps; a second time is refused."""
+    place_meter(file_core)
+    with file_core.open() as store:
+        Intake(store, ServerSettings()).take([file_core.message("o1", out())], delivered_by="east")
+    data = ["--data", str(file_core.data_dir)]
+    (ticket,) = msgspec.json.decode(
+        CliRunner().invoke(main, ["tickets", "list", *data, "--json"]).stdout
+    )
+    close = ["tickets", "close", *data, ticket["ticket_number"], "--reason", "fixed"]
+    assert CliRunner().invoke(main, close).exit_code == 0
+    assert CliRunner().invoke(main, close).exit_code == 1
+    assert CliRunner().invoke(main, ["tickets", "list", *data]).stdout == ""
+    assert "ticket.close" in CliRunner().invoke(main, ["audit", "list", *data]).stdout
 
 
 async def test_body_is_kept_in_one_place(core: Any) -> None:

@@ -105,6 +105,21 @@ async def test_body_must_be_as_described(client: httpx.AsyncClient, body: Any) -
     assert (await send(client, body)).status_code == 422
 
 
+OUTAGE = {"service_point_id": "SP-A-1", "extent": "all"}
+
+
+async def test_outage_is_reported(client: httpx.AsyncClient, world: EdgeWorld) -> None:
+    """201 with what was said; another's service point and an unknown extent are refused by field."""
+    answer = await send(client, OUTAGE, path="outage-reports")
+    assert (answer.status_code, answer.json()["content"]) == (201, OUTAGE)
+    other = OUTAGE | {"service_point_id": "SP-A-2"}
+    refused = await send(client, other, key="k", path="outage-reports")
+    assert_problem(refused, 422, "invalid_message", "service_point_id")
+    odd = await send(client, OUTAGE | {"extent": "some"}, key="k", path="outage-reports")
+    assert odd.status_code == 422
+    assert len(world.agent.asked) == 1
+
+
 async def test_key_is_needed(client: httpx.AsyncClient) -> None:
     """Without one nothing could be repeated safely."""
     assert_problem(

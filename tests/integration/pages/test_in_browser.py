@@ -59,6 +59,7 @@ PAGES = (
     "/payments",
     f"/payments/{WAITING.intent_id}",
     "/reading",
+    "/outage",
     "/messages",
     f"/messages/{SENT.intent_id}",
     "/accounts",

@@ -10,7 +10,7 @@ from litestar.testing import TestClient
 
 from edge_portal.errors import KeyReused, NotTaken, OverLimit, PaymentUnknown
 from failover.intents import State
-from failover.message_bodies import MessageBody, MeterReading
+from failover.message_bodies import MessageBody, MeterReading, OutageReport
 from tests.integration.pages.sample import ACCOUNT, AS_OF, message
 from tests.integration.pages.world import World
 
@@ -157,10 +157,61 @@ def test_while_the_core_is_away_it_is_promised(customer: Client, world: World) -
     """Accepted, on its way, without a time that nobody knows."""
     world.ride_through()
     world.pay_outcome = "accepted"
-    assert "Send a meter reading" in customer.get("/").text
+    assert "Send a meter reading or report an outage" in customer.get("/").text
     answer = customer.post("/reading", data=READING)
     page = customer.get(answer.headers["Location"]).text
     assert "We will record it when our main system is back." in page
+
+
+OUTAGE = {"csrf": "csrf-of-session", "key": f"key.{ACCOUNT}", "extent": "all"}
+
+
+def test_outage_is_reported_by_form(customer: Client, world: World) -> None:
+    """What to do first stands above the form; the receipt names the place, and the form knows of the report."""
+    form = customer.get("/outage").text
+    assert "Do not use this form." in form
+    assert "See your report" not in form
+    answer = customer.post("/outage", data=hidden(form) | {"extent": "part"})
+    receipt = customer.get(answer.headers["Location"]).text
+    assert "We have your outage report" in receipt
+    assert "Some of the lights" in receipt
+    assert "See your report" in customer.get("/outage").text
+    assert len(world.sent) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "field"), [({"extent": ""}, "extent-1"), ({"point": "elsewhere"}, "point-1")]
+)
+def test_outage_must_say_what_and_where(
+    customer: Client, world: World, change: dict[str, str], field: str
+) -> None:
+    """Each leads to its field."""
+    answer = customer.post("/outage", data=OUTAGE | change)
+    assert answer.status_code == 422
+    assert f'href="#{field}"' in answer.text
+    assert f'id="{field}"' in answer.text
+    assert world.messages == []
+
+
+def test_accepted_outage_says_that_no_crew_sees_it_yet(customer: Client, world: World) -> None:
+    """While the core is away nobody at work can read it: the receipt does not let anybody wait in vain."""
+    world.ride_through()
+    world.messages = [
+        message("o", OutageReport(salt="", service_point_id="SP-1", extent="all"), "accepted")
+    ]
+    page = customer.get(f"/messages/{world.messages[0].intent_id}").text
+    assert "Our crews cannot see it until then: if it cannot wait, call us." in page
+
+
+def test_joined_report_names_its_ticket(customer: Client, world: World) -> None:
+    """The second of one outage."""
+    body = OutageReport(salt="", service_point_id="SP-1", extent="all")
+    world.messages = [
+        message("o", body, "posted", reason="joined_ticket", case_number="T-1234-5678")
+    ]
+    page = customer.get(f"/messages/{world.messages[0].intent_id}").text
+    assert "added to the report that we already had" in page
+    assert "T-1234-5678" in page
 
 
 def test_history_says_so(customer: Client, world: World) -> None:

@@ -1,0 +1,51 @@
+"""``core tickets``: what customers reported and somebody has to see to."""
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from core_cis.audit import by_command, write_down
+from core_cis.errors import TicketRefused
+from core_cis.options import data_option, json_option, open_known_store
+from core_cis.tickets import close_ticket, list_tickets
+
+
+@click.group("tickets")
+def tickets_group() -> None:
+    """See what customers reported, such as outages, and close what is done."""
+
+
+@tickets_group.command("list")
+@data_option
+@json_option
+@click.option("--all", "everything", is_flag=True, help="Closed ones too.")
+def list_command(data_dir: Path, as_json: bool, everything: bool) -> None:  # noqa: FBT001 - click's flags
+    """List the open tickets, the oldest first."""
+    with open_known_store(data_dir) as store:
+        found = list_tickets(store.connection, everything=everything)
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+        return
+    for ticket in found:
+        closed = f"closed {ticket.closed_at:%Y-%m-%d %H:%M}Z" if ticket.closed_at else "open"
+        click.echo(
+            f"{ticket.ticket_number:<12}{ticket.type:<10}{ticket.account_id:<14}{ticket.service_point_id:<16}"
+            f"{ticket.opened_at:%Y-%m-%d %H:%M}Z  {closed}"
+        )
+
+
+@tickets_group.command("close")
+@data_option
+@click.argument("ticket_number")
+@click.option("--reason", required=True, help="Why, for the audit log.")
+def close_command(data_dir: Path, ticket_number: str, reason: str) -> None:
+    """Close a ticket: what is reported after is another event."""
+    with open_known_store(data_dir) as store, store.transaction(alone=True) as tx:
+        try:
+            closed = close_ticket(tx, ticket_number)
+        except TicketRefused as error:
+            raise click.ClickException(str(error)) from error
+        act = by_command("ticket.close", subject=ticket_number, reason=reason)
+        write_down(tx, act, store.keys)
+    click.echo(f"{closed.ticket_number}: closed")
