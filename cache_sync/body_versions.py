@@ -26,6 +26,7 @@ from cache_sync.documents import (
     encode_body,
 )
 from cache_sync.errors import UnknownVersion
+from cache_sync.packed_bodies import unpack_body
 
 FIRST_VERSION = 1
 KINDS_MAX = 64
@@ -119,16 +120,17 @@ _DECODERS: Mapping[type[object], Callable[[bytes], Body]] = {
 
 def decode_version(body_type: type[_BodyT], content: bytes, version: int) -> _BodyT:
     """
-    Decode a body that is stored in some version, as the newest.
+    Decode a body that is stored in some version, packed or not, as the newest.
 
     Raises:
         UnknownVersion: It is of a later release.
+        UnreadableBody: It does not unpack.
         msgspec.DecodeError: The bytes are not what kind and version say.
     """
     kind = KIND_OF[body_type]
     if version > KNOWN_VERSIONS[kind]:
         raise UnknownVersion(kind, version)
-    body = _OLDER.get((kind, version), _DECODERS[body_type])(content)
+    body = _OLDER.get((kind, version), _DECODERS[body_type])(unpack_body(content))
     assert isinstance(body, body_type)
     return body
 

@@ -1,10 +1,10 @@
 """
 What the core publishes: documents and their bodies.
 
-A document is the full published state of one thing. Bodies travel as JSON of the structs below, or of an earlier
-version of them (`cache_sync.body_versions`); a reader ignores fields that it does not know. Money is integer minor
-units (cents), energy integer Wh, periods are local dates ``[period_from, period_to)`` in the utility's time zone,
-instants are UTC.
+A document is the full published state of one thing. A body's text is JSON of the structs below, or of an earlier
+version of them (`cache_sync.body_versions`), stored and sent packed (`cache_sync.packed_bodies`); a reader ignores
+fields that it does not know. Money is integer minor units (cents), energy integer Wh, periods are local dates
+``[period_from, period_to)`` in the utility's time zone, instants are UTC.
 """
 
 import hashlib
@@ -33,9 +33,10 @@ class Document(msgspec.Struct, frozen=True, array_like=True):
     """
     One row of the documents table, as stored and as sent.
 
-    ``body`` is the JSON of the kind's struct; None marks a tombstone. ``seq`` is the shard's sequence number of the
-    newest change of this (account_id, kind, key). ``version`` is the body's: a node that does not know a version must
-    not apply it, because it would show something else than the core means (`KNOWN_VERSIONS`).
+    ``body`` is the JSON of the kind's struct, packed (`cache_sync.packed_bodies`); None marks a tombstone. ``seq`` is
+    the shard's sequence number of the newest change of this (account_id, kind, key). ``version`` is the body's: a node
+    that does not know a version must not apply it, because it would show something else than the core means
+    (`KNOWN_VERSIONS`).
     """
 
     account_id: str
@@ -323,7 +324,7 @@ KNOWN_VERSIONS: Mapping[str, int] = MappingProxyType(dict.fromkeys(BODY_TYPES, 1
 
 
 def encode_body(body: Body) -> bytes:
-    """Encode a body as the JSON that is stored and sent, in its newest version."""
+    """Encode a body as its JSON text, in its newest version."""
     return msgspec.json.encode(body)
 
 

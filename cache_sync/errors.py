@@ -14,6 +14,7 @@ SyncError
 ├── InvalidFrame           a frame that cannot follow what a replica holds, or that was damaged on its way
 ├── UnknownVersion         a body that this release cannot read: only a newer release helps
 ├── DamagedSnapshot        a snapshot file that cannot be trusted or read
+│   └── UnreadableBody     a body that cannot be unpacked
 ├── SnapshotRefused        a snapshot file, or the offer of one, that must not be used
 ├── SnapshotUnavailable    nobody hands a snapshot file out now
 ├── StorageFailed          the disk refused: full, read-only, broken, or busy for too long
@@ -99,7 +100,7 @@ class InvalidFrame(SyncError):
 
     Args:
         reason: A stable code: `malformed`, `digest`, `shard`, `epoch`, `gap`, `count`, `order`, `range`, `floor`,
-            `barrier`, `as_of`, `age`, `hash` or `collision`.
+            `barrier`, `as_of`, `age`, `hash`, `body` or `collision`.
         detail: The same for a person.
     """
 
@@ -113,7 +114,7 @@ class UnknownVersion(SyncError):
     """
     A body, or a frame, of a version that this release does not know: it could say what the core did not mean.
 
-    ``kind`` is the documents' kind, or `frame`.
+    ``kind`` is the documents' kind, `dictionary` (the number of the one it is packed with) or `frame`.
     """
 
     def __init__(self, kind: str, version: int) -> None:
@@ -124,6 +125,10 @@ class UnknownVersion(SyncError):
 
 class DamagedSnapshot(SyncError):
     """A snapshot file that cannot be trusted or read."""
+
+
+class UnreadableBody(DamagedSnapshot):
+    """A stored body that cannot be unpacked: damaged, too long, or packed by another release."""
 
 
 class SnapshotRefused(SyncError):

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from cache_sync.errors import InvalidFrame, UnknownVersion
+from cache_sync.body_dictionaries import knows_dictionary
+from cache_sync.errors import InvalidFrame, UnknownVersion, UnreadableBody
 from cache_sync.frames import Frame, check_format, digest_frame
+from cache_sync.packed_bodies import read_facts
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 SEQ_MAX = 2**63 - 1
@@ -140,16 +142,31 @@ def check_live(frame: Frame, live_hash: int, live_rows: int) -> None:
 
 def check_versions(frame: Frame, known_versions: Mapping[str, int]) -> None:
     """
-    Check that a node knows what every body means, by the newest version of each kind that it reads.
+    Check that a node can read every body: its version, by the newest of each kind that it reads, and its dictionary.
 
     A kind that it does not know at all is nobody's business here, and is kept for those further down.
 
     Raises:
-        UnknownVersion: A body's version is newer than what it reads.
+        UnknownVersion: A body's version is newer than what it reads, or it is packed with a `dictionary` of a later
+            release.
+        InvalidFrame: `body`: it is packed in no known way.
     """
     for row in frame.rows:
-        if row.version > known_versions.get(row.kind, row.version):
+        known = known_versions.get(row.kind)
+        if known is None or row.body is None:
+            continue
+        if row.version > known:
             raise UnknownVersion(row.kind, row.version)
+        _check_packing(row.body)
+
+
+def _check_packing(body: bytes) -> None:
+    try:
+        dictionary = read_facts(body).dictionary
+    except UnreadableBody as error:
+        raise InvalidFrame("body", str(error)) from error
+    if not knows_dictionary(dictionary):
+        raise UnknownVersion("dictionary", dictionary)
 
 
 def _require(holds: bool, reason: str, detail: str) -> None:  # noqa: FBT001 - reads as a sentence

@@ -11,7 +11,9 @@ from cache_sync.documents import Document
 from cache_sync.errors import InvalidFrame, UnknownVersion
 from cache_sync.row_hash import CHAIN_BYTES, SEAL_BYTES, is_sealed
 
-FRAME_FORMAT = 2
+FRAME_FORMAT = 3
+# What went before it, with bodies that are never packed: read still, so that an edge is upgraded before its core.
+_TEXT_FORMAT = 2
 FRAME_CONTENT_TYPE = "application/vnd.ridethrough.frame+msgpack"
 POSITION_CHARACTERS_MAX = 64
 POSITIONS_MAX = 32
@@ -162,12 +164,12 @@ def decode_frame(content: bytes) -> Frame:
 
 def check_format(written: int) -> None:
     """
-    Check that a frame is of the format that this release reads.
+    Check that a frame is of a format that this release reads.
 
     Raises:
         UnknownVersion: It is not.
     """
-    if written != FRAME_FORMAT:
+    if written not in (FRAME_FORMAT, _TEXT_FORMAT):
         raise UnknownVersion("frame", written)
 
 

@@ -4,6 +4,8 @@ What the core publishes: new states of documents, as the last step of the transa
 Only a core publishes; replicas apply what it sends. Each commit moves its shard's head once and leaves one row in
 `commits`: the seq it ended at and its chain hash. With it the core can tell later whether a position that a node shows
 was ever its own.
+
+Bodies come here as text and are packed (`cache_sync.packed_bodies`) for the table: only what has changed costs that.
 """
 
 from collections.abc import Iterable
@@ -16,6 +18,8 @@ from cache_sync.document_table import (
     lock_head,
     read_head,
 )
+from cache_sync.errors import UnreadableBody
+from cache_sync.packed_bodies import pack_body, unpack_body
 from cache_sync.row_hash import FIRST_CHAIN, add_hashes, next_chain, row_hash
 from cache_sync.shards import first_seq
 from cache_sync.sql import Connection
@@ -52,7 +56,7 @@ class Name(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A document's new state: its body as it is stored and the body's version; None deletes it."""
+    """A document's new state: its body's text and the body's version; None deletes it."""
 
     name: Name
     body: bytes | None
@@ -79,10 +83,11 @@ class _Moves:
 
     def take(self, change: Change, found: tuple[int, int, int | None, bytes | None] | None) -> int:
         """Take the next seq for a change of what was found; return it, or the old one of an equal state."""
-        name, body, version = change
+        name, text, version = change
         old_seq, old_version, old_hash, old_body = found or (0, version, None, None)
-        if old_body == body and (body is None or old_version == version):
+        if _is_text_of(old_body, text) and (text is None or old_version == version):
             return old_seq
+        body = None if text is None else pack_body(name.kind, text)
         self.seq += 1
         hashed = None if body is None else row_hash(*name, self.seq, version, body)
         if found is None:
@@ -95,6 +100,16 @@ class _Moves:
             self.came.append(hashed)
         self.chained.append((self.seq, hashed or 0))
         return self.seq
+
+
+def _is_text_of(stored: bytes | None, text: bytes | None) -> bool:
+    # The texts are compared: another release's library may pack the same text into other bytes.
+    if stored is None or text is None:
+        return stored is text
+    try:
+        return unpack_body(stored) == text
+    except UnreadableBody:
+        return False
 
 
 def create_commits(connection: SqliteConnection) -> None:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from cache_sync.body_dictionaries import knows_dictionary
 from cache_sync.documents import KNOWN_VERSIONS
 from cache_sync.errors import SnapshotRefused
 from cache_sync.file_keys import PLAIN, FileKeys, key_id
@@ -24,8 +25,10 @@ from cache_sync.shards import first_seq, last_seq
 MANIFEST_FORMAT = 1
 # Of a file that is encrypted: a release that does not know of it takes none.
 ENCRYPTED_FORMAT = 2
-# The tables of a replica's file, `cache_sync.document_table`: raised with every change of them.
-REPLICA_SCHEMA = 3
+# The tables of a replica's file, `cache_sync.document_table`, and how bodies lie in them: raised with every change.
+REPLICA_SCHEMA = 4
+# What went before it: the same tables, and no body in them is packed.
+_TEXT_SCHEMA = 3
 
 CHUNK_BYTES = 4 * 1024 * 1024
 CHUNK_BYTES_MIN = 1024
@@ -50,7 +53,8 @@ class SnapshotManifest(msgspec.Struct, frozen=True, kw_only=True):
     What a snapshot file holds, and the hash of every part of it.
 
     ``epoch``, ``seq``, ``chain``, ``seal``, ``live_hash``, ``live_rows``, ``floor`` are the barrier's, as in a frame;
-    ``as_of`` is its core time T. ``rows`` counts tombstones too. ``versions`` is the newest version of a body by kind.
+    ``as_of`` is its core time T. ``rows`` counts tombstones too. ``versions`` is the newest version of a body by kind,
+    ``dictionaries`` are those that its bodies are packed with (`cache_sync.packed_bodies`).
     ``chunks`` are the SHA-256 of consecutive parts of ``chunk_bytes``, the last one shorter: they decide what is taken.
     ``sha256`` is the whole file's, for people and their tools; all in hex. ``schema`` is that of the tables, ``format``
     this struct's. ``key_id`` names the key that the file is encrypted under, which comes with the offer; empty for a
@@ -76,6 +80,7 @@ class SnapshotManifest(msgspec.Struct, frozen=True, kw_only=True):
     chunk_bytes: int
     chunks: list[str]
     key_id: str = ""
+    dictionaries: list[int] = []
 
     @property
     def place(self) -> tuple[int, int]:
@@ -214,7 +219,7 @@ def check_wanted(
         SnapshotRefused: `schema`, `shard`, `unknown_version`, `older_epoch`, `behind` or `unwanted`.
     """
     _require(
-        manifest.schema == REPLICA_SCHEMA,
+        manifest.schema in (REPLICA_SCHEMA, _TEXT_SCHEMA),
         "schema",
         f"tables of schema {manifest.schema} are unknown",
     )
@@ -223,6 +228,9 @@ def check_wanted(
     for kind, version in manifest.versions.items():
         known = version <= known_versions.get(kind, version)
         _require(known, "unknown_version", f"{kind} documents of version {version}")
+    for number in manifest.dictionaries:
+        known = knows_dictionary(number)
+        _require(known, "unknown_version", f"bodies that are packed with dictionary {number}")
     _require(manifest.epoch >= need.epoch_min, "older_epoch", f"it is of epoch {manifest.epoch}")
     _require(
         manifest.epoch > need.epoch_min or manifest.seq >= need.seq_min,

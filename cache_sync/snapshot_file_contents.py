@@ -19,6 +19,8 @@ _INDEXES = frozenset({"documents_by_name", "credentials_by_key", "tombstones"})
 _COLUMNS = frozenset({"seq", "account_id", "kind", "key", "version", "row_hash", "body"})
 _OBJECTS = "SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_autoindex_%'"
 _VERSIONS = "SELECT kind, max(version) FROM documents WHERE body IS NOT NULL GROUP BY kind"
+# Of packed bodies: what says how they are packed.
+_DICTIONARIES = "SELECT DISTINCT substr(body, 1, 2) FROM documents WHERE substr(body, 1, 1) = x'01'"
 _AS_OF = "SELECT as_of_us, asked_boot_seconds, age_seconds, at_least, boot_id FROM as_of"
 # Two halves, because the sum of 64-bit integers overflows: SQLite then fails instead of wrapping.
 _LIVE = """
@@ -34,6 +36,13 @@ class AsOf(NamedTuple):
     age_seconds: float
     at_least: bool
     boot_id: str
+
+
+class Bodies(NamedTuple):
+    """What a node must know to read a file: the newest version by kind, and the dictionaries that bodies need."""
+
+    versions: dict[str, int]
+    dictionaries: list[int]
 
 
 class Contents(NamedTuple):
@@ -57,11 +66,9 @@ def read_contents(path: Path, keys: FileKeys = PLAIN) -> Contents:
         return _contents(connection)
 
 
-def check_deeply(path: Path, keys: FileKeys = PLAIN) -> dict[str, int]:
+def check_deeply(path: Path, keys: FileKeys = PLAIN) -> Bodies:
     """
-    Check all of a file: its structure, and its live rows against the sums in its head.
-
-    Returns the newest version of a body by kind.
+    Check all of a file: its structure, and its live rows against the sums in its head; tell what its bodies need.
 
     Raises:
         SnapshotRefused: `not_a_replica`, or `contents` where the rows are not what the head says.
@@ -78,7 +85,9 @@ def check_deeply(path: Path, keys: FileKeys = PLAIN) -> dict[str, int]:
         stated = (contents.head.live_rows, contents.head.live_hash, contents.rows)
         if (live_rows, live_hash, rows) != stated:
             raise SnapshotRefused("contents", "its rows are not those that its head sums up")
-        return dict(connection.execute(_VERSIONS).fetchall())
+        versions = dict(connection.execute(_VERSIONS).fetchall())
+        packed = connection.execute(_DICTIONARIES).fetchall()
+        return Bodies(versions, sorted(header[1] for (header,) in packed))
 
 
 def check_contents(path: Path, manifest: SnapshotManifest, keys: FileKeys = PLAIN) -> None:

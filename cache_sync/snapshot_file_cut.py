@@ -24,7 +24,13 @@ from cache_sync.snapshot_file import (
     encode_manifest,
     file_name,
 )
-from cache_sync.snapshot_file_contents import AsOf, check_contents, check_deeply, read_contents
+from cache_sync.snapshot_file_contents import (
+    AsOf,
+    Bodies,
+    check_contents,
+    check_deeply,
+    read_contents,
+)
 from cache_sync.snapshot_file_shelf import KeptOffer, Shelved, SnapshotShelf
 from cache_sync.sqlite import DatabaseError, WrongKey, connect
 
@@ -115,7 +121,7 @@ def cut(
     keys = shelf.keys_of(file_name("0", 0, 0, mark), under) or PLAIN
     try:
         copy_to(making, keys)
-        versions = check_deeply(making, keys)
+        bodies = check_deeply(making, keys)
         shard, head, rows, as_of = read_contents(making, keys)
         sha256, chunks, file_bytes = _hash(making, chunk_bytes)
         manifest = SnapshotManifest(
@@ -131,7 +137,8 @@ def cut(
             rows=rows,
             floor=head.floor,
             as_of=as_of.as_of,
-            versions=versions,
+            versions=bodies.versions,
+            dictionaries=bodies.dictionaries,
             name=file_name(shard, head.epoch, head.head, mark),
             file_bytes=file_bytes,
             sha256=sha256,
@@ -200,5 +207,5 @@ def check_file(shelved: Shelved, check_signature: SignatureCheck) -> None:
     if sha256 != manifest.sha256:
         raise SnapshotRefused("sha256", "the file is not the one that was signed")
     check_contents(path, manifest, shelved.keys)
-    if check_deeply(path, shelved.keys) != manifest.versions:
+    if check_deeply(path, shelved.keys) != Bodies(manifest.versions, manifest.dictionaries):
         raise SnapshotRefused("contents", "its bodies are of other versions than it says")

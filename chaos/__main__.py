@@ -206,6 +206,25 @@ def bench_command(
     sys.exit(EXIT_VIOLATED if strict and missed(results) else 0)
 
 
+@commands.command("dictionaries", hidden=True)
+@click.argument("folder", type=_DATA)
+def dictionaries_command(folder: Path) -> None:
+    """Train dictionaries for documents' bodies, and print what belongs into cache_sync/body_dictionaries.py."""
+    import hashlib  # noqa: PLC0415 - the other commands start faster
+
+    from cache_sync.body_dictionaries import WRITTEN_WITH  # noqa: PLC0415 - likewise
+    from chaos.dictionaries.training import train  # noqa: PLC0415 - likewise
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind in sorted(WRITTEN_WITH):
+        trained = train(kind)
+        (folder / f"{kind}.zdict").write_bytes(trained.content)
+        ratio = trained.packed_bytes / trained.text_bytes
+        click.echo(
+            f"{kind:<12} {hashlib.sha256(trained.content).hexdigest()}  {ratio:.3f} of its text"
+        )
+
+
 @commands.command("proxies", hidden=True)
 @click.option("--plan", type=_FILE, required=True)
 def proxies_command(plan: Path) -> None:

@@ -14,6 +14,7 @@ from cache_sync.documents import (
     DecidedMessageBody,
     PaymentBody,
 )
+from cache_sync.packed_bodies import unpack_body
 from cache_sync.sql import Connection, read
 from core_cis.bookkeeping import receivables
 from core_cis.charge_records import read_charges, read_refunds
@@ -114,7 +115,7 @@ def _messages(connection: Connection) -> Iterator[Message]:
     for (body,) in connection.execute(
         "SELECT body FROM documents WHERE kind = ? AND body IS NOT NULL", (MESSAGE,)
     ):
-        told = msgspec.json.decode(body, type=DecidedMessageBody)
+        told = msgspec.json.decode(unpack_body(body), type=DecidedMessageBody)
         shown[told.message_id, told.fingerprint] = told.state
     for message_id, fingerprint, account_id, type_, state in connection.execute(_MESSAGES):
         yield Message(
@@ -155,7 +156,7 @@ def _ledger(connection: Connection) -> Iterator[LedgerPayment]:
 def _balances(connection: Connection) -> dict[str, tuple[int, int | None]]:
     owed = receivables(connection)
     shown = {
-        account_id: msgspec.json.decode(body, type=AccountBody).balance_cents
+        account_id: msgspec.json.decode(unpack_body(body), type=AccountBody).balance_cents
         for account_id, body in connection.execute(
             "SELECT account_id, body FROM documents WHERE kind = ? AND body IS NOT NULL", (ACCOUNT,)
         )
@@ -174,6 +175,6 @@ def _published(connection: Connection) -> dict[Pair, tuple[str, int]]:
     for (body,) in connection.execute(
         "SELECT body FROM documents WHERE kind = ? AND body IS NOT NULL", (PAYMENT,)
     ):
-        shown = msgspec.json.decode(body, type=PaymentBody)
+        shown = msgspec.json.decode(unpack_body(body), type=PaymentBody)
         published[shown.payment_id, shown.fingerprint] = (shown.state, shown.amount_cents)
     return published

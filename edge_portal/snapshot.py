@@ -35,7 +35,7 @@ from failover.intents import Receipt
 
 T = TypeVar("T")
 
-# The same bytes of the same version are the same body for ever, so what was decoded once is kept. Bodies are frozen;
+# The same bytes of the same version are the same body for ever, so what was unpacked once is kept. Bodies are frozen;
 # nobody changes a list inside. Usage is large and rarely read again, payments are small and read with every account.
 _ACCOUNT = lru_cache(2048)(version_decoder(AccountBody))
 _STATEMENT = lru_cache(2048)(version_decoder(StatementBody))

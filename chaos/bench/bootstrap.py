@@ -19,6 +19,7 @@ from typing import Final
 import httpx
 
 from cache_sync.documents import DEFAULT_SHARD
+from cache_sync.packed_bodies import read_facts
 from cache_sync.sqlite import connect
 from chaos.bench.asking import account_asks, page_asks
 from chaos.bench.figures import Figure, Goal, Result
@@ -153,8 +154,8 @@ def _link(path: Path, target: Path) -> None:
 def _text_bytes(path: Path) -> int:
     connection = connect(path, synchronous="NORMAL", read_only=True)
     try:
-        (total,) = connection.execute("SELECT sum(length(body)) FROM documents").fetchone()
-        return int(total)
+        bodies = connection.execute("SELECT body FROM documents WHERE body IS NOT NULL")
+        return sum(read_facts(body).text_bytes for (body,) in bodies)
     finally:
         connection.close()
 

@@ -41,6 +41,7 @@ from cache_sync.publication import Change, Name
 STATEMENTS: Final = 2
 PAYMENTS: Final = 2
 DOCUMENTS_AN_ACCOUNT: Final = 3 + STATEMENTS + PAYMENTS
+_STEPS: Final = (CREDENTIAL, ACCOUNT, USAGE, STATEMENT, PAYMENT)
 _FIRST_MONTH: Final = date(2026, 9, 1)
 _USAGE_DAYS: Final = 30
 _USAGE_VERSION: Final = KNOWN_VERSIONS[USAGE]
@@ -201,13 +202,15 @@ class Population:
 
 
 def in_batches(population: Population, accounts: int, size: int) -> Iterator[list[Change]]:
-    """Yield the documents of a population in commits of so many accounts."""
+    """
+    Yield the documents of a population in commits of so many accounts.
+
+    Within a commit they follow each other as a core comes to publish them: customers, readings, bills, payments.
+    """
     for begin in range(0, accounts, size):
-        yield [
-            change
-            for number in range(begin, min(begin + size, accounts))
-            for change in population.documents(number)
-        ]
+        numbers = range(begin, min(begin + size, accounts))
+        made = [change for number in numbers for change in population.documents(number)]
+        yield sorted(made, key=lambda change: _STEPS.index(change.name.kind))
 
 
 def _email(number: int) -> str:

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from cache_sync.clock import SystemClock
 from cache_sync.documents import BODY_TYPES, StatementBody
+from cache_sync.packed_bodies import unpack_body
 from core_cis.__main__ import main
 from core_cis.bookkeeping import balance_cents
 from core_cis.demo_data.filling import DEMO_UTILITY, Login, fill_demo, is_filled
@@ -49,7 +50,7 @@ def fill(
 def documents(store: CoreStore) -> Documents:
     """Read every document that stands."""
     return {
-        (account_id, kind, key): msgspec.json.decode(body, type=BODY_TYPES[kind])
+        (account_id, kind, key): msgspec.json.decode(unpack_body(body), type=BODY_TYPES[kind])
         for account_id, kind, key, body in store.connection.execute(
             "SELECT account_id, kind, key, body FROM documents WHERE body IS NOT NULL"
         )

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from cache_sync.documents import StatementBody
+from cache_sync.packed_bodies import unpack_body
 from core_cis.domain.green_button import parse_green_button
 from core_cis.domain.tariff_files import parse_tariff
 from core_cis.importing.readings import ReadingsImported, import_readings
@@ -166,6 +167,6 @@ def test_a_published_statement_is_the_stored_one(core: Core, shared_data: Path) 
     ((stored, published),) = utility.store.connection.execute(
         "SELECT s.body, d.body FROM statements s JOIN documents d ON d.kind = 'statement' AND d.key = s.statement_id"
     ).fetchall()
-    assert stored == published
+    assert stored == unpack_body(published)
     assert msgspec.json.decode(stored, type=StatementBody) == utility.statements()[0]
     utility.store.close()

@@ -18,6 +18,7 @@ import pytest
 
 from cache_sync.clock import SystemClock
 from cache_sync.document_table import read_head
+from cache_sync.packed_bodies import unpack_body
 from cache_sync.snapshot_folder import SnapshotFolder
 from cache_sync.sqlite import connect, write
 from core_cis.domain.metering import empty_block
@@ -77,7 +78,7 @@ class Upgrade(EdgeFleet):
                 "SELECT body FROM documents WHERE account_id = ? AND kind = 'account'",
                 (account_id,),
             ).fetchone()
-            more = bytes(body)[:-1] + b' , "later" : {"deep":[1.0,\t2]}, "later":null}'
+            more = unpack_body(body)[:-1] + b' , "later" : {"deep":[1.0,\t2]}, "later":null}'
             tx.publish_encoded(account_id, "account", "", more)
             tx.publish_encoded(account_id, "of a later release", "k", STRANGE, 7)
 

@@ -13,6 +13,7 @@ import msgspec
 from click.testing import CliRunner, Result
 
 from cache_sync.documents import BODY_TYPES, StatementBody
+from cache_sync.packed_bodies import unpack_body
 from core_cis.__main__ import main
 from core_cis.billing_run import BillingReport, run_billing
 from core_cis.bookkeeping import balance_cents
@@ -188,7 +189,7 @@ class SmallUtility:
     def documents(self, kind: str, account_id: str = "A-1") -> dict[str, Any]:
         """Read an account's published documents of a kind by key, without what was withdrawn."""
         return {
-            key: msgspec.json.decode(body, type=BODY_TYPES[kind])
+            key: msgspec.json.decode(unpack_body(body), type=BODY_TYPES[kind])
             for key, body in self.store.connection.execute(
                 "SELECT key, body FROM documents WHERE account_id = ? AND kind = ? AND body IS NOT NULL",
                 (account_id, kind),

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from cache_sync.document_table import read_head
+from cache_sync.packed_bodies import pack_body, unpack_body
 from cache_sync.publication import raise_epoch
 from cache_sync.sql import IntegrityError, is_server, write
 from core_cis.__main__ import main
@@ -114,7 +115,9 @@ class Utility(SmallUtility):
         for table in tables(dialect).tables:
             rows = self.store.connection.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 - our names
             text = "\n".join(
-                bytes(value).decode("latin-1") if isinstance(value, bytes) else str(value)
+                (unpack_body(value) if table == "documents" else value).decode("latin-1")
+                if isinstance(value, bytes)
+                else str(value)
                 for row in rows
                 for value in row
             )
@@ -249,7 +252,7 @@ def test_a_shown_document_of_a_forgotten_account_differs(utility: Utility) -> No
         ).fetchone()[0]
         connection.execute(
             "UPDATE documents SET body = ? WHERE account_id = ? AND kind = 'account'",
-            (bytes(body).replace(b"A-8", b"A-7"), ACCOUNT),
+            (pack_body("account", unpack_body(body).replace(b"A-8", b"A-7")), ACCOUNT),
         )
     found = Fleet().reconcile(utility.store).differences
     assert [each.kind for each in found if each.account_id == ACCOUNT] == ["balance_differs"]
@@ -366,7 +369,9 @@ async def test_snapshot_files_go(utility: Utility) -> None:
         core.data_dir, "0", clock=Patient(core), rng=Random(1), chunk_bytes=CHUNK_BYTES
     )
     shelf, replica = shelf_of(core.data_dir, "0"), replica_folder(core.data_dir, "0")
-    assert shelf.files()
+    found = "SELECT body FROM documents WHERE account_id = ? AND kind = 'account'"
+    shown = utility.store.connection.execute(found, (ACCOUNT,)).fetchone()[0]
+    assert shown in shelf.files()[0].path.read_bytes()
     assert replica.is_dir()
     with building(core.data_dir):
         busy = _in_thread(utility)
@@ -382,7 +387,9 @@ async def test_snapshot_files_go(utility: Utility) -> None:
     await build_snapshot(
         core.data_dir, "0", clock=Patient(core), rng=Random(2), chunk_bytes=CHUNK_BYTES
     )
-    assert SECRETS[0].encode() not in shelf.files()[0].path.read_bytes()
+    content = shelf.files()[0].path.read_bytes()
+    assert SECRETS[0].encode() not in content
+    assert shown not in content
     listed = CliRunner().invoke(main, ["snapshot", "list", "--data", str(core.data_dir)])
     assert "not offered" not in listed.output
 

@@ -12,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from cache_sync.documents import AccountBody, PaymentBody
+from cache_sync.packed_bodies import unpack_body
 from core_cis.decisions import Decision
 from core_cis.intake import Intake, check_signatures
 from core_cis.intent_kinds import decide
@@ -32,7 +33,7 @@ def document(store: CoreStore, kind: str, key: str, account_id: str = ACCOUNT) -
         (account_id, kind, key),
     ).fetchone()
     assert row is not None, f"no {kind} document {key}"
-    return row[0]
+    return unpack_body(row[0])
 
 
 def count(store: CoreStore, table: str) -> int:

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from cache_sync.documents import DecidedMessageBody
+from cache_sync.packed_bodies import unpack_body
 from core_cis.__main__ import main
 from core_cis.bookkeeping import post
 from core_cis.books import read_books
@@ -70,7 +71,7 @@ def shown(store: CoreStore, intent: Intent) -> DecidedMessageBody:
         "SELECT body FROM documents WHERE account_id = ? AND kind = 'message' AND key = ?",
         (intent.account_id, intent.intent_id),
     ).fetchone()
-    return msgspec.json.decode(body, type=DecidedMessageBody)
+    return msgspec.json.decode(unpack_body(body), type=DecidedMessageBody)
 
 
 async def test_reading_is_recorded_once_with_its_document(core: Any) -> None:

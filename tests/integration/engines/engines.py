@@ -10,6 +10,7 @@ from cache_sync.documents import Document
 from cache_sync.errors import RedisLost
 from cache_sync.frame_guards import Held
 from cache_sync.frames import Frame
+from cache_sync.packed_bodies import unpack_body
 from cache_sync.redis_layout import RedisLayout
 from cache_sync.redis_link import RedisLink
 from cache_sync.redis_reader import RedisReader
@@ -236,7 +237,7 @@ class RedisEngine:
         found: State = {}
         for account_id in account_ids:
             reading = self._reader.account(account_id)
-            found |= {name: document.body or b"" for name, document in reading.by_name.items()}
+            found |= {name: unpack_body(one.body or b"") for name, one in reading.by_name.items()}
         return found
 
     def close(self) -> None:

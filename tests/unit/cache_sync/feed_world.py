@@ -19,6 +19,7 @@ from cache_sync.follower import Follower
 from cache_sync.follower_settings import FollowerSettings
 from cache_sync.frames import FRAME_FORMAT, Frame, sealed
 from cache_sync.offload import inline
+from cache_sync.packed_bodies import unpack_body
 from cache_sync.publication import Change as Publication
 from cache_sync.publication import Name as DocumentName
 from cache_sync.publication import begin_shard, create_commits, publish_all
@@ -174,7 +175,7 @@ class Core:
                     "UPDATE shard_head SET live_hash = ?, live_rows = ?",
                     (add_hashes(0, (row[4] for row in rows)), len(rows)),
                 )
-                state = {(row[0], row[1], row[2]): row[3] for row in rows}
+                state = {(row[0], row[1], row[2]): unpack_body(row[3]) for row in rows}
             stamped = stamp(self.connection, self.clock.now())
         self._epoch = epoch
         self.history[epoch, before if head is None else head] = Committed(stamped, state)
@@ -219,7 +220,7 @@ def read_all(reader: ReplicaReader) -> tuple[ReplicaState, State]:
         rows = view._connection.execute(
             "SELECT account_id, kind, key, body FROM documents WHERE body IS NOT NULL"
         ).fetchall()
-    return state, {(row[0], row[1], row[2]): row[3] for row in rows}
+    return state, {(row[0], row[1], row[2]): unpack_body(row[3]) for row in rows}
 
 
 def make_frame(rows: list[Document], *, onto: Iterable[Document] = (), **changes: object) -> Frame:

@@ -1,6 +1,7 @@
 """What a follower refuses, and that it keeps serving meanwhile."""
 
 from pathlib import Path
+from random import Random
 
 import msgspec
 import pytest
@@ -246,7 +247,7 @@ async def test_disk_that_refuses_is_tried_again_and_keeps_serving(
     """A full disk stops applying; the file is opened anew and followed when there is room again."""
     core.fill(2)
     await step_until(follower, clock, "following")
-    core.fill(2, b"x" * 100_000)
+    core.fill(2, Random(1).randbytes(100_000))
     assert follower._writer is not None
     follower._writer._connection.execute("PRAGMA max_page_count = 1")
     clock.advance(await follower.step())

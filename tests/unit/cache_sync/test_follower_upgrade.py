@@ -4,9 +4,12 @@ from pathlib import Path
 from random import Random
 
 import msgspec
+import pytest
 
+from cache_sync import publication
 from cache_sync.follower import Follower
 from cache_sync.offload import inline
+from cache_sync.packed_bodies import pack_body
 from cache_sync.replica_reader import ReplicaReader
 from tests.unit.cache_sync.feed_world import (
     SETTINGS,
@@ -95,3 +98,51 @@ async def test_a_node_that_begins_under_a_newer_source_says_so(
     assert not ReplicaReader(folder, clock=clock).ready()
     assert not list(folder.glob("*.db*"))
     older.close()
+
+
+async def test_a_dictionary_of_a_later_release_stops_it_by_name(
+    core: Core,
+    client: DirectClient,
+    tmp_path: Path,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Bodies that it could not unpack are not applied; what it holds serves, and it goes on when they can be read."""
+    folder, known = tmp_path / "edge", {"payment": 1}
+    edge, reader = follower_of(known, client, folder, clock), ReplicaReader(folder, clock=clock)
+    commit(core, "1", b'{"a":1}', 1)
+    await step_until(edge, clock, "following")
+    _, seen = read_all(reader)
+    with monkeypatch.context() as later:
+        later.setattr(
+            publication, "pack_body", lambda kind, text: b"\x01\x63" + pack_body(kind, text)[2:]
+        )
+        commit(core, "2", b'{"payment_id":"1","account_id":"a"}', 1)
+    for _ in range(5):
+        clock.advance(await edge.step())
+    assert (edge.status.phase, edge.status.reason) == ("stopped", "unknown_version:dictionary:99")
+    assert read_all(reader)[1] == seen
+    assert edge.status.snapshots_built == 1, "a new snapshot would hold the same bodies"
+    commit(core, "2", b'{"payment_id":"2","account_id":"a"}', 1)
+    await step_until(edge, clock, "following")
+    assert read_all(reader)[1] == core.state
+    edge.close()
+
+
+async def test_bodies_of_a_kind_that_nobody_reads_here_pass_through(
+    core: Core,
+    client: DirectClient,
+    tmp_path: Path,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They are kept as they came for those further down, however they are packed."""
+    monkeypatch.setattr(publication, "pack_body", lambda kind, text: b"\x01\x63" + text)
+    core.commit([(("a", "kind_of_later", "1"), b"{}")])
+    edge = follower_of({"payment": 1}, client, tmp_path / "edge", clock)
+    await step_until(edge, clock, "following")
+    with ReplicaReader(tmp_path / "edge", clock=clock).read() as view:
+        held = view.document("a", "kind_of_later", "1")
+    assert held is not None
+    assert held.body == b"\x01\x63{}"
+    edge.close()

@@ -11,6 +11,7 @@ import pytest
 from cache_sync.documents import DEFAULT_SHARD
 from cache_sync.errors import SnapshotRefused, SnapshotUnavailable, StorageFailed, UnknownShard
 from cache_sync.file_keys import FileKeys
+from cache_sync.packed_bodies import unpack_body
 from cache_sync.snapshot_file import (
     CHUNK_BYTES_MAX,
     FILE_BYTES_MAX,
@@ -58,7 +59,7 @@ async def test_a_cut_file_is_the_core_at_one_barrier(
     rows = connect(shelved.path, synchronous="NORMAL").execute(
         "SELECT account_id, kind, key, body FROM documents WHERE body IS NOT NULL"
     )
-    assert {(row[0], row[1], row[2]): row[3] for row in rows} == core.state
+    assert {(row[0], row[1], row[2]): unpack_body(row[3]) for row in rows} == core.state
     check_file(shelved, check_signature)
 
 
@@ -228,11 +229,12 @@ async def test_an_offers_age_is_never_younger_than_the_truth(
         ({"format": 3}, "format"),
         ({"format": 2}, "malformed"),
         ({"key_id": "0011aabb"}, "malformed"),
-        ({"schema": 4}, "schema"),
+        ({"schema": 5}, "schema"),
         ({"shard": "1", "seq": (1 << 40) + 5}, "shard"),
         ({"seq": 1 << 41}, "shard"),
         ({"epoch": 0}, "malformed"),
         ({"versions": {"payment": 99}}, "unknown_version"),
+        ({"dictionaries": [1, 99]}, "unknown_version"),
         ({"name": "../../etc/passwd"}, "malformed"),
         ({"chunks": []}, "malformed"),
         ({"sha256": "0"}, "malformed"),
@@ -388,6 +390,7 @@ async def test_a_manifest_says_bytes_as_the_contract_does(
     assert set(members) == {
         *("format", "schema", "shard", "epoch", "seq", "chain", "seal", "live_hash", "live_rows"),
         *("rows", "floor", "as_of", "versions", "name", "bytes", "sha256", "chunk_bytes", "chunks"),
+        "dictionaries",
         "key_id",
     }
     assert encode_manifest(decode_manifest(offer.manifest)) == offer.manifest

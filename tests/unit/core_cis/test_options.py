@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from cache_sync.clock import SystemClock
+from cache_sync.packed_bodies import unpack_body
 from core_cis.__main__ import main
 from core_cis.bookkeeping import post
 from core_cis.domain import ledger
@@ -50,7 +51,7 @@ def test_changed_name_is_published(data_dir: Path) -> None:
     assert (code, out.split(":")[0]) == (0, "Other Light")
     with CoreStore.open(data_dir, SystemClock()) as store:
         (body,) = store.connection.execute("SELECT body FROM documents").fetchone()
-    assert msgspec.json.decode(body)["utility_name"] == "Other Light"
+    assert msgspec.json.decode(unpack_body(body))["utility_name"] == "Other Light"
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from cache_sync.documents import (
     encode_body,
     sign_in_key,
 )
+from cache_sync.packed_bodies import unpack_body
 from core_cis.bookkeeping import post
 from core_cis.domain import ledger
 from core_cis.errors import UnknownAccount
@@ -72,7 +73,9 @@ def documents(store: CoreStore, kind: str) -> dict[str, Any]:
     rows = store.connection.execute(
         "SELECT key, body FROM documents WHERE kind = ? AND body IS NOT NULL", (kind,)
     )
-    return {key: msgspec.json.decode(body, type=BODY_TYPES[kind]) for key, body in rows}
+    return {
+        key: msgspec.json.decode(unpack_body(body), type=BODY_TYPES[kind]) for key, body in rows
+    }
 
 
 def head(store: CoreStore) -> int:
