@@ -12,7 +12,10 @@ SyncError
 │   └── BelowFloor         the cursor is older than the deletes that the feed still knows
 ├── NotComparable          two nodes stand too far apart for their digests to be compared
 ├── InvalidFrame           a frame that cannot follow what a replica holds, or that was damaged on its way
-├── UnknownVersion         a body that this release cannot read: only a newer release helps
+├── NotTakenHere           what came is undamaged, and this node must not take it: it waits
+│   ├── UnknownVersion     a body, or a frame, that this release cannot read: only a newer release helps
+│   ├── DocumentTooLarge   a body longer than any may be
+│   └── FrameTooLarge      an answer longer than any frame may be
 ├── DamagedSnapshot        a snapshot file that cannot be trusted or read
 │   └── UnreadableBody     a body that cannot be unpacked
 ├── SnapshotRefused        a snapshot file, or the offer of one, that must not be used
@@ -110,7 +113,19 @@ class InvalidFrame(SyncError):
         self.detail = detail
 
 
-class UnknownVersion(SyncError):
+class NotTakenHere(SyncError):
+    """
+    What came is undamaged, and this node must not take it; asking again brings the same until the other end changes.
+
+    ``reason`` is the status that is shown for it, a stable code.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{detail} ({reason})")
+        self.reason = reason
+
+
+class UnknownVersion(NotTakenHere):
     """
     A body, or a frame, of a version that this release does not know: it could say what the core did not mean.
 
@@ -118,9 +133,28 @@ class UnknownVersion(SyncError):
     """
 
     def __init__(self, kind: str, version: int) -> None:
-        super().__init__(f"{kind}s of version {version} need another release")
+        reason = f"unknown_version:{kind}:{version}"
+        super().__init__(reason, f"{kind}s of version {version} need another release")
         self.kind = kind
         self.version = version
+
+
+class DocumentTooLarge(NotTakenHere):
+    """A body whose text is longer than `cache_sync.packed_bodies.BODY_BYTES_MAX`; this release writes none."""
+
+    def __init__(self, kind: str, text_bytes: int) -> None:
+        detail = f"a {kind} document of {text_bytes} bytes"
+        super().__init__(f"document_too_large:{kind}", detail)
+        self.kind = kind
+        self.text_bytes = text_bytes
+
+
+class FrameTooLarge(NotTakenHere):
+    """An answer that is longer than any frame may be; it was not read to its end."""
+
+    def __init__(self, bytes_max: int) -> None:
+        super().__init__("frame_too_large", f"an answer of more than {bytes_max} bytes")
+        self.bytes_max = bytes_max
 
 
 class DamagedSnapshot(SyncError):

@@ -24,8 +24,8 @@ from cache_sync.errors import (
     FeedUnavailable,
     Forked,
     InvalidFrame,
+    NotTakenHere,
     StorageFailed,
-    UnknownVersion,
 )
 from cache_sync.feed_client import Asker, FeedClient
 from cache_sync.follower_settings import FollowerSettings
@@ -181,8 +181,8 @@ class Follower:
             self._files.need(epoch_min=self._least[0], seq_min=error.floor)
         except InvalidFrame as error:
             delay = self._refuse(error)
-        except UnknownVersion as error:
-            delay = self._wait_for_upgrade(error)
+        except NotTakenHere as error:
+            delay = self._wait_for_change_above(error)
         except DamagedSnapshot as error:
             log.warning("the snapshot is damaged: %s", error)
             delay = self._replace_snapshot("damaged")
@@ -392,10 +392,10 @@ class Follower:
         self._keeper.say("stopped", error.reason)
         return self._retry.next_seconds()
 
-    def _wait_for_upgrade(self, error: UnknownVersion) -> float:
-        """Serve on what is held; a new snapshot would hold the same bodies, only a newer release can read them."""
+    def _wait_for_change_above(self, error: NotTakenHere) -> float:
+        """Serve on what is held; a new snapshot would hold the same, only another release or source can help."""
         self._drop_unfinished()
-        self._keeper.say("stopped", f"unknown_version:{error.kind}:{error.version}")
+        self._keeper.say("stopped", error.reason)
         return self._rebuilding.pause()
 
     def _replace_snapshot(self, reason: str) -> float:

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from cache_sync.body_dictionaries import knows_dictionary
-from cache_sync.errors import InvalidFrame, UnknownVersion, UnreadableBody
+from cache_sync.errors import DocumentTooLarge, InvalidFrame, UnknownVersion, UnreadableBody
 from cache_sync.frames import Frame, check_format, digest_frame
-from cache_sync.packed_bodies import read_facts
+from cache_sync.packed_bodies import BODY_BYTES_MAX, read_facts
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 SEQ_MAX = 2**63 - 1
@@ -142,31 +142,38 @@ def check_live(frame: Frame, live_hash: int, live_rows: int) -> None:
 
 def check_versions(frame: Frame, known_versions: Mapping[str, int]) -> None:
     """
-    Check that a node can read every body: its version, by the newest of each kind that it reads, and its dictionary.
+    Check that a node can take every body: its version, by the newest of each kind that it reads, and how it is packed.
 
     A kind that it does not know at all is nobody's business here, and is kept for those further down.
 
     Raises:
         UnknownVersion: A body's version is newer than what it reads, or it is packed with a `dictionary` of a later
             release.
+        DocumentTooLarge: A body is longer than any may be.
         InvalidFrame: `body`: it is packed in no known way.
     """
     for row in frame.rows:
-        known = known_versions.get(row.kind)
-        if known is None or row.body is None:
+        if row.body is None:
             continue
-        if row.version > known:
+        known = known_versions.get(row.kind)
+        if known is not None and row.version > known:
             raise UnknownVersion(row.kind, row.version)
-        _check_packing(row.body)
+        _check_body(row.kind, row.body, is_read=known is not None)
 
 
-def _check_packing(body: bytes) -> None:
+def _check_body(kind: str, body: bytes, *, is_read: bool) -> None:
+    if len(body) > BODY_BYTES_MAX:
+        raise DocumentTooLarge(kind, len(body))
+    if not is_read:
+        return
     try:
-        dictionary = read_facts(body).dictionary
+        facts = read_facts(body)
     except UnreadableBody as error:
         raise InvalidFrame("body", str(error)) from error
-    if not knows_dictionary(dictionary):
-        raise UnknownVersion("dictionary", dictionary)
+    if not knows_dictionary(facts.dictionary):
+        raise UnknownVersion("dictionary", facts.dictionary)
+    if facts.text_bytes > BODY_BYTES_MAX:
+        raise DocumentTooLarge(kind, facts.text_bytes)
 
 
 def _require(holds: bool, reason: str, detail: str) -> None:  # noqa: FBT001 - reads as a sentence

@@ -25,12 +25,12 @@ from cache_sync.errors import (
     FeedError,
     InvalidFrame,
     NoSnapshot,
+    NotTakenHere,
     RedisFull,
     RedisLost,
     RedisUnavailable,
     StorageFailed,
     SyncError,
-    UnknownVersion,
 )
 from cache_sync.file_keys import PLAIN, FileKeys
 from cache_sync.frame_guards import Held
@@ -200,7 +200,7 @@ class RedisMirror:
             delay = self._forget("unreachable", str(error), self._retry)
         except (EpochChanged, BelowFloor, InvalidFrame, DamagedSnapshot) as error:
             delay = self._begin_anew(error)
-        except UnknownVersion as error:
+        except NotTakenHere as error:
             self._say("waiting", str(error))
             delay = self._settings.retry_cap_seconds
         except (FeedError, NoSnapshot, StorageFailed) as error:

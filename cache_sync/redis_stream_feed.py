@@ -23,7 +23,7 @@ import msgspec
 from cache_sync.backoff import Backoff
 from cache_sync.clock import Clock
 from cache_sync.documents import KNOWN_VERSIONS
-from cache_sync.errors import InvalidFrame, RedisUnavailable, UnknownVersion
+from cache_sync.errors import InvalidFrame, NotTakenHere, RedisUnavailable
 from cache_sync.feed_client import FeedClient
 from cache_sync.frame_guards import check_frame, check_versions
 from cache_sync.frames import Frame, decode_frame, sealed
@@ -227,7 +227,7 @@ class StreamFeed:
             check_versions(frame, self._settings.known_versions)
         except InvalidFrame as error:
             raise _Unusable(str(error)) from error
-        except UnknownVersion as error:
+        except NotTakenHere as error:
             # The core's own answer says it to the follower.
             raise _Unusable(str(error)) from error
         if frame.shard != self._shard:

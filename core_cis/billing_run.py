@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from cache_sync.documents import MeterRead, StatementBody, encode_body
+from cache_sync.documents import STATEMENT, MeterRead, StatementBody, encode_body
 from cache_sync.sql import Connection
 from core_cis.billing_sources import (
     BilledServicePoint,
@@ -41,15 +41,17 @@ from core_cis.erasures import erased_accounts
 from core_cis.errors import (
     BillRefused,
     CannotPrice,
+    DocumentTooLarge,
     InvalidTariff,
     MissingReadings,
     UnknownAccount,
 )
 from core_cis.publishing import publish_account, publish_statements
 from core_cis.readings import load_blocks, store_blocks
-from core_cis.store import CoreStore, Transaction, new_id
+from core_cis.store import CoreStore, Transaction, check_size, new_id
 from core_cis.tariff_store import TariffShelf
 
+_REFUSALS = (BillRefused, CannotPrice, DocumentTooLarge, InvalidTariff, MissingReadings)
 _REFERENCE = timedelta(days=REFERENCE_DAYS_MAX)
 
 
@@ -189,7 +191,8 @@ def bill_account(
         try:
             issued = max(plan.period.end, issued_on or plan.period.end)
             statement, parts = _make(tx, account_id, plan, points, history, tariffs, issued)
-        except (BillRefused, CannotPrice, InvalidTariff, MissingReadings) as error:
+            check_size(account_id, STATEMENT, encode_body(statement))
+        except _REFUSALS as error:
             refusal = RefusedBill(
                 account_id=account_id,
                 period_from=plan.period.start,

@@ -19,6 +19,7 @@ CoreError
 ├── DatabaseUnreachable    a database that does not answer, or lets nobody in
 ├── SettingsConflict       a setting that cannot change any more
 ├── CoreNotEmpty           a core that should be empty and is not
+├── DocumentTooLarge       a document that is longer than edges take
 ├── UnknownAccount         an account that does not exist
 ├── UnknownEdge            an edge that is not registered
 ├── CannotWrite            a version of a body that this release does not write
@@ -233,6 +234,24 @@ class CoreNotEmpty(CoreError):
         super().__init__(
             f"{where} has customers already (or an interrupted filling); name another folder or remove this one"
         )
+
+
+class DocumentTooLarge(CoreError):
+    """
+    A document that would be longer than edges take; the transaction that would have published it changes nothing.
+
+    ``account_id`` is empty for a document of the whole fleet.
+    """
+
+    def __init__(self, account_id: str, kind: str, text_bytes: int, bytes_max: int) -> None:
+        whose = f"of account {account_id}" if account_id else "of the fleet"
+        super().__init__(
+            f"the {kind} document {whose} has {text_bytes} bytes, {bytes_max} are the most"
+        )
+        self.account_id = account_id
+        self.kind = kind
+        self.text_bytes = text_bytes
+        self.bytes_max = bytes_max
 
 
 class UnknownAccount(CoreError):

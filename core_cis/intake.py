@@ -19,7 +19,7 @@ from cache_sync.sql import DatabaseError, IntegrityError
 from core_cis.awaited_edges import refuse_while_awaiting
 from core_cis.charge_records import owe_refund
 from core_cis.decisions import Decision, decision_of, under_review
-from core_cis.errors import MoneyUnknown
+from core_cis.errors import DocumentTooLarge, MoneyUnknown
 from core_cis.instants import to_text
 from core_cis.intent_kinds import decide, document_of, record, turn_of
 from core_cis.money_of_intents import hear_late, money_of
@@ -311,7 +311,7 @@ class Intake:
                 outcome = _write(tx, intent, decision, delivered_by, won=won)
                 tx.connection.execute(_FORGET_FAILURE, (intent.intent_id, intent.fingerprint))
                 return outcome
-        except (IntegrityError, ValueError, OverflowError):
+        except (IntegrityError, DocumentTooLarge, ValueError, OverflowError):
             _log.exception("an intent could not even be put under review", alarm="dead_letter")
             return None
 

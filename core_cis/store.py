@@ -22,12 +22,13 @@ from cache_sync.core_time import foresee, stamp
 from cache_sync.document_table import read_shards
 from cache_sync.documents import Body
 from cache_sync.frames import Position
+from cache_sync.packed_bodies import BODY_BYTES_MAX
 from cache_sync.publication import Change, Name, begin_shard
 from cache_sync.shards import SHARDS_MAX, shard_names
 from cache_sync.sql import Connection, is_server, read, write
 from core_cis.database import FILE_NAME, Database
 from core_cis.database_choice import find_database
-from core_cis.errors import DatabaseInvalid, SettingsConflict
+from core_cis.errors import DatabaseInvalid, DocumentTooLarge, SettingsConflict
 from core_cis.instants import local_date
 from core_cis.keys import CoreKeys, has_keys, load_keys
 from core_cis.locks import Locks
@@ -91,7 +92,7 @@ class Transaction:
         return local_date(self.stamp, self.utility.timezone)
 
     def publish(self, account_id: str, kind: str, key: str, body: Body | None) -> None:
-        """Publish a document's new state when the transaction ends, None to withdraw it."""
+        """Publish a document's new state at the transaction's end, None to withdraw it. Raises as `publish_encoded`."""
         version = self._version_of(kind)
         encoded = None if body is None else encode_version(body, version)
         self.publish_encoded(account_id, kind, key, encoded, version)
@@ -104,7 +105,14 @@ class Transaction:
         body: bytes | None,
         version: int = FIRST_VERSION,
     ) -> None:
-        """Publish a document whose body is encoded already in some version, as `publish` does."""
+        """
+        Publish a document whose body is encoded already in some version, as `publish` does.
+
+        Raises:
+            DocumentTooLarge: It is longer than edges take.
+        """
+        if body is not None:
+            check_size(account_id, kind, body)
         self._outgoing.put(Change(Name(account_id, kind, key), body, version))
 
     def is_erased(self, account_id: str) -> bool:
@@ -277,6 +285,17 @@ class CoreStore:
     def utility(self) -> Utility:
         """Tell whose books these are."""
         return read_utility(self.connection)
+
+
+def check_size(account_id: str, kind: str, text: bytes) -> None:
+    """
+    Check that a document can be published.
+
+    Raises:
+        DocumentTooLarge: It is longer than edges take.
+    """
+    if len(text) > BODY_BYTES_MAX:
+        raise DocumentTooLarge(account_id, kind, len(text), BODY_BYTES_MAX)
 
 
 def read_utility(connection: Connection) -> Utility:

@@ -8,16 +8,24 @@ import msgspec
 
 from cache_sync.body_versions import write_versions
 from cache_sync.documents import KNOWN_VERSIONS, STATEMENT, StatementBody
-from cache_sync.errors import Behind, BelowFloor, EpochChanged, FeedUnavailable, Forked
+from cache_sync.errors import (
+    Behind,
+    BelowFloor,
+    EpochChanged,
+    FeedUnavailable,
+    Forked,
+    FrameTooLarge,
+)
 from cache_sync.frames import Frame, Position, Proof, decode_frame, write_positions
 from edge_portal.node_client import Answer, NodeClient, checked, read_problem, slug_of
-from failover.errors import Ambiguous, NodeError, NodeRefused
+from failover.errors import Ambiguous, AnswerTooLarge, NodeError, NodeRefused
 from failover.intents import DecidedBatch, IntentBatch, OutcomeBatch
 from failover.probe import ProbeAnswer
 from failover.web import MSGPACK
 
 FEED_ANSWER_SECONDS: Final = 2.0
-FRAME_BYTES_MAX: Final = 64 * 1024 * 1024
+# A page ends behind the row that makes it 4 MiB of bodies, and none is longer than 1 MiB: 5 MiB, and the names.
+FRAME_BYTES_MAX: Final = 16 * 1024 * 1024
 OUTCOMES_BYTES_MAX: Final = 4 * 1024 * 1024
 PROBE_BYTES_MAX: Final = 512 * 1024
 STATEMENT_BYTES_MAX: Final = 2 * 1024 * 1024
@@ -58,7 +66,7 @@ class CoreFeed:
         self._answer_seconds = answer_seconds
 
     async def fetch(self, after: int, epoch: int, limit: int, wait: float) -> Frame:
-        """Ask for the documents after a cursor. Raises `FeedError`, `InvalidFrame`."""
+        """Ask for the documents after a cursor. Raises `FeedError`, `InvalidFrame`, `NotTakenHere`."""
         try:
             answer = await self._client.call(
                 "GET",
@@ -74,6 +82,8 @@ class CoreFeed:
                 deadline_seconds=wait + self._answer_seconds,
                 bytes_max=FRAME_BYTES_MAX,
             )
+        except AnswerTooLarge as error:
+            raise FrameTooLarge(FRAME_BYTES_MAX) from error
         except NodeError as error:
             raise FeedUnavailable(str(error)) from error
         if answer.status != _OK:

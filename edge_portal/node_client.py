@@ -14,7 +14,7 @@ import httpx
 import msgspec
 import structlog
 
-from failover.errors import Ambiguous, NodeRefused, NotSent, Overloaded
+from failover.errors import Ambiguous, AnswerTooLarge, NodeRefused, NotSent, Overloaded
 from failover.node_tls import TlsLink, tls_reason
 from failover.web import DEADLINE_HEADER, authorization_header, deadline_header
 
@@ -101,6 +101,7 @@ class NodeClient:
         Raises:
             NotSent: No byte left this node.
             Ambiguous: Something left, and no usable answer came back in time.
+            AnswerTooLarge: More came than ``bytes_max``.
             Overloaded: 429 or 503.
         """
         if self._check is not None:
@@ -167,7 +168,7 @@ class NodeClient:
             async for part in response.aiter_bytes():
                 received += len(part)
                 if received > limit:
-                    raise Ambiguous("an answer larger than any of theirs")
+                    raise AnswerTooLarge("an answer larger than any of theirs")
                 parts.append(part)
         finally:
             await response.aclose()

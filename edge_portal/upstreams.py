@@ -28,7 +28,7 @@ from cache_sync.errors import (
     FeedError,
     FeedUnavailable,
     InvalidFrame,
-    UnknownVersion,
+    NotTakenHere,
 )
 from cache_sync.frames import Frame
 from cache_sync.standing import PATH_NODES_MAX, Standing
@@ -161,7 +161,7 @@ class Upstreams:
         Raises:
             FeedUnavailable: Nobody has anything new for this cursor now.
             FeedError: As the upstream says.
-            UnknownVersion: The answer is a frame of another release.
+            NotTakenHere: The answer is a frame of another release, or larger than any.
             InvalidFrame: The answer is not a frame; or an unfinished catch-up cannot be finished (`behind`), because
                 whom it was begun with is gone and the others have not got as far.
         """
@@ -170,7 +170,7 @@ class Upstreams:
         asked, number = self._clock.boot_seconds(), self._current
         try:
             return await self._fetch(after, epoch, limit, wait)
-        except (FeedUnavailable, InvalidFrame, UnknownVersion):
+        except (FeedUnavailable, InvalidFrame, NotTakenHere):
             await self._finish_looking(after, epoch)
             # Its age counts from when the follower asked: late, it is better asked for anew.
             late = self._clock.boot_seconds() - asked > self._settings.fresh_seconds
@@ -192,7 +192,7 @@ class Upstreams:
         number = self._current
         try:
             frame = await self._upstreams[number].fetch(after, epoch, limit, wait)
-        except (FeedUnavailable, InvalidFrame, UnknownVersion):
+        except (FeedUnavailable, InvalidFrame, NotTakenHere):
             self._answered = False
             raise
         except FeedError:
@@ -293,7 +293,7 @@ class Upstreams:
         upstream = self._upstreams[number]
         try:
             standing = await upstream.look(after, epoch)
-        except (FeedUnavailable, InvalidFrame, UnknownVersion):
+        except (FeedUnavailable, InvalidFrame, NotTakenHere):
             return None
         except FeedError as error:
             if isinstance(error, EpochChanged) and error.epoch < self._newest[0]:

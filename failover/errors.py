@@ -41,6 +41,10 @@ class Ambiguous(NodeError):
     """At least one byte left this node and no usable answer came back: it may have been handled."""
 
 
+class AnswerTooLarge(Ambiguous):
+    """The answer is longer than any of its kind; it was not read to its end."""
+
+
 class Overloaded(NodeError):
     """
     The node is alive and asks for less (429 or 503).

@@ -17,6 +17,7 @@ from cache_sync.documents import Document
 from cache_sync.errors import FeedUnavailable
 from cache_sync.follower import Follower
 from cache_sync.frames import Frame, encode_frame
+from cache_sync.packed_bodies import BODY_BYTES_MAX
 from cache_sync.replica_reader import ReplicaReader
 from edge_portal.core_client import FRAME_BYTES_MAX, CoreFeed
 from edge_portal.node_client import NodeClient
@@ -64,6 +65,12 @@ async def flip_a_bit(writer: asyncio.StreamWriter) -> None:
     content = bytearray(encode_frame(NEXT))
     content[content.index(b"payment") + 2] ^= 1
     writer.write(whole(bytes(content)))
+
+
+async def long_body(writer: asyncio.StreamWriter) -> None:
+    """Send a frame with a body of a byte more than any may have."""
+    row = make_document(3, body=b" " * (BODY_BYTES_MAX + 1))
+    writer.write(whole(encode_frame(make_frame([row], onto=GOOD.rows, epoch=2, after=2))))
 
 
 async def bomb(writer: asyncio.StreamWriter) -> None:
@@ -149,15 +156,13 @@ async def newer_body(writer: asyncio.StreamWriter) -> None:
 
 async def stranger(writer: asyncio.StreamWriter) -> None:
     """Send a frame as nobody writes it yet."""
-    writer.write(whole(msgspec.msgpack.encode({"format": 3, "pages": [], "what": "else"})))
+    writer.write(whole(msgspec.msgpack.encode({"format": 98, "pages": [], "what": "else"})))
 
 
 UNHEARD: dict[str, Send] = {
     "dripping": drip,
     "half closed": half_close,
     "silent": say_nothing,
-    "endless": never_end,
-    "larger than any when unpacked": bomb,
     "not what its encoding says": wrong_packing,
 }
 REFUSED: dict[str, tuple[Send, str]] = {
@@ -166,8 +171,11 @@ REFUSED: dict[str, tuple[Send, str]] = {
     "older epoch": (answering(epoch=1), "older_epoch"),
     "a gap": (answering(after=1), "gap"),
     "a later format": (answering(format=99), "unknown_version:frame:99"),
-    "a later format of another shape": (stranger, "unknown_version:frame:3"),
+    "a later format of another shape": (stranger, "unknown_version:frame:98"),
     "a document left out": (answering(live_rows=9), "hash"),
+    "endless": (never_end, "frame_too_large"),
+    "larger than any when unpacked": (bomb, "frame_too_large"),
+    "a body longer than any": (long_body, "document_too_large:payment"),
     "a later body": (newer_body, "unknown_version:payment:2"),
 }
 

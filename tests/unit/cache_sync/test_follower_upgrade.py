@@ -9,7 +9,7 @@ import pytest
 from cache_sync import publication
 from cache_sync.follower import Follower
 from cache_sync.offload import inline
-from cache_sync.packed_bodies import pack_body
+from cache_sync.packed_bodies import BODY_BYTES_MAX, pack_body
 from cache_sync.replica_reader import ReplicaReader
 from tests.unit.cache_sync.feed_world import (
     SETTINGS,
@@ -145,4 +145,36 @@ async def test_bodies_of_a_kind_that_nobody_reads_here_pass_through(
         held = view.document("a", "kind_of_later", "1")
     assert held is not None
     assert held.body == b"\x01\x63{}"
+    edge.close()
+
+
+@pytest.mark.parametrize("known", [{"payment": 1}, {}], ids=["read here", "passed on"])
+async def test_a_body_longer_than_any_stops_it_by_name(
+    known: dict[str, int], core: Core, client: DirectClient, tmp_path: Path, clock: FakeClock
+) -> None:
+    """A core of an older release, or a hostile one, may send it: nothing is applied or built, and it is waited for."""
+    folder = tmp_path / "edge"
+    edge, reader = follower_of(known, client, folder, clock), ReplicaReader(folder, clock=clock)
+    commit(core, "1", b"{}", 1)
+    await step_until(edge, clock, "following")
+    _, seen = read_all(reader)
+    commit(core, "2", Random(1).randbytes(BODY_BYTES_MAX + 1), 1)
+    for _ in range(5):
+        clock.advance(await edge.step())
+    assert (edge.status.phase, edge.status.reason) == ("stopped", "document_too_large:payment")
+    assert (read_all(reader)[1], edge.status.snapshots_built) == (seen, 1)
+    commit(core, "2", Random(1).randbytes(BODY_BYTES_MAX), 1)
+    await step_until(edge, clock, "following")
+    assert read_all(reader)[1] == core.state
+    edge.close()
+
+
+async def test_a_short_body_that_unpacks_to_more_than_any_stops_it_by_name(
+    core: Core, client: DirectClient, tmp_path: Path, clock: FakeClock
+) -> None:
+    """It is known before a byte is unpacked."""
+    edge = follower_of({"payment": 1}, client, tmp_path / "edge", clock)
+    commit(core, "1", b" " * (64 * BODY_BYTES_MAX), 1)
+    await edge.step()
+    assert (edge.status.phase, edge.status.reason) == ("stopped", "document_too_large:payment")
     edge.close()
