@@ -4,6 +4,7 @@ from pathlib import Path
 
 import httpx
 
+from edge_portal.message_client import MessageClient
 from edge_portal.node_client import NodeClient
 from edge_portal.range_client import RangeClient
 from failover.errors import NotSent
@@ -46,6 +47,19 @@ class Links:
             purpose=purpose,
             calls_max=calls_max,
             transport=self._transport,
+            tls=link_to(config.tls, node_id),
+            check=lambda: self._check(node_id),
+        )
+
+    def messages(self, node_id: str, url: str, purpose: str, calls_max: int) -> MessageClient:
+        """Make a client for small messages that customers wait for. Raises `ConfigInvalid`."""
+        config = self.config
+        return MessageClient(
+            url,
+            node_id=config.node_id,
+            secret=config.node_secret,
+            purpose=purpose,
+            calls_max=calls_max,
             tls=link_to(config.tls, node_id),
             check=lambda: self._check(node_id),
         )

@@ -78,7 +78,7 @@ class NodeClient:
         self._transport = transport
         self._tls = tls
         self._check = check
-        self._tls_failed = ""
+        self._tls_trouble = TlsTrouble(purpose, tls)
         self._client = self._make_client()
 
     async def call(
@@ -127,13 +127,13 @@ class NodeClient:
                     extensions={"trace": sending.trace, **self._expected_name()},
                 )
                 answer = await self._exchange(request, bytes_max, sending)
-                self._tls_failed = ""
+                self._tls_trouble.over()
                 return answer
         except httpx.PoolTimeout as error:
             await self._rebuild()
             raise NotSent("no connection could be had") from error
         except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
-            self._tell_tls(error)
+            self._tls_trouble.tell(error)
             if sending.begun:
                 raise Ambiguous(type(error).__name__) from error
             raise NotSent(type(error).__name__) from error
@@ -146,14 +146,6 @@ class NodeClient:
         """Say whose certificate must be shown, whatever the address."""
         return {} if self._tls is None else {"sni_hostname": self._tls.name}
 
-    def _tell_tls(self, error: Exception) -> None:
-        """Log why TLS failed, once until it is another reason."""
-        reason = tls_reason(error)
-        if reason and reason != self._tls_failed:
-            name = self._tls.name if self._tls is not None else ""
-            log.error("no TLS with a node", purpose=self._purpose, node=name, reason=reason)
-            self._tls_failed = reason
-
     async def _exchange(
         self, request: httpx.Request, bytes_max: int, sending: "_Sending"
     ) -> Answer:
@@ -161,8 +153,7 @@ class NodeClient:
         try:
             # A transport that does not trace has sent all the same.
             sending.begun = True
-            busy = response.status_code in _BUSY
-            limit = _PROBLEM_BYTES_MAX if busy else bytes_max
+            limit = _PROBLEM_BYTES_MAX if response.status_code in _BUSY else bytes_max
             parts: list[bytes] = []
             received = 0
             async for part in response.aiter_bytes():
@@ -172,12 +163,7 @@ class NodeClient:
                 parts.append(part)
         finally:
             await response.aclose()
-        if busy:
-            slug = slug_of(read_problem(b"".join(parts)))[:_SLUG_LENGTH_MAX]
-            raise Overloaded(_retry_after(response.headers.get("Retry-After")), slug)
-        if response.status_code >= _SERVER_ERROR:
-            raise Ambiguous(f"answered with {response.status_code}")
-        return Answer(response.status_code, b"".join(parts))
+        return usable(response.status_code, response.headers.get("Retry-After"), b"".join(parts))
 
     async def _rebuild(self) -> None:
         """Replace a client whose pool gives out no connections any more."""
@@ -200,6 +186,26 @@ class NodeClient:
         )
 
 
+class TlsTrouble:
+    """Logs why TLS with a node fails: once, until it is another reason or it worked."""
+
+    def __init__(self, purpose: str, tls: TlsLink | None) -> None:
+        self._purpose = purpose
+        self._node = tls.name if tls is not None else ""
+        self._told = ""
+
+    def tell(self, error: Exception) -> None:
+        """Take note of what a call failed with."""
+        reason = tls_reason(error)
+        if reason and reason != self._told:
+            log.error("no TLS with a node", purpose=self._purpose, node=self._node, reason=reason)
+            self._told = reason
+
+    def over(self) -> None:
+        """Take note of a call that was answered."""
+        self._told = ""
+
+
 class _Sending:
     """Knows whether the first byte of a request left."""
 
@@ -210,6 +216,22 @@ class _Sending:
         """Note httpcore's events."""
         if event.endswith("send_request_headers.started"):
             self.begun = True
+
+
+def usable(status: int, retry_after: str | None, body: bytes) -> Answer:
+    """
+    Return an answer that says something.
+
+    Raises:
+        Overloaded: 429 or 503.
+        Ambiguous: Any other of 500 and above.
+    """
+    if status in _BUSY:
+        slug = slug_of(read_problem(body))[:_SLUG_LENGTH_MAX]
+        raise Overloaded(_retry_after(retry_after), slug)
+    if status >= _SERVER_ERROR:
+        raise Ambiguous(f"answered with {status}")
+    return Answer(status, body)
 
 
 def checked(answer: Answer) -> bytes:

@@ -26,14 +26,14 @@ T = TypeVar("T")
 
 
 class PeerClient:
-    """Calls one sibling; greetings and copies go through clients of their own."""
+    """Calls one sibling; greetings and copies go through clients of their own, copies on the short way."""
 
     def __init__(self, links: Links, peer: PeerConfig) -> None:
         def client(purpose: str, calls_max: int) -> NodeClient:
             return links.client(peer.node_id, peer.url, f"{purpose} {peer.node_id}", calls_max)
 
         self._greetings = client("greet", 2)
-        self._copies = client("copy", CALLS_MAX)
+        self._copies = links.messages(peer.node_id, peer.url, f"copy {peer.node_id}", CALLS_MAX)
         self._others = client("ask", CALLS_MAX)
 
     async def hello(self, *, deadline_seconds: float) -> Hello:
@@ -48,17 +48,22 @@ class PeerClient:
 
     async def copy(self, batch: CopyBatch, *, deadline_seconds: float) -> CopyAnswer:
         """Have it keep copies; answered once they are durable there."""
-        body = await self._post(self._copies, "copies", batch, deadline_seconds)
-        return _decode(body, CopyAnswer)
+        answer = await self._copies.post(
+            "/peer/v1/copies",
+            msgspec.msgpack.encode(batch),
+            deadline_seconds=deadline_seconds,
+            bytes_max=ANSWER_BYTES_MAX,
+        )
+        return _decode(checked(answer), CopyAnswer)
 
     async def outcomes(self, notice: OutcomeNotice, *, deadline_seconds: float) -> OutcomeAnswer:
         """Tell it what the core decided."""
-        body = await self._post(self._others, "outcomes", notice, deadline_seconds)
+        body = await self._post("outcomes", notice, deadline_seconds)
         return _decode(body, OutcomeAnswer)
 
     async def ask(self, ask: Ask, *, deadline_seconds: float) -> Receipt | None:
         """Ask what it knows of one payment."""
-        body = await self._post(self._others, "ask", ask, deadline_seconds)
+        body = await self._post("ask", ask, deadline_seconds)
         # The stored type of None | Struct is not a `type`.
         receipt: Receipt | None = _decode(body, Receipt | None)  # type: ignore[arg-type]
         return receipt
@@ -68,10 +73,8 @@ class PeerClient:
         for client in (self._greetings, self._copies, self._others):
             await client.close()
 
-    async def _post(
-        self, client: NodeClient, path: str, message: msgspec.Struct, deadline_seconds: float
-    ) -> bytes:
-        answer = await client.call(
+    async def _post(self, path: str, message: msgspec.Struct, deadline_seconds: float) -> bytes:
+        answer = await self._others.call(
             "POST",
             f"/peer/v1/{path}",
             content=msgspec.msgpack.encode(message),

@@ -2,7 +2,8 @@
 Group commit: many changes, one transaction, one wait for the disk.
 
 One thread owns the write connection. It takes whatever has gathered while the disk was busy, without lingering for
-more, and answers all of it after one durable commit.
+more, and answers all of it after one durable commit. A note that may be lost with the power, because it is made again,
+need not wait for the disk at all.
 """
 
 import asyncio
@@ -36,9 +37,12 @@ class Committer(Protocol):
         """Tell how long the change has waited that was asked for first of those without an answer."""
         ...
 
-    async def run(self, change: Change[T]) -> T:
+    async def run(self, change: Change[T], *, durable: bool = True) -> T:
         """
         Run a change and return its result once it is durable; what it raises undoes it alone.
+
+        Not ``durable``: return once every reader sees it. It is on the disk with the next durable change at the latest,
+        and lost if the power fails before; a process that is killed loses nothing.
 
         Raises:
             JournalFenced: It was not committed, or that is unknown.
@@ -50,9 +54,11 @@ class Committer(Protocol):
         ...
 
 
-def commit_group(connection: Connection, changes: Sequence[Change[Any]]) -> list[_Outcome]:
+def commit_group(
+    connection: Connection, changes: Sequence[Change[Any]], *, durable: bool = True
+) -> list[_Outcome]:
     """
-    Run changes in one transaction; a change that raises is undone alone.
+    Run changes in one transaction; a change that raises is undone alone. Only a ``durable`` one waits for the disk.
 
     Returns:
         For each change its result or what it raised.
@@ -60,6 +66,16 @@ def commit_group(connection: Connection, changes: Sequence[Change[Any]]) -> list
     Raises:
         JournalFenced: The transaction failed as a whole; says whether it may have been committed all the same.
     """
+    if durable:
+        return _commit_group(connection, changes)
+    try:
+        connection.execute("PRAGMA synchronous = NORMAL")
+        return _commit_group(connection, changes)
+    finally:
+        _wait_for_disk_again(connection)
+
+
+def _commit_group(connection: Connection, changes: Sequence[Change[Any]]) -> list[_Outcome]:
     try:
         connection.execute("BEGIN IMMEDIATE")
         outcomes = [_run_one(connection, change) for change in changes]
@@ -73,6 +89,14 @@ def commit_group(connection: Connection, changes: Sequence[Change[Any]]) -> list
         _roll_back(connection)
         raise JournalFenced(uncertain=True) from error
     return outcomes
+
+
+def _wait_for_disk_again(connection: Connection) -> None:
+    """Have the next commit wait for the disk: a connection that would not is never used again."""
+    try:
+        connection.execute("PRAGMA synchronous = FULL")
+    except Error as error:
+        raise JournalFenced(uncertain=True) from error
 
 
 def _run_one(connection: Connection, change: Change[Any]) -> _Outcome:
@@ -116,12 +140,12 @@ class InlineCommitter:
         """Tell that nothing ever waits."""
         return 0.0
 
-    async def run(self, change: Change[T]) -> T:
+    async def run(self, change: Change[T], *, durable: bool = True) -> T:
         """Run a change; see `Committer`."""
         if self._fenced:
             raise JournalFenced(uncertain=False)
         try:
-            ((result, error),) = commit_group(self._connection, [change])
+            ((result, error),) = commit_group(self._connection, [change], durable=durable)
         except JournalFenced:
             self._fenced = True
             raise
@@ -137,6 +161,7 @@ class InlineCommitter:
 class _Taken(NamedTuple):
     change: Change[Any]
     answer: asyncio.Future[Any]
+    durable: bool
 
 
 class ThreadCommitter:
@@ -165,13 +190,13 @@ class ThreadCommitter:
         """See `Committer`; it grows for as long as a disk does not answer."""
         return self._loop.time() - self._asked[0] if self._asked else 0.0
 
-    async def run(self, change: Change[T]) -> T:
+    async def run(self, change: Change[T], *, durable: bool = True) -> T:
         """Run a change; see `Committer`. A caller that goes away does not undo it."""
         if self._fenced:
             raise JournalFenced(uncertain=False)
         answer: asyncio.Future[T] = self._loop.create_future()
         self._asked.append(self._loop.time())
-        self._taken.put(_Taken(change, answer))
+        self._taken.put(_Taken(change, answer, durable))
         return await answer
 
     def close(self) -> None:
@@ -202,7 +227,11 @@ class ThreadCommitter:
         outcomes: list[_Outcome] = [(None, JournalFenced(uncertain=False))] * len(group)
         if not self._fenced:
             try:
-                outcomes = commit_group(self._connection, [taken.change for taken in group])
+                outcomes = commit_group(
+                    self._connection,
+                    [taken.change for taken in group],
+                    durable=any(taken.durable for taken in group),
+                )
             except JournalFenced as error:
                 self._fenced = True
                 outcomes = [(None, error)] * len(group)

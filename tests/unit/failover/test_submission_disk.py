@@ -30,9 +30,9 @@ class StalledCommitter:
         """Tell what the real one tells."""
         return self.inner.fenced
 
-    async def run(self, change: Change[T]) -> T:
+    async def run(self, change: Change[T], *, durable: bool = True) -> T:
         """Run it all the same: only what is told is tested."""
-        return await self.inner.run(change)
+        return await self.inner.run(change, durable=durable)
 
     def close(self) -> None:
         """Close the real one."""
