@@ -17,6 +17,7 @@ from cache_sync.errors import (
     FrameTooLarge,
 )
 from cache_sync.frames import Frame, Position, Proof, decode_frame, write_positions
+from edge_portal.message_client import MessageClient
 from edge_portal.node_client import Answer, NodeClient, checked, read_problem, slug_of
 from failover.errors import Ambiguous, AnswerTooLarge, NodeError, NodeRefused
 from failover.intents import DecidedBatch, IntentBatch, OutcomeBatch
@@ -54,7 +55,7 @@ class CoreFeed:
 
     def __init__(
         self,
-        client: NodeClient,
+        client: NodeClient | MessageClient,
         shard: str,
         *,
         answer_seconds: float = FEED_ANSWER_SECONDS,

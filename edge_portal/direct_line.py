@@ -1,8 +1,8 @@
 """
 Kept HTTP/1.1 connections to one node, for small messages that customers wait for.
 
-A payment waits for one such message to its witness. A general client spends ten times as much on it: here a message is
-one write, and its answer goes through a parser in C.
+A payment waits for one such message to its witness, and what is committed waits for one to be seen at an edge. A
+general client spends ten times as much on it: here a message is one write, and its answer goes through a parser in C.
 """
 
 import asyncio
@@ -26,6 +26,7 @@ class LineAnswer(NamedTuple):
     status: int
     retry_after: str | None
     body: bytes
+    packed: bool
 
 
 class LineBroken(ConnectionError):
@@ -34,7 +35,7 @@ class LineBroken(ConnectionError):
 
 class DirectLine:
     """
-    Posts messages to one node, one at a time on each connection; used from one event loop.
+    Sends messages to one node, one at a time on each connection; used from one event loop.
 
     It knows no deadlines: a call that is given up takes its connection with it.
 
@@ -57,7 +58,7 @@ class DirectLine:
 
     async def connect(self) -> "_Connection":
         """
-        Take a kept connection, or make one; for one `_Connection.post`.
+        Take a kept connection, or make one; for one `exchange`.
 
         Raises:
             OSError: The node was not reached; no byte of a message left.
@@ -77,28 +78,33 @@ class DirectLine:
         )
         return connection
 
-    async def post(
+    async def exchange(
         self,
         connection: "_Connection",
-        path: str,
+        target: str,
         headers: Mapping[str, str],
-        content: bytes,
+        content: bytes | None,
         *,
         bytes_max: int,
     ) -> LineAnswer:
         """
         Send a message and wait for its whole answer; the connection is kept for the next afterwards, or closed.
 
+        With ``content`` it is a POST, without a GET.
+
         Raises:
             LineBroken: The connection ended, its answer is larger than ``bytes_max``, or none.
         """
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        if content is None:
+            method, length = "GET", ""
+        else:
+            method, length = "POST", f"Content-Length: {len(content)}\r\n"
         message = (
-            f"POST {self._prefix}{path} HTTP/1.1\r\nHost: {self._authority}\r\n{head}"
-            f"Content-Length: {len(content)}\r\n\r\n"
+            f"{method} {self._prefix}{target} HTTP/1.1\r\nHost: {self._authority}\r\n{head}{length}\r\n"
         ).encode("ascii")
         try:
-            answer = await connection.post(message + content, bytes_max)
+            answer = await connection.send(message + (content or b""), bytes_max)
         except BaseException:
             connection.close()
             raise
@@ -131,7 +137,7 @@ class _Connection(asyncio.Protocol):
         """Whether another message may be sent over it."""
         return self._transport is not None and not self._transport.is_closing()
 
-    async def post(self, message: bytes, bytes_max: int) -> LineAnswer:
+    async def send(self, message: bytes, bytes_max: int) -> LineAnswer:
         """Send one message and wait for its answer. Raises `LineBroken`."""
         if self._transport is None or self._transport.is_closing():
             raise LineBroken("the connection has ended")
@@ -168,9 +174,14 @@ class _Connection(asyncio.Protocol):
     # -- the parser tells ----------------------------------------------------------------------------------------------
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Note the one header that matters."""
-        if self._is_awaited() and name.lower() == b"retry-after":
+        """Note the two headers that matter."""
+        if not self._is_awaited():
+            return
+        name = name.lower()
+        if name == b"retry-after":
             self._retry_after = value.decode("latin-1")
+        elif name == b"content-encoding":
+            self._packed = value.strip().lower() == b"gzip"
 
     def on_body(self, body: bytes) -> None:
         """Collect, up to the bound."""
@@ -188,7 +199,8 @@ class _Connection(asyncio.Protocol):
             return
         status = self._parser.get_status_code()
         keeps = self._parser.should_keep_alive()
-        self._answer.set_result(LineAnswer(status, self._retry_after, b"".join(self._parts)))
+        body = b"".join(self._parts)
+        self._answer.set_result(LineAnswer(status, self._retry_after, body, self._packed))
         if keeps:
             self._begin()
         else:
@@ -204,6 +216,7 @@ class _Connection(asyncio.Protocol):
     def _begin(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self._retry_after = None
+        self._packed = False
         self._parts: list[bytes] = []
         self._received = 0
 

@@ -52,7 +52,7 @@ class Links:
         )
 
     def messages(self, node_id: str, url: str, purpose: str, calls_max: int) -> MessageClient:
-        """Make a client for small messages that customers wait for. Raises `ConfigInvalid`."""
+        """Make a client of a node for what somebody waits for. Raises `ConfigInvalid`."""
         config = self.config
         return MessageClient(
             url,

@@ -48,9 +48,11 @@ class PeerClient:
 
     async def copy(self, batch: CopyBatch, *, deadline_seconds: float) -> CopyAnswer:
         """Have it keep copies; answered once they are durable there."""
-        answer = await self._copies.post(
+        answer = await self._copies.call(
+            "POST",
             "/peer/v1/copies",
-            msgspec.msgpack.encode(batch),
+            content=msgspec.msgpack.encode(batch),
+            content_type=MSGPACK,
             deadline_seconds=deadline_seconds,
             bytes_max=ANSWER_BYTES_MAX,
         )

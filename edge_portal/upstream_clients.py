@@ -12,7 +12,6 @@ from edge_portal.child import seeded_rng
 from edge_portal.core_client import CoreFeed, ReachedProof, nothing_reached
 from edge_portal.errors import ConfigError
 from edge_portal.links import Links
-from edge_portal.node_client import NodeClient
 from edge_portal.redis_upstream import StreamUpstream
 from edge_portal.upstreams import Upstream
 from failover.errors import NodeError
@@ -30,7 +29,7 @@ class CoreUpstream:
         self, links: Links, shard: str, *, reached: ReachedProof = nothing_reached
     ) -> None:
         self._shard = shard
-        self._feed_client = links.core("feed", 1)
+        self._feed_client = links.messages(CORE_NODE_ID, links.config.core_url, "feed", 1)
         self._look_client = links.core("look", 1)
         self._feed = CoreFeed(self._feed_client, shard, reached=reached)
         self._look = CoreFeed(self._look_client, shard, answer_seconds=LOOK_SECONDS)
@@ -72,13 +71,11 @@ class SiblingUpstream:
     """A sibling that passes documents on."""
 
     def __init__(self, links: Links, peer: PeerConfig, shard: str) -> None:
-        def client(purpose: str) -> NodeClient:
-            return links.client(peer.node_id, peer.feed_url, f"{purpose} {peer.node_id}", 1)
-
-        self._name = peer.node_id
+        name, url = peer.node_id, peer.feed_url
+        self._name = name
         self._path = f"/feed/{quote(shard, safe='')}/standing"
-        self._feed_client = client("feed")
-        self._look_client = client("look")
+        self._feed_client = links.messages(name, url, f"feed {name}", 1)
+        self._look_client = links.client(name, url, f"look {name}", 1)
         self._feed = CoreFeed(self._feed_client, shard)
 
     @property

@@ -1,6 +1,7 @@
 """Small messages over kept connections: what came back, what may have left, and what is never taken for an answer."""
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -28,7 +29,8 @@ class Node:
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
-                length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+                told = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+                length = int(told or 0)
                 messages.append(head + await reader.readexactly(length))
                 await self.serve(messages[-1], writer)
         except (OSError, EOFError):
@@ -68,7 +70,11 @@ def client(url: str, calls_max: int = 4) -> MessageClient:
 
 async def post(to: MessageClient, *, bytes_max: int = 100, seconds: float = 5.0) -> bytes:
     """Post one message; return the answer's body."""
-    return (await to.post("/x", b"message", deadline_seconds=seconds, bytes_max=bytes_max)).body
+    return (
+        await to.call(
+            "POST", "/x", content=b"message", deadline_seconds=seconds, bytes_max=bytes_max
+        )
+    ).body
 
 
 async def test_one_connection_carries_one_message_after_the_other() -> None:
@@ -80,6 +86,7 @@ async def test_one_connection_carries_one_message_after_the_other() -> None:
         assert len(others) == 2
         assert first.startswith(b"POST /x HTTP/1.1\r\nHost: 127.0.0.1:")
         assert b"\r\nAuthorization: Node east:s\r\nRidethrough-Deadline-Ms: 5000\r\n" in first
+        assert b"\r\nContent-Length: 7\r\n" in first
         assert first.endswith(b"\r\n\r\nmessage")
         assert list(await asyncio.gather(post(tried), post(tried))) == [b"ok", b"ok"]
         assert len(node.asked) == 2
@@ -198,3 +205,39 @@ async def test_an_expelled_node_is_not_called() -> None:
         with pytest.raises(NotSent):
             await post(tried)
         assert node.asked == []
+
+
+@pytest.mark.parametrize(
+    ("body", "bytes_max"),
+    [(b"x" * 100, 100), (b"x" * 101, 100), (b"x" * 1_000_000, 100), (b"", 100)],
+)
+async def test_a_packed_answer_is_bounded_by_what_is_in_it(body: bytes, bytes_max: int) -> None:
+    """A small one may hold a large one."""
+    packed = gzip.compress(body)
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(packed)}\r\n\r\n"
+    async with running(answering(head.encode() + packed)) as node:
+        asked = client(node.url).call(
+            "GET",
+            "/feed/0",
+            params={"after": 7, "proof": "a b"},
+            headers={"Accept-Encoding": "gzip"},
+            deadline_seconds=5,
+            bytes_max=bytes_max,
+        )
+        if len(body) > bytes_max:
+            with pytest.raises(Ambiguous):
+                await asked
+        else:
+            assert (await asked).body == body
+        ((question,),) = node.asked
+        assert question.startswith(b"GET /feed/0?after=7&proof=a+b HTTP/1.1\r\n")
+        assert question.count(b"Accept-Encoding") == 1
+
+
+@pytest.mark.parametrize("packed", [b"no gzip at all", gzip.compress(b"x" * 50)[:-9]])
+async def test_a_packed_answer_that_is_broken_is_none(packed: bytes) -> None:
+    """Rubbish, or a part of one."""
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(packed)}\r\n\r\n"
+    async with running(answering(head.encode() + packed)) as node:
+        with pytest.raises(Ambiguous):
+            await client(node.url).call("GET", "/x", deadline_seconds=5, bytes_max=100)
