@@ -57,7 +57,7 @@ class Leftovers:
         # While somebody is reading it cannot be done, and is tried again the next time.
         if writer.log_holds_deleted and now >= self._erase_at and writer.empty_log():
             self._erase_at = now + self._settings.erase_seconds
-        if not writer.pages_hold_erased or now < self._rewrite_at:
+        if now < self._rewrite_at or not writer.may_hold_traces():
             return False
         self._rewrite_at = now + self._settings.rewrite_seconds
         return True

@@ -21,7 +21,7 @@ from cache_sync.document_table import (
     read_head,
 )
 from cache_sync.documents import KNOWN_VERSIONS, Document
-from cache_sync.erased import is_rewritten, leaves_traces, mark_rewritten
+from cache_sync.erased import leaves_traces, mark_traces, may_hold_traces
 from cache_sync.errors import DamagedSnapshot, InvalidFrame, KeyNotHeld, StorageFailed
 from cache_sync.frame_guards import Held, check_follows, check_frame, check_live, check_versions
 from cache_sync.frames import Frame
@@ -111,11 +111,9 @@ class ReplicaWriter:
             self._went: list[int] = []
             # What an earlier life left in the log is not known.
             self.log_holds_deleted = True
-            self.pages_hold_erased = False
             try:
                 self._watch_replaced()
                 self._prepare()
-                self.pages_hold_erased = not is_rewritten(self._connection)
             except BaseException:
                 self._connection.close()
                 raise
@@ -211,7 +209,8 @@ class ReplicaWriter:
         held = self._held()
         check_follows(frame, held)
         head = read_head(self._connection, self._shard)
-        self.pages_hold_erased |= any(leaves_traces(self._connection, row) for row in frame.rows)
+        if any(leaves_traces(self._connection, row) for row in frame.rows):
+            mark_traces(self._connection, left=True)
         live_hash, live_rows = self._upsert(frame.rows, head)
         self.log_holds_deleted |= any(row.body is None for row in frame.rows)
         if frame.barrier:
@@ -307,7 +306,7 @@ class ReplicaWriter:
             target = self._folder.open_for_writing(path)
             try:
                 if rewritten:
-                    mark_rewritten(target)
+                    mark_traces(target, left=False)
                 else:
                     self._connection.backup(target)
             finally:
@@ -333,17 +332,26 @@ class ReplicaWriter:
 
     def write_back(self) -> None:
         """
-        Move everything from the write-ahead log into the finished file itself; nobody may be reading it.
+        Move everything from the write-ahead log into the file itself; nobody may be reading it.
 
         Raises:
             StorageFailed: The disk refused, or somebody is reading.
         """
         with mapped_errors(self.path):
-            if not self.pages_hold_erased:
-                mark_rewritten(self._connection)
             busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
             raise StorageFailed(f"{self.path.name} is being read")
+
+    def may_hold_traces(self) -> bool:
+        """
+        Tell whether something of a deleted account may be left in the file's pages.
+
+        Raises:
+            DamagedSnapshot: The file cannot be read.
+            StorageFailed: The disk refused.
+        """
+        with mapped_errors(self.path):
+            return may_hold_traces(self._connection)
 
     def empty_log(self) -> bool:
         """

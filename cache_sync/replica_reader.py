@@ -21,7 +21,7 @@ from cache_sync.digests import (
 )
 from cache_sync.document_table import Page, read_page_within
 from cache_sync.documents import CREDENTIAL, Body, Document
-from cache_sync.erased import is_rewritten, newest_erased
+from cache_sync.erased import may_hold_traces, newest_erased
 from cache_sync.errors import DamagedSnapshot, NoSnapshot, StorageFailed
 from cache_sync.file_keys import PLAIN, FileKeys
 from cache_sync.frames import Position, Proof
@@ -159,10 +159,10 @@ class SnapshotView:
         with mapped_errors(self._path):
             return newest_erased(self._connection)
 
-    def is_rewritten(self) -> bool:
-        """Tell whether nothing of a deleted account is left in the file's pages."""
+    def may_hold_traces(self) -> bool:
+        """Tell whether something of a deleted account may be left in the file's pages."""
         with mapped_errors(self._path):
-            return is_rewritten(self._connection)
+            return may_hold_traces(self._connection)
 
     def proof(self) -> Proof | None:
         """Return what proves to the core that this barrier was its own; None where no seal came with it."""

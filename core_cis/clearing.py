@@ -26,6 +26,8 @@ TABLES = (
     "service_point_tariffs",
     "statements",
     "payments",
+    "messages",
+    "tickets",
     "documents",
 )
 

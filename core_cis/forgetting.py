@@ -24,7 +24,13 @@ from core_cis.instants import to_text
 from core_cis.store import Transaction
 
 ObstacleKind = Literal[
-    "balance", "case_open", "refund_open", "payment_waiting", "edge_silent", "edges_awaited"
+    "balance",
+    "case_open",
+    "ticket_open",
+    "refund_open",
+    "payment_waiting",
+    "edge_silent",
+    "edges_awaited",
 ]
 
 _ACCOUNTS = "SELECT account_id FROM accounts WHERE customer_id = :customer"
@@ -45,11 +51,15 @@ _EMPTIED = {
     "statements": f"account_id IN ({_ACCOUNTS}) AND length(body) > 0",
     "payments": f"account_id IN ({_ACCOUNTS}) AND method_label <> ''",
     "messages": f"account_id IN ({_ACCOUNTS}) AND body IS NOT NULL",
+    "tickets": f"account_id IN ({_ACCOUNTS}) AND service_point_id <> ''",
 }
 _DOCUMENTS = f"account_id IN ({_ACCOUNTS}) AND body IS NOT NULL"
 _OPEN_REFUNDS = f"""
     SELECT count(*) FROM refunds r JOIN inbox i ON i.intent_id = r.intent_id AND i.fingerprint = r.fingerprint
     WHERE r.state IN ('due', 'attempting') AND i.account_id IN ({_ACCOUNTS})
+"""  # noqa: S608 - no input
+_OPEN_TICKETS = f"""
+    SELECT ticket_number, account_id FROM tickets WHERE closed_at IS NULL AND account_id IN ({_ACCOUNTS})
 """  # noqa: S608 - no input
 # The key stays one of its own and none that an address can have: an address has an at sign.
 _BLANK = """
@@ -146,6 +156,13 @@ def _obstacles(
         for account_id in account_ids
         for case in read_cases(connection, account_id=account_id)
     ]
+    found += [
+        Obstacle(
+            kind="ticket_open",
+            detail=f"ticket {number} of account {account_id} is open: core tickets close {number}",
+        )
+        for number, account_id in connection.execute(_OPEN_TICKETS, {"customer": customer_id})
+    ]
     (refunds,) = connection.execute(_OPEN_REFUNDS, {"customer": customer_id}).fetchone()
     if refunds:
         told = f"{refunds} refunds are under way: wait until the payment processor has made them"
@@ -187,6 +204,10 @@ def erase(tx: Transaction, customer_id: str, shard_count: int) -> Prospect:
     )
     connection.execute(f"UPDATE payments SET method_label = '' WHERE {_EMPTIED['payments']}", of)  # noqa: S608 - no input
     connection.execute(f"UPDATE messages SET body = NULL WHERE {_EMPTIED['messages']}", of)  # noqa: S608 - no input
+    connection.execute(
+        f"UPDATE tickets SET service_point_id = '' WHERE {_EMPTIED['tickets']}",  # noqa: S608 - no input
+        of,
+    )
     connection.execute(_BLANK, of)
     connection.execute(_CLOSE, of | {"today": tx.today.isoformat()})
     for account_id, kind, key in documents:

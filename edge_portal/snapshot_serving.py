@@ -133,11 +133,11 @@ class ServedSnapshots:
         try:
             current = SnapshotFolder(folder).current()
             with self._readers[shard].read() as view:
-                rows, rewritten = view.live_rows(), view.is_rewritten()
+                rows, traces = view.live_rows(), view.may_hold_traces()
         except SyncError:
             return None
         # Until it was written anew, its pages may hold somebody who was forgotten.
-        if current is None or rows < self._settings.documents_min or not rewritten:
+        if current is None or rows < self._settings.documents_min or traces:
             return None
         status = read_status(folder)
         doubted = status is not None and status.rebuild_snapshot == current.name

@@ -3,135 +3,41 @@
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import httpx
-import msgspec
 import pytest
 from click.testing import CliRunner
 
 from cache_sync.document_table import read_head
 from cache_sync.packed_bodies import pack_body, unpack_body
 from cache_sync.publication import raise_epoch
-from cache_sync.sql import IntegrityError, is_server, write
+from cache_sync.sql import IntegrityError, write
 from core_cis.__main__ import main
 from core_cis.audit import read_log, verify_log
-from core_cis.awaited_edges import await_every_edge
-from core_cis.bookkeeping import post
-from core_cis.cases import read_cases
-from core_cis.charge_records import owe_refund
 from core_cis.cli_forget import ForgetReport, forget
-from core_cis.domain import ledger
-from core_cis.errors import ForgetRefused, InvalidFile, UnknownAccount
-from core_cis.forgetting import erase
-from core_cis.intake import Intake
+from core_cis.database_choice import choose_database, find_database
+from core_cis.errors import InvalidFile, UnknownAccount
+from core_cis.migrations.versions import core_8
 from core_cis.peer_journals import PeerJournals
 from core_cis.publishing import publish_everything_shown, publish_payment
-from core_cis.settings import ServerSettings
 from core_cis.snapshot_builder import build_snapshot, building
 from core_cis.snapshot_shelves import replica_folder, shelf_of
 from core_cis.store import CoreStore
-from core_cis.tables import tables
 from tests.integration.core_cis.conftest import Core
-from tests.integration.core_cis.console_edges import Edges
+from tests.integration.core_cis.forgetting_utility import (
+    ACCOUNT,
+    PERSON,
+    SECRETS,
+    Utility,
+    owe,
+)
 from tests.integration.core_cis.test_core_reconcile import Fleet, settle
 from tests.integration.core_cis.test_core_snapshots import CHUNK_BYTES, Patient
-from tests.integration.utility import SmallUtility, customer_row
-
-PERSON, ACCOUNT = "C-7", "A-7"
-SECRETS = (
-    "Wilhelmina Unforgettable",
-    "wilhelmina@secret.example",
-    "77 Nowhere Else Lane",
-    "Savings ending 7777",
-    "tok_of_wilhelmina",
-    "M-777",
-    "SP-777",
-)
-
-
-class Utility(SmallUtility):
-    """The utility whose customer is forgotten."""
-
-    def __init__(self, core: Core) -> None:
-        super().__init__(core.data_dir, "America/Chicago")
-        self.core = core
-        self.edges = Edges()
-
-    def fill(self) -> None:
-        """Have a customer with readings, bills, a way to pay, and payments of both kinds; nothing is owed."""
-        self.tariff()
-        since = {"supplied_from": "2026-01-01"}
-        self.customers(
-            customer_row(
-                7,
-                name=SECRETS[0],
-                email=SECRETS[1],
-                address=SECRETS[2],
-                method_label=SECRETS[3],
-                method_token=SECRETS[4],
-                meter_id=SECRETS[5],
-                service_point_id=SECRETS[6],
-                **since,
-            ),
-            customer_row(8, **since),
-        )
-        for point in ("SP-777", "SP-8"):
-            self.read("2026-01-01", "2026-03-09", service_point_id=point)
-        self.bill("2026-03-05")
-        with self.store.transaction() as tx:
-            tx.connection.execute(
-                "INSERT INTO import_findings (imported_at, source, line, code, detail, service_point_id)"
-                " VALUES ('', 'readings.xml', 1, 'gap', '', 'SP-777')"
-            )
-            tx.connection.execute(
-                "INSERT INTO register_reads (meter_id, read_at, register_wh, quality) VALUES ('M-777', '', 1, 0)"
-            )
-        self.pay("office-1", 1000, "2026-03-01", account_id=ACCOUNT)
-        self.paid = self.intent("through-east", self.balance(ACCOUNT))
-        (self.outcome,) = self.take(self.paid).outcomes
-
-    def intent(self, key: str, cents: int = 100, account_id: str = ACCOUNT) -> Any:
-        """Record a payment at an edge."""
-        method = f"pm-{account_id.removeprefix('A-')}"
-        return self.core.intent(key, account_id=account_id, amount_cents=cents, method_id=method)
-
-    def take(self, *intents: Any) -> Any:
-        """Let the core decide."""
-        return Intake(self.store, ServerSettings()).take(list(intents), delivered_by="east")
-
-    def forget(self, *, sure: bool = True, **options: Any) -> ForgetReport:
-        """Forget the customer; edges answer without a network."""
-        journals = PeerJournals(
-            self.store.keys.node_secret, transport=httpx.MockTransport(self.edges.answer)
-        )
-        return forget(self.store, PERSON, sure=sure, journals=journals, **options)
-
-    def found(self) -> dict[str, set[str]]:
-        """Name the tables that hold something of the customer, and what."""
-        dialect = "postgresql" if is_server(self.store.connection) else "sqlite"
-        found: dict[str, set[str]] = {}
-        for table in tables(dialect).tables:
-            rows = self.store.connection.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 - our names
-            text = "\n".join(
-                (unpack_body(value) if table == "documents" else value).decode("latin-1")
-                if isinstance(value, bytes)
-                else str(value)
-                for row in rows
-                for value in row
-            )
-            held = {secret for secret in SECRETS if secret in text}
-            if held:
-                found[table] = held
-        return found
-
-    def live(self, account_id: str = ACCOUNT) -> set[str]:
-        """Name the kinds of documents that are published of an account."""
-        rows = self.store.connection.execute(
-            "SELECT kind FROM documents WHERE account_id = ? AND body IS NOT NULL", (account_id,)
-        )
-        return {kind for (kind,) in rows.fetchall()}
+from tests.integration.utility import customer_row
 
 
 @pytest.fixture
@@ -236,7 +142,7 @@ def test_the_books_still_reconcile(utility: Utility) -> None:
     settle(utility.core, utility.store, fleet, utility.intent("more", 500))
     assert fleet.reconcile(utility.store).differences == []
     with utility.store.transaction() as tx:
-        _owe(tx, 500)
+        owe(tx, 500)
     report = utility.forget()
     assert report.result == "forgotten"
     after = fleet.reconcile(utility.store)
@@ -256,94 +162,6 @@ def test_a_shown_document_of_a_forgotten_account_differs(utility: Utility) -> No
         )
     found = Fleet().reconcile(utility.store).differences
     assert [each.kind for each in found if each.account_id == ACCOUNT] == ["balance_differs"]
-
-
-def _owe(tx: Any, cents: int) -> None:
-    post(
-        tx,
-        ledger.adjustment(
-            account_id=ACCOUNT,
-            key=f"owed-{cents}",
-            amount_cents=cents,
-            value_date=tx.today,
-            description="A correction",
-        ),
-    )
-
-
-def kinds_of(report: ForgetReport) -> list[str]:
-    """Name what is in the way."""
-    return [each.kind for each in report.obstacles]
-
-
-def test_refused_with_a_balance(utility: Utility) -> None:
-    """What is owed is settled first; also when it came in between look and deed."""
-    with utility.store.transaction() as tx:
-        _owe(tx, 1)
-    report = utility.forget()
-    assert (report.result, kinds_of(report)) == ("refused", ["balance"])
-    assert f"{ACCOUNT} has a balance of 1 cents" in report.obstacles[0].detail
-
-    def deed() -> None:
-        utility.store.run(lambda tx: erase(tx, PERSON, 1), alone=True)
-
-    with pytest.raises(ForgetRefused, match="settle it first"):
-        deed()
-    assert utility.live()
-
-
-def test_refused_while_a_payment_waits_at_an_edge(utility: Utility) -> None:
-    """Its own or a copy, of this customer only."""
-    utility.edges.waiting["east"].append(utility.intent("queued"))
-    assert kinds_of(utility.forget()) == ["payment_waiting"]
-    utility.edges.silent.add("east")
-    report = utility.forget(without=["east"])
-    assert kinds_of(report) == ["payment_waiting"]
-    utility.edges.waiting["east"] = [utility.intent("other", account_id="A-8")]
-    assert utility.forget(without=["east"]).result == "forgotten"
-
-
-def test_refused_while_an_edge_is_silent(utility: Utility) -> None:
-    """What nobody answers for may wait there; an edge that is lost is named by the operator."""
-    utility.edges.silent.add("west")
-    report = utility.forget()
-    assert (report.result, kinds_of(report)) == ("refused", ["edge_silent"])
-    assert "--without-edge west" in report.obstacles[0].detail
-    done = utility.forget(without=["west"])
-    assert (done.result, done.skipped) == ("forgotten", ["west"])
-
-
-def test_refused_with_an_open_case(utility: Utility) -> None:
-    """A payment that nobody has decided yet is decided first."""
-
-    def fails(*_: object) -> Any:
-        raise ValueError
-
-    intent = utility.intent("poison")
-    intake = Intake(utility.store, ServerSettings(), process=fails)
-    for _ in range(ServerSettings().attempts_max):
-        intake.take([intent], delivered_by="east")
-    (case,) = read_cases(utility.store.connection, account_id=ACCOUNT)
-    assert read_cases(utility.store.connection, account_id="A-8") == []
-    report = utility.forget()
-    assert kinds_of(report) == ["case_open"]
-    assert case.case_number in report.obstacles[0].detail
-
-
-def test_refused_with_a_refund_under_way(utility: Utility) -> None:
-    """The processor has money to give back yet."""
-    refused = msgspec.structs.replace(utility.intent("wrong"), method_id="pm-unknown")
-    utility.take(refused)
-    with utility.store.transaction() as tx:
-        owe_refund(tx, refused, "ch_1", "method_unknown")
-    assert kinds_of(utility.forget()) == ["refund_open"]
-
-
-def test_refused_after_a_restore(utility: Utility) -> None:
-    """Edges that bring back what a backup lacks are waited for."""
-    with utility.store.transaction(alone=True) as tx:
-        await_every_edge(tx, 2)
-    assert kinds_of(utility.forget()) == ["edges_awaited", "edges_awaited"]
 
 
 def test_only_a_forgotten_statement_may_be_emptied(utility: Utility) -> None:
@@ -446,3 +264,41 @@ def test_the_command(utility: Utility) -> None:
     plain = CliRunner().invoke(main, ["forget", PERSON, "--data", str(utility.data_dir)])
     assert plain.exit_code == 0
     assert "was forgotten before" in plain.output
+
+
+_DESCRIBED = (
+    (
+        "SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger"
+        " WHERE tgrelid IN ('statements'::regclass, 'erasures'::regclass) AND NOT tgisinternal ORDER BY 1"
+    ),
+    "SELECT regexp_replace(prosrc, '\\s+', '', 'g') FROM pg_proc WHERE proname = 'empty_forgotten_statement'",
+    (
+        "SELECT attname, format_type(atttypid, atttypmod), attnotnull, attcollation::regcollation::text"
+        " FROM pg_attribute WHERE attrelid = 'erasures'::regclass AND attnum > 0 ORDER BY attnum"
+    ),
+    "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'erasures'::regclass ORDER BY 1",
+)
+
+
+def test_an_upgraded_server_refuses_the_same(tmp_path: Path, postgres_url: str) -> None:
+    """What the migration makes on PostgreSQL is what a new core's tables are made with."""
+    choose_database(tmp_path, postgres_url)
+    with (
+        closing(find_database(tmp_path)) as database,
+        closing(database.open_writer()) as connection,
+    ):
+        new = [connection.execute(question).fetchall() for question in _DESCRIBED]
+        for statement in (
+            "DROP TABLE erasures",
+            "DROP TRIGGER statements_no_update ON statements",
+            "DROP FUNCTION empty_forgotten_statement",
+            (
+                "CREATE TRIGGER statements_no_update BEFORE UPDATE ON statements FOR EACH ROW"
+                " EXECUTE FUNCTION refuse_change('a statement is immutable once issued')"
+            ),
+            *core_8._POSTGRESQL,
+        ):
+            connection.execute(statement)
+        upgraded = [connection.execute(question).fetchall() for question in _DESCRIBED]
+    assert all(new)
+    assert upgraded == new
