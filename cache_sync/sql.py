@@ -7,7 +7,7 @@ differently there and a large result must be fetched in parts. Whichever engine 
 here.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -81,6 +81,11 @@ Connection = sqlite.Connection | ServerConnection
 def is_server(connection: Connection) -> bool:
     """Tell whether a connection leads to a database server, where others write at the same time."""
     return not isinstance(connection, sqlite.Connection)
+
+
+def places(values: Sized) -> str:
+    """Write the places of a list of values, for ``IN (…)``; none, which matches nothing, for an empty one."""
+    return ", ".join("?" * len(values)) or "NULL"
 
 
 @contextmanager

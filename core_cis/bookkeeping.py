@@ -1,18 +1,18 @@
 """The ledger's rules on the ledger's tables: post once, read back, sum up."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 
 import msgspec
 
-from cache_sync.sql import Connection, is_server, read
+from cache_sync.sql import Connection, is_server, places, read
 from core_cis.domain.ledger import RECEIVABLE, Entry, LedgerTransaction
 from core_cis.instants import from_text, to_text
 from core_cis.store import Transaction
 
 # In a file nobody else writes meanwhile; on a server a sequence numbers without waiting, and may leave gaps.
-_NEXT_ID = "SELECT coalesce(max(transaction_id), 0) + 1 FROM ledger_transactions"
-_NEXT_ID_ON_SERVER = "SELECT nextval('ledger_transaction_ids')"
+_LAST_ID = "SELECT coalesce(max(transaction_id), 0) FROM ledger_transactions"
+_NEXT_IDS_ON_SERVER = "SELECT nextval('ledger_transaction_ids') FROM generate_series(1, ?)"
 _POSTED = "SELECT transaction_id FROM ledger_transactions WHERE source = ? AND idempotency_key = ?"
 _INSERT_ENTRY = """
     INSERT INTO ledger_entries (transaction_id, ledger_account, account_id, amount_cents) VALUES (?, ?, ?, ?)
@@ -21,7 +21,7 @@ _INSERT_TRANSACTION = (
     "INSERT INTO ledger_transactions (transaction_id, source, idempotency_key, kind, description, value_date,"
     " posted_at, payment_id, reverses_transaction_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_BALANCE = "SELECT coalesce(sum(amount_cents), 0) FROM ledger_entries WHERE account_id = ?"
+_BALANCES = "SELECT account_id, sum(amount_cents) FROM ledger_entries WHERE account_id IN ({}) GROUP BY account_id"
 _ACCOUNT_ENTRIES = """
     SELECT t.transaction_id, t.source, t.kind, t.payment_id, sum(e.amount_cents), t.value_date, t.posted_at,
            t.description
@@ -84,35 +84,79 @@ def post(
     known = connection.execute(_POSTED, key).fetchone()
     if known is not None:
         return Posting(known[0], repeated=True)
-    next_id = _NEXT_ID_ON_SERVER if is_server(connection) else _NEXT_ID
-    transaction_id = int(connection.execute(next_id).fetchone()[0])
+    (transaction_id,) = _write(tx, [(transaction, reverses_transaction_id)])
+    return Posting(transaction_id, repeated=False)
+
+
+def post_new(tx: Transaction, transactions: Sequence[LedgerTransaction]) -> list[int]:
+    """
+    Write transactions of events that were never posted, in few statements; return their ids. Otherwise as `post`.
+
+    Raises:
+        IntegrityError: One of the events was posted before.
+    """
+    tx.hold_accounts(
+        entry.account_id
+        for transaction in transactions
+        for entry in transaction.entries
+        if entry.account_id
+    )
+    return _write(tx, [(transaction, None) for transaction in transactions])
+
+
+def _write(tx: Transaction, written: Sequence[tuple[LedgerTransaction, int | None]]) -> list[int]:
+    """Write transactions, each with the one that it reverses."""
+    connection = tx.connection
+    ids = _next_ids(connection, len(written))
     connection.executemany(
         _INSERT_ENTRY,
         [
             (transaction_id, entry.ledger_account, entry.account_id, entry.amount_cents)
+            for transaction_id, (transaction, _) in zip(ids, written, strict=True)
             for entry in transaction.entries
         ],
     )
-    # The row comes after its entries: a trigger checks them then, and closes them.
-    connection.execute(
+    # The rows come after their entries: a trigger checks them then, and closes them.
+    posted_at = to_text(tx.stamp)
+    connection.executemany(
         _INSERT_TRANSACTION,
-        (
-            transaction_id,
-            *key,
-            transaction.kind,
-            transaction.description,
-            transaction.value_date.isoformat(),
-            to_text(tx.stamp),
-            transaction.payment_id,
-            reverses_transaction_id,
-        ),
+        [
+            (
+                transaction_id,
+                transaction.source,
+                transaction.idempotency_key,
+                transaction.kind,
+                transaction.description,
+                transaction.value_date.isoformat(),
+                posted_at,
+                transaction.payment_id,
+                reverses_transaction_id,
+            )
+            for transaction_id, (transaction, reverses_transaction_id) in zip(
+                ids, written, strict=True
+            )
+        ],
     )
-    return Posting(transaction_id, repeated=False)
+    return ids
+
+
+def _next_ids(connection: Connection, count: int) -> list[int]:
+    if is_server(connection):
+        rows = connection.execute(_NEXT_IDS_ON_SERVER, (count,)).fetchall()
+        return [int(number) for (number,) in rows]
+    (last,) = connection.execute(_LAST_ID).fetchone()
+    return list(range(last + 1, last + 1 + count))
 
 
 def balance_cents(connection: Connection, account_id: str) -> int:
     """Sum what an account owes: charges less payments, positive is owed."""
-    return int(connection.execute(_BALANCE, (account_id,)).fetchone()[0])
+    return balances_cents(connection, [account_id]).get(account_id, 0)
+
+
+def balances_cents(connection: Connection, account_ids: Sequence[str]) -> dict[str, int]:
+    """Sum what each of some accounts owes, as `balance_cents`; one without entries is not in it."""
+    rows = connection.execute(_BALANCES.format(places(account_ids)), account_ids).fetchall()
+    return {account_id: int(cents) for account_id, cents in rows}
 
 
 def account_entries(connection: Connection, account_id: str) -> list[AccountEntry]:

@@ -4,12 +4,13 @@ What the core knows of charges and refunds at the payment processor; every chang
 An attempt is in its row before the processor is called. A row's first answer stays: what comes later changes nothing.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
 import msgspec
 
-from cache_sync.sql import Connection
+from cache_sync.sql import Connection, places
 from core_cis.instants import from_text, to_text
 from core_cis.store import Transaction
 from failover.intents import Intent
@@ -25,6 +26,7 @@ _CHARGE_COLUMNS = (
     "intent_id, fingerprint, kind, state, amount_cents, currency, charge_id, code, begun_at"
 )
 _FIND = f"SELECT {_CHARGE_COLUMNS} FROM charges WHERE intent_id = ? AND fingerprint = ?"  # noqa: S608 - no input
+_FIND_ALL = f"SELECT {_CHARGE_COLUMNS} FROM charges WHERE intent_id IN ({{}})"  # noqa: S608 - no input
 _BEGIN = """
     INSERT INTO charges (intent_id, fingerprint, kind, state, amount_cents, currency, begun_at)
     VALUES (?, ?, ?, 'attempting', ?, ?, ?) ON CONFLICT (intent_id, fingerprint) DO NOTHING
@@ -82,6 +84,14 @@ def find_charge(connection: Connection, intent_id: str, fingerprint: str) -> Cha
     """Read what is known of one payment's charge."""
     row = connection.execute(_FIND, (intent_id, fingerprint)).fetchone()
     return None if row is None else _charge(row)
+
+
+def find_charges(
+    connection: Connection, intent_ids: Sequence[str]
+) -> dict[tuple[str, str], ChargeRow]:
+    """Read what is known of the charges of some payments, by id and fingerprint."""
+    rows = connection.execute(_FIND_ALL.format(places(intent_ids)), intent_ids).fetchall()
+    return {(row[0], row[1]): _charge(row) for row in rows}
 
 
 def read_charges(connection: Connection) -> list[ChargeRow]:

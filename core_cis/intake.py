@@ -7,7 +7,7 @@ processing fails unexpectedly is undone alone (a savepoint), counted durably, an
 with a case number, so that it never holds up the others.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -21,8 +21,10 @@ from core_cis.charge_records import owe_refund
 from core_cis.decisions import Decision, decision_of, under_review
 from core_cis.errors import DocumentTooLarge, MoneyUnknown
 from core_cis.instants import to_text
-from core_cis.intent_kinds import decide, document_of, record, turn_of
+from core_cis.intent_kinds import Decide, decide, document_of, record, turn_of
 from core_cis.money_of_intents import hear_late, money_of
+from core_cis.payment_judging import plain_payments, read_standings
+from core_cis.payment_posting import record_decisions
 from core_cis.settings import ServerSettings
 from core_cis.store import CoreStore, Transaction
 from failover.errors import where
@@ -30,6 +32,7 @@ from failover.intents import Intent, Outcome
 from failover.signing import verify
 
 _AMOUNT_BITS = 62
+_TOGETHER_MIN = 2
 _log = structlog.get_logger(__name__)
 
 # What became of a case follows its first outcome.
@@ -113,6 +116,13 @@ class _Tally:
         if outcome.reason == "id_conflict":
             self.count("conflicts")
 
+    def sort(self, intents: Sequence[Intent]) -> None:
+        """Put what was decided into the order in which it was asked for."""
+        turns = {
+            (intent.intent_id, intent.fingerprint): turn for turn, intent in enumerate(intents)
+        }
+        self.decided.sort(key=lambda pair: turns[pair[0].intent_id, pair[0].fingerprint])
+
 
 def check_signatures(
     intents: list[Intent], edge_keys: Mapping[str, EdgeKey]
@@ -167,11 +177,11 @@ class Intake:
         self,
         store: CoreStore,
         settings: ServerSettings,
-        process: "Callable[[Transaction, Intent, ServerSettings], Decision] | None" = None,
+        process: Decide = decide,
     ) -> None:
         self._store = store
         self._settings = settings
-        self._decide = process or decide
+        self._decide = process
 
     def take(self, proven: list[Intent], *, delivered_by: str) -> IntakeResult:
         """
@@ -241,9 +251,44 @@ class Intake:
     def _take_all(self, tx: Transaction, proven: list[Intent], delivered_by: str) -> _Tally:
         tally = _Tally()
         tx.hold_accounts(intent.account_id for intent in proven)
+        together = self._take_together(tx, proven, delivered_by, tally)
         for intent in sorted(proven, key=turn_of):
-            self._take_one(tx, intent, delivered_by, tally)
+            if intent.intent_id not in together:
+                self._take_one(tx, intent, delivered_by, tally)
+        tally.sort(proven)
         return tally
+
+    def _take_together(
+        self, tx: Transaction, proven: Sequence[Intent], delivered_by: str, tally: _Tally
+    ) -> frozenset[str]:
+        """
+        Decide the payments that have nothing to do with any other intent, in a few statements for all of them.
+
+        Returns:
+            Their ids; none where one of them broke, which is found by deciding each alone.
+        """
+        plain = plain_payments(tx, proven)
+        if len(plain) < _TOGETHER_MIN:
+            return frozenset()
+        try:
+            with tx.savepoint():
+                decisions = [
+                    self._decide(tx, intent, self._settings, standing)
+                    for intent, standing in zip(plain, read_standings(tx, plain), strict=True)
+                ]
+                decided = [
+                    (intent, outcome_of(tx, intent, decision))
+                    for intent, decision in zip(plain, decisions, strict=True)
+                ]
+                record_decisions(tx, decisions)
+                keep_outcomes(tx, decided, delivered_by, won=True)
+        except Exception as error:
+            if isinstance(error, DatabaseError) and not isinstance(error, IntegrityError):
+                raise
+            return frozenset()
+        for intent, outcome in decided:
+            tally.add(intent, outcome, repeated=False)
+        return frozenset(intent.intent_id for intent in plain)
 
     def _take_one(self, tx: Transaction, intent: Intent, delivered_by: str, tally: _Tally) -> None:
         try:
@@ -279,7 +324,7 @@ class Intake:
     def _judge(self, tx: Transaction, intent: Intent, *, taken: bool) -> Decision:
         """Judge an intent; ``taken`` says that another payment has its id already."""
         if not taken:
-            return self._decide(tx, intent, self._settings)
+            return self._decide(tx, intent, self._settings, None)
         _log.error("one id, two payments", alarm="id_conflict", edge=intent.edge_id)
         money = money_of(tx, intent)
         if money.state == "captured":
@@ -361,20 +406,31 @@ def keep_outcome(
 
     A message is kept without its body: that is in `messages`, where it can be emptied.
     """
-    tx.connection.execute(
+    keep_outcomes(tx, [(intent, outcome)], delivered_by, won=won)
+
+
+def keep_outcomes(
+    tx: Transaction, decided: Sequence[tuple[Intent, Outcome]], delivered_by: str, *, won: bool
+) -> None:
+    """Keep several first outcomes in one statement, as `keep_outcome` does each."""
+    received_at = to_text(tx.stamp)
+    tx.connection.executemany(
         _INSERT,
-        (
-            intent.intent_id,
-            intent.fingerprint,
-            int(won),
-            outcome.state,
-            intent.account_id,
-            intent.edge_id,
-            intent.incarnation,
-            intent.ordinal,
-            delivered_by,
-            to_text(tx.stamp),
-            msgspec.msgpack.encode(intent if intent.is_payment else intent.without_body()),
-            msgspec.msgpack.encode(outcome),
-        ),
+        [
+            (
+                intent.intent_id,
+                intent.fingerprint,
+                int(won),
+                outcome.state,
+                intent.account_id,
+                intent.edge_id,
+                intent.incarnation,
+                intent.ordinal,
+                delivered_by,
+                received_at,
+                msgspec.msgpack.encode(intent if intent.is_payment else intent.without_body()),
+                msgspec.msgpack.encode(outcome),
+            )
+            for intent, outcome in decided
+        ],
     )

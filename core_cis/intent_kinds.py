@@ -1,22 +1,27 @@
 """One place that knows which module handles which type of intent: payments, and messages of every type."""
 
+from collections.abc import Callable
 from typing import Any
 
 from cache_sync.documents import MESSAGE, PAYMENT
 from core_cis.decisions import Decision
 from core_cis.messages import decide_message, record_message, withdraw_message
-from core_cis.payment_judging import decide_payment
+from core_cis.payment_judging import Standing, decide_payment
 from core_cis.payment_posting import record_decision, withdraw_payment
 from core_cis.publishing import payment_key
 from core_cis.settings import ServerSettings
 from core_cis.store import Transaction
 from failover.intents import Intent, Outcome
 
+Decide = Callable[[Transaction, Intent, ServerSettings, Standing | None], Decision]
 
-def decide(tx: Transaction, intent: Intent, settings: ServerSettings) -> Decision:
-    """Judge one intent that has no outcome yet by the books as they stand in this transaction."""
+
+def decide(
+    tx: Transaction, intent: Intent, settings: ServerSettings, standing: Standing | None = None
+) -> Decision:
+    """Judge one intent that has no outcome yet; a payment by its ``standing``, where that was read already."""
     if intent.is_payment:
-        return decide_payment(tx, intent, settings)
+        return decide_payment(tx, intent, settings, standing)
     return decide_message(tx, intent)
 
 

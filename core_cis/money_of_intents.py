@@ -2,7 +2,13 @@
 
 from typing import Literal, NamedTuple
 
-from core_cis.charge_records import answer_charge, begin_charge, find_charge, owe_refund
+from core_cis.charge_records import (
+    ChargeRow,
+    answer_charge,
+    begin_charge,
+    find_charge,
+    owe_refund,
+)
 from core_cis.domain.payments import RejectReason
 from core_cis.errors import MoneyUnknown
 from core_cis.store import Transaction
@@ -46,7 +52,16 @@ def money_of(tx: Transaction, intent: Intent) -> Money:
     if isinstance(intent.capture, Capture):
         begin_charge(tx, intent)
         answer_charge(tx, intent.intent_id, intent.fingerprint, _said(intent, intent.capture))
-    known = find_charge(tx.connection, intent.intent_id, intent.fingerprint)
+    return money_known(find_charge(tx.connection, intent.intent_id, intent.fingerprint))
+
+
+def money_known(known: ChargeRow | None) -> Money:
+    """
+    Tell what a charge's row says of the money; None where there is no charge.
+
+    Raises:
+        MoneyUnknown: As `money_of`.
+    """
     if known is None:
         return Money("none")
     match known.state:

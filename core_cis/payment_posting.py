@@ -1,24 +1,26 @@
 """Decided payments: the row, the ledger's transaction and the documents, all in the caller's transaction."""
 
+from collections.abc import Sequence
 from datetime import date, datetime
 
-from cache_sync.documents import MethodStatus
-from cache_sync.sql import Connection
-from core_cis.bookkeeping import post
+from cache_sync.sql import Connection, places
+from core_cis.bookkeeping import post_new
 from core_cis.decisions import Decision
 from core_cis.domain import ledger
 from core_cis.domain.accounts import AccountFacts, AccountStatus, Method
 from core_cis.domain.payments import Wish
 from core_cis.instants import to_text
-from core_cis.publishing import publish_account, publish_payment
+from core_cis.publishing import publish_accounts, publish_payment, publish_payments
 from core_cis.store import Transaction
 from failover.intents import Intent
 from failover.intents import fingerprint as payment_fingerprint
 
 DESCRIPTION = "Payment, thank you"
 
-_ACCOUNT = "SELECT status FROM accounts WHERE account_id = ?"
-_METHODS = "SELECT method_id, label, status FROM payment_methods WHERE account_id = ?"
+_ACCOUNTS = "SELECT account_id, status FROM accounts WHERE account_id IN ({})"
+_METHODS = (
+    "SELECT account_id, method_id, label, status FROM payment_methods WHERE account_id IN ({})"
+)
 # The row of a dead letter makes room for that of the decision; the inbox keeps what was decided first.
 _WITHDRAW = (
     "DELETE FROM payments WHERE payment_id = ? AND fingerprint = ? AND state = 'dead_letter'"
@@ -48,13 +50,24 @@ def read_account_facts(
     connection: Connection, account_id: str, currency: str
 ) -> AccountFacts | None:
     """Read what a payment is judged by; None when there is no such account."""
-    row: tuple[AccountStatus] | None = connection.execute(_ACCOUNT, (account_id,)).fetchone()
-    if row is None:
-        return None
-    rows: list[tuple[str, str, MethodStatus]] = connection.execute(
-        _METHODS, (account_id,)
+    return read_facts(connection, [account_id], currency).get(account_id)
+
+
+def read_facts(
+    connection: Connection, account_ids: Sequence[str], currency: str
+) -> dict[str, AccountFacts]:
+    """Read what payments on some accounts are judged by; an account that there is not is not in it."""
+    in_places = places(account_ids)
+    statuses: list[tuple[str, AccountStatus]] = connection.execute(
+        _ACCOUNTS.format(in_places), account_ids
     ).fetchall()
-    return AccountFacts(account_id, row[0], currency, tuple(Method(*method) for method in rows))
+    methods: dict[str, list[Method]] = {}
+    for account_id, *method in connection.execute(_METHODS.format(in_places), account_ids):
+        methods.setdefault(account_id, []).append(Method(*method))
+    return {
+        account_id: AccountFacts(account_id, status, currency, tuple(methods.get(account_id, ())))
+        for account_id, status in statuses
+    }
 
 
 def record_decision(tx: Transaction, decision: Decision) -> None:
@@ -63,46 +76,56 @@ def record_decision(tx: Transaction, decision: Decision) -> None:
 
     A posted one goes into the ledger under (source, payment id), so the database itself refuses a second.
     """
-    transaction_id: int | None = None
-    if decision.state == "posted":
-        assert decision.value_date is not None, "a posted payment counts on a day"
-        posting = post(
-            tx,
-            ledger.payment(
-                account_id=decision.account_id,
-                payment_id=decision.payment_id,
-                source=decision.source,
-                amount_cents=decision.amount_cents,
-                value_date=decision.value_date,
-                description=DESCRIPTION,
-            ),
-        )
-        assert not posting.repeated, "a payment is decided once"
-        transaction_id = posting.transaction_id
-    tx.connection.execute(
+    record_decisions(tx, [decision])
+
+
+def record_decisions(tx: Transaction, decisions: Sequence[Decision]) -> None:
+    """Write decided payments, of different ids, as `record_decision` does each, in few statements."""
+    posted = [decision for decision in decisions if decision.state == "posted"]
+    ids = post_new(tx, [_posting(decision) for decision in posted]) if posted else []
+    transaction_ids = {
+        decision.payment_id: transaction_id
+        for decision, transaction_id in zip(posted, ids, strict=True)
+    }
+    tx.connection.executemany(
         _INSERT,
-        (
-            decision.payment_id,
-            decision.fingerprint,
-            decision.account_id,
-            decision.state,
-            decision.amount_cents,
-            decision.currency,
-            decision.method_id,
-            decision.method_label,
-            decision.source,
-            to_text(decision.accepted_at),
-            to_text(decision.decided_at or tx.stamp),
-            decision.value_date.isoformat() if decision.value_date else None,
-            int(decision.value_date_clamped),
-            decision.reason,
-            decision.case_number,
-            transaction_id,
-        ),
+        [_row(tx, decision, transaction_ids.get(decision.payment_id)) for decision in decisions],
     )
-    if decision.state == "posted":
-        publish_account(tx, decision.account_id)
-    publish_payment(tx, decision.payment_id, decision.fingerprint)
+    publish_accounts(tx, [*dict.fromkeys(decision.account_id for decision in posted)])
+    publish_payments(tx, [(decision.payment_id, decision.fingerprint) for decision in decisions])
+
+
+def _posting(decision: Decision) -> ledger.LedgerTransaction:
+    assert decision.value_date is not None, "a posted payment counts on a day"
+    return ledger.payment(
+        account_id=decision.account_id,
+        payment_id=decision.payment_id,
+        source=decision.source,
+        amount_cents=decision.amount_cents,
+        value_date=decision.value_date,
+        description=DESCRIPTION,
+    )
+
+
+def _row(tx: Transaction, decision: Decision, transaction_id: int | None) -> tuple[object, ...]:
+    return (
+        decision.payment_id,
+        decision.fingerprint,
+        decision.account_id,
+        decision.state,
+        decision.amount_cents,
+        decision.currency,
+        decision.method_id,
+        decision.method_label,
+        decision.source,
+        to_text(decision.accepted_at),
+        to_text(decision.decided_at or tx.stamp),
+        decision.value_date.isoformat() if decision.value_date else None,
+        int(decision.value_date_clamped),
+        decision.reason,
+        decision.case_number,
+        transaction_id,
+    )
 
 
 def withdraw_payment(tx: Transaction, intent: Intent) -> None:

@@ -14,8 +14,9 @@ overlap the later one publishes what both have changed. Whoever has changed a ro
 Of a customer who was forgotten nothing is published any more, whatever is called (`core_cis.outgoing`).
 """
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -39,8 +40,8 @@ from cache_sync.documents import (
     UsageDay,
     sign_in_key,
 )
-from cache_sync.sql import Connection
-from core_cis.bookkeeping import balance_cents
+from cache_sync.sql import Connection, places
+from core_cis.bookkeeping import balances_cents
 from core_cis.errors import UnknownAccount
 from core_cis.instants import from_text
 from core_cis.store import Transaction
@@ -51,28 +52,31 @@ ESTIMATED_QUALITIES = frozenset({8, 9})
 _HOUR_SECONDS = 3600
 _MONTHS_A_YEAR = 12
 
-_ACCOUNT = """
-    SELECT a.customer_id, c.name, c.email, a.status
-    FROM accounts a JOIN customers c USING (customer_id) WHERE a.account_id = ?
+_ACCOUNTS = """
+    SELECT a.account_id, a.customer_id, c.name, c.email, a.status
+    FROM accounts a JOIN customers c USING (customer_id) WHERE a.account_id IN ({})
 """
-_LATEST_STATEMENT = """
-    SELECT statement_id, due_date, amount_due_cents FROM statements
-    WHERE account_id = ? ORDER BY period_to DESC LIMIT 1
+_LATEST_STATEMENTS = """
+    SELECT account_id, statement_id, due_date, amount_due_cents FROM statements s
+    WHERE account_id IN ({}) AND period_to = (SELECT max(period_to) FROM statements WHERE account_id = s.account_id)
 """
-_METHODS = "SELECT method_id, type, label, status, token FROM payment_methods WHERE account_id = ? ORDER BY rowid"
+_METHODS = """
+    SELECT account_id, method_id, type, label, status, token FROM payment_methods
+    WHERE account_id IN ({}) ORDER BY rowid
+"""
 _SERVICE_POINTS = """
-    SELECT s.service_point_id, s.address,
+    SELECT s.account_id, s.service_point_id, s.address,
         (SELECT m.meter_id FROM meters m WHERE m.service_point_id = s.service_point_id
          ORDER BY m.removed_on IS NOT NULL, m.installed_on DESC NULLS LAST, m.meter_id LIMIT 1),
         (SELECT t.name FROM service_point_tariffs p JOIN tariffs t ON t.code = p.tariff_code
          WHERE p.service_point_id = s.service_point_id
          ORDER BY p.effective_from DESC, t.effective_from DESC LIMIT 1)
-    FROM service_points s WHERE s.account_id = ? ORDER BY s.service_point_id
+    FROM service_points s WHERE s.account_id IN ({}) ORDER BY s.service_point_id
 """
-_PAYMENT = """
+_PAYMENTS = """
     SELECT payment_id, account_id, fingerprint, state, amount_cents, currency, method_id, method_label, accepted_at,
         decided_at, value_date, reason, case_number
-    FROM payments WHERE payment_id = ? AND fingerprint = ?
+    FROM payments WHERE payment_id IN ({})
 """
 _BLOCKS = """
     SELECT day, interval_seconds, values_wh, qualities FROM interval_blocks
@@ -87,51 +91,64 @@ def publish_account(tx: Transaction, account_id: str) -> None:
     Raises:
         UnknownAccount: There is none.
     """
-    connection = tx.connection
-    tx.hold_accounts([account_id])
-    row = connection.execute(_ACCOUNT, (account_id,)).fetchone()
-    if row is None:
-        raise UnknownAccount(account_id)
-    customer_id, name, email, status = row
-    latest = connection.execute(_LATEST_STATEMENT, (account_id,)).fetchone()
-    body = AccountBody(
-        account_id=account_id,
-        customer_id=customer_id,
-        customer_name=name,
-        email=email,
-        utility_name=tx.utility.name,
-        currency=tx.utility.currency,
-        timezone=tx.utility.timezone,
-        status=status,
-        balance_cents=balance_cents(connection, account_id),
-        billed_balance_cents=latest[2] if latest else 0,
-        latest_statement_id=latest[0] if latest else None,
-        due_date=date.fromisoformat(latest[1]) if latest else None,
-        payment_methods=[
-            PaymentMethod(
-                method_id=method_id,
-                type=type_,
-                label=label,
-                status=method_status,
-                sealed_token=tx.seal_token(account_id, method_id, token),
-            )
-            for method_id, type_, label, method_status, token in connection.execute(
-                _METHODS, (account_id,)
-            )
-        ],
-        service_points=[
-            ServicePoint(
-                service_point_id=service_point_id,
-                meter_id=meter_id or "",
-                address=address,
-                tariff_name=tariff_name or "",
-            )
-            for service_point_id, address, meter_id, tariff_name in connection.execute(
-                _SERVICE_POINTS, (account_id,)
-            )
-        ],
-    )
-    tx.publish(account_id, ACCOUNT, "", body)
+    publish_accounts(tx, [account_id])
+
+
+def publish_accounts(tx: Transaction, account_ids: Sequence[str]) -> None:
+    """
+    Publish what the overview shows of some accounts, as `publish_account` does of each, in few statements.
+
+    Raises:
+        UnknownAccount: There is none of one of the ids.
+    """
+    if not account_ids:
+        return
+    tx.hold_accounts(account_ids)
+    accounts = {account_id: row for account_id, *row in _rows(tx, _ACCOUNTS, account_ids)}
+    latest = {account_id: row for account_id, *row in _rows(tx, _LATEST_STATEMENTS, account_ids)}
+    owed = balances_cents(tx.connection, account_ids)
+    methods: dict[str, list[PaymentMethod]] = {}
+    for account_id, method_id, type_, label, status, token in _rows(tx, _METHODS, account_ids):
+        method = PaymentMethod(
+            method_id=method_id,
+            type=type_,
+            label=label,
+            status=status,
+            sealed_token=tx.seal_token(account_id, method_id, token),
+        )
+        methods.setdefault(account_id, []).append(method)
+    points: dict[str, list[ServicePoint]] = {}
+    for account_id, *row in _rows(tx, _SERVICE_POINTS, account_ids):
+        service_point_id, address, meter_id, tariff_name = row
+        point = ServicePoint(
+            service_point_id=service_point_id,
+            meter_id=meter_id or "",
+            address=address,
+            tariff_name=tariff_name or "",
+        )
+        points.setdefault(account_id, []).append(point)
+    for account_id in account_ids:
+        if account_id not in accounts:
+            raise UnknownAccount(account_id)
+        customer_id, name, email, status = accounts[account_id]
+        statement_id, due_date, due_cents = latest.get(account_id, (None, None, 0))
+        body = AccountBody(
+            account_id=account_id,
+            customer_id=customer_id,
+            customer_name=name,
+            email=email,
+            utility_name=tx.utility.name,
+            currency=tx.utility.currency,
+            timezone=tx.utility.timezone,
+            status=status,
+            balance_cents=owed.get(account_id, 0),
+            billed_balance_cents=due_cents,
+            latest_statement_id=statement_id,
+            due_date=date.fromisoformat(due_date) if due_date else None,
+            payment_methods=methods.get(account_id, []),
+            service_points=points.get(account_id, []),
+        )
+        tx.publish(account_id, ACCOUNT, "", body)
 
 
 def publish_statements(tx: Transaction, account_id: str) -> None:
@@ -170,24 +187,32 @@ def publish_statements(tx: Transaction, account_id: str) -> None:
 
 def publish_payment(tx: Transaction, payment_id: str, fingerprint: str) -> None:
     """Publish what was decided of a payment, under its `payment_key`; its body has the payment's id alone."""
-    row = tx.connection.execute(_PAYMENT, (payment_id, fingerprint)).fetchone()
-    body = PaymentBody(
-        payment_id=row[0],
-        account_id=row[1],
-        fingerprint=row[2],
-        state=row[3],
-        amount_cents=row[4],
-        currency=row[5],
-        method_id=row[6],
-        method_label=row[7],
-        accepted_at=from_text(row[8]),
-        decided_at=from_text(row[9]),
-        value_date=date.fromisoformat(row[10]) if row[10] else None,
-        reason=row[11],
-        case_number=row[12],
-    )
-    key = payment_key(payment_id, fingerprint, body.reason)
-    tx.publish(body.account_id, PAYMENT, key, body)
+    publish_payments(tx, [(payment_id, fingerprint)])
+
+
+def publish_payments(tx: Transaction, pairs: Sequence[tuple[str, str]]) -> None:
+    """Publish what was decided of payments, of different ids, as `publish_payment` does of each, in one statement."""
+    wanted = set(pairs)
+    for row in _rows(tx, _PAYMENTS, [payment_id for payment_id, _ in pairs]):
+        if (row[0], row[2]) not in wanted:
+            continue
+        body = PaymentBody(
+            payment_id=row[0],
+            account_id=row[1],
+            fingerprint=row[2],
+            state=row[3],
+            amount_cents=row[4],
+            currency=row[5],
+            method_id=row[6],
+            method_label=row[7],
+            accepted_at=from_text(row[8]),
+            decided_at=from_text(row[9]),
+            value_date=date.fromisoformat(row[10]) if row[10] else None,
+            reason=row[11],
+            case_number=row[12],
+        )
+        key = payment_key(body.payment_id, body.fingerprint, body.reason)
+        tx.publish(body.account_id, PAYMENT, key, body)
 
 
 def payment_key(payment_id: str, fingerprint: str, reason: str) -> str:
@@ -349,6 +374,10 @@ def _archived(body: StatementBody) -> ArchivedStatement:
         total_cents=body.total_cents,
         amount_due_cents=body.amount_due_cents,
     )
+
+
+def _rows(tx: Transaction, sql: str, ids: Sequence[str]) -> list[Any]:
+    return tx.connection.execute(sql.format(places(ids)), ids).fetchall()
 
 
 def _credential_row(

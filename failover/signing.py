@@ -7,10 +7,10 @@ one up.
 """
 
 import base64
-import binascii
 import hashlib
 import os
 from collections.abc import Callable
+from functools import lru_cache
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -67,11 +67,16 @@ def sign_bytes(signing_key: str, content: bytes) -> bytes:
 def is_signed(content: bytes, signature: bytes, key: str) -> bool:
     """Tell whether the holder of public ``key`` (base64) signed these bytes."""
     try:
-        public = Ed25519PublicKey.from_public_bytes(base64.b64decode(key, validate=True))
-        public.verify(signature, content)
-    except (InvalidSignature, binascii.Error, ValueError):
+        _public(key).verify(signature, content)
+    except (InvalidSignature, ValueError):
         return False
     return True
+
+
+@lru_cache(maxsize=256)
+def _public(key: str) -> Ed25519PublicKey:
+    # The same few nodes sign everything.
+    return Ed25519PublicKey.from_public_bytes(base64.b64decode(key, validate=True))
 
 
 class Signer:

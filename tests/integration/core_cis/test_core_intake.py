@@ -16,6 +16,7 @@ from cache_sync.packed_bodies import unpack_body
 from core_cis.decisions import Decision
 from core_cis.intake import Intake, check_signatures
 from core_cis.intent_kinds import decide
+from core_cis.payment_judging import Standing
 from core_cis.registry import Serving, edge_keys, revoke_edge, write_edge_config
 from core_cis.settings import ServerSettings
 from core_cis.store import CoreStore, Transaction
@@ -325,12 +326,14 @@ class Poison:
     def __init__(self, key: str) -> None:
         self.key = key
 
-    def __call__(self, tx: Transaction, intent: Intent, settings: ServerSettings) -> Decision:
+    def __call__(
+        self, tx: Transaction, intent: Intent, settings: ServerSettings, standing: Standing | None
+    ) -> Decision:
         """Break, or decide."""
         if intent.idempotency_key == self.key:
             tx.connection.execute("UPDATE accounts SET status = 'closed'")
             raise ZeroDivisionError("poison")
-        return decide(tx, intent, settings)
+        return decide(tx, intent, settings, standing)
 
 
 def test_poison_parks_alone_and_ends_under_review(core: Any) -> None:
