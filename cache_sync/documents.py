@@ -75,7 +75,8 @@ class AccountBody(msgspec.Struct, frozen=True, kw_only=True):
     Kind ``account``, key ``""``: what the overview shows.
 
     ``balance_cents`` is the ledger balance (positive is owed). ``billed_balance_cents`` is the amount due of the
-    latest statement as it was printed, 0 without one.
+    latest statement as it was printed, 0 without one. ``email`` is what the customer signs in with; ``contact_email``
+    and ``contact_phone`` are how they want to be reached, left out where they did not say.
     """
 
     version: int = 1
@@ -93,6 +94,8 @@ class AccountBody(msgspec.Struct, frozen=True, kw_only=True):
     due_date: date | None = None
     payment_methods: list[PaymentMethod] = []
     service_points: list[ServicePoint] = []
+    contact_email: str | msgspec.UnsetType = msgspec.UNSET
+    contact_phone: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class StatementLine(msgspec.Struct, frozen=True, kw_only=True):

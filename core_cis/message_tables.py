@@ -1,6 +1,6 @@
 """The tables of what customers send besides payments; conventions as in `tables`."""
 
-from sqlalchemy import CheckConstraint, Index, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, PrimaryKeyConstraint, UniqueConstraint
 
 from core_cis.columns import Described, bytes_, in_order, one_of, text_
 
@@ -39,4 +39,13 @@ def message_tables(dialect: str) -> tuple[Described, ...]:
         CheckConstraint("opened_at <= reported_at"),
         Index("tickets_of_service_point", "service_point_id", "opened_at"),
     )
-    return (("messages", messages), ("tickets", tickets))
+    # How customers want to be reached. told_as orders what told it: accepted_at, edge, journal and place in it.
+    contacts = (
+        text_("customer_id", ForeignKey("customers.customer_id")),
+        text_("field"),
+        text_("value"),
+        text_("told_as"),
+        PrimaryKeyConstraint("customer_id", "field"),
+        one_of("field", "email", "phone"),
+    )
+    return (("messages", messages), ("tickets", tickets), ("contacts", contacts))

@@ -12,6 +12,7 @@ import msgspec
 
 from cache_sync.documents import MESSAGE, DecidedMessageBody
 from cache_sync.sql import Connection
+from core_cis.contact_posting import enter_contact, judge_contact
 from core_cis.decisions import Decision, decision_of
 from core_cis.instants import from_text, to_text
 from core_cis.message_verdicts import Verdict
@@ -53,6 +54,7 @@ class Handling(NamedTuple):
 HANDLINGS: dict[MessageType, Handling] = {
     "reading": Handling(judge_reading, enter_reading),
     "outage": Handling(judge_outage, enter_outage),
+    "contact": Handling(judge_contact, enter_contact),
 }
 
 

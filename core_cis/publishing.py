@@ -5,7 +5,7 @@ Each function brings an edge's view of one thing up to date and may be called as
 change publishes nothing. It holds the account or the customer before it reads, so that of two transactions that
 overlap the later one publishes what both have changed. Whoever has changed a row calls the function of what shows it:
 
-- account, method, service point, tariff of a service point, ledger entry: `publish_account`
+- account, method, contact, service point, tariff of a service point, ledger entry: `publish_account`
 - statement: `publish_statements` (and `publish_account`)
 - payment: `publish_payment` (and `publish_account`)
 - readings: `publish_usage`
@@ -53,7 +53,9 @@ _HOUR_SECONDS = 3600
 _MONTHS_A_YEAR = 12
 
 _ACCOUNTS = """
-    SELECT a.account_id, a.customer_id, c.name, c.email, a.status
+    SELECT a.account_id, a.customer_id, c.name, c.email, a.status,
+        (SELECT value FROM contacts k WHERE k.customer_id = a.customer_id AND k.field = 'email'),
+        (SELECT value FROM contacts k WHERE k.customer_id = a.customer_id AND k.field = 'phone')
     FROM accounts a JOIN customers c USING (customer_id) WHERE a.account_id IN ({})
 """
 _LATEST_STATEMENTS = """
@@ -130,7 +132,7 @@ def publish_accounts(tx: Transaction, account_ids: Sequence[str]) -> None:
     for account_id in account_ids:
         if account_id not in accounts:
             raise UnknownAccount(account_id)
-        customer_id, name, email, status = accounts[account_id]
+        customer_id, name, email, status, contact_email, contact_phone = accounts[account_id]
         statement_id, due_date, due_cents = latest.get(account_id, (None, None, 0))
         body = AccountBody(
             account_id=account_id,
@@ -147,6 +149,8 @@ def publish_accounts(tx: Transaction, account_ids: Sequence[str]) -> None:
             due_date=date.fromisoformat(due_date) if due_date else None,
             payment_methods=methods.get(account_id, []),
             service_points=points.get(account_id, []),
+            contact_email=msgspec.UNSET if contact_email is None else contact_email,
+            contact_phone=msgspec.UNSET if contact_phone is None else contact_phone,
         )
         tx.publish(account_id, ACCOUNT, "", body)
 

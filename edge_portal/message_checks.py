@@ -9,8 +9,9 @@ from datetime import date
 
 from cache_sync.documents import AccountBody, StatementBody
 from edge_portal.errors import InvalidMessage
+from failover.contact_rules import ContactProblem, problem_of_contact
 from failover.intents import Receipt
-from failover.message_bodies import MessageBody, MeterReading, OutageReport
+from failover.message_bodies import ContactChange, MessageBody, MeterReading, OutageReport
 from failover.reading_rules import LastRead, ReadingProblem, newest, problem_of_reading
 
 _REFUSED = frozenset({"rejected", "cancelled", "void", "declined_limit"})
@@ -19,6 +20,13 @@ _READING_RULES: dict[ReadingProblem, tuple[str, str]] = {
     "read_in_future": ("read_on", "must not be after today"),
     "reading_decreased": ("register_wh", "must not be lower than the last reading"),
     "reading_too_high": ("register_wh", "is more than can have been used since the last reading"),
+}
+
+
+_CONTACT_RULES: dict[ContactProblem, tuple[str, str]] = {
+    "nothing_changed": ("email", "or phone must be given"),
+    "email_invalid": ("email", "must be an e-mail address"),
+    "phone_invalid": ("phone", "must be a phone number"),
 }
 
 
@@ -48,6 +56,11 @@ def check_message(
             _check_reading(body, account, statements, messages, today)
         case OutageReport():
             _check_service_point(body.service_point_id, account)
+        case ContactChange():
+            problem = problem_of_contact(body)
+            if problem is not None:
+                field, rule = _CONTACT_RULES[problem]
+                raise InvalidMessage(field, rule, reason=problem)
 
 
 def _check_service_point(service_point_id: str, account: AccountBody) -> None:

@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-MessageType = Literal["reading", "outage"]
+MessageType = Literal["reading", "outage", "contact"]
 
 REGISTER_WH_MAX = 10**12
 """More than any meter shows."""
@@ -37,9 +37,21 @@ class OutageReport(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", 
     extent: Literal["all", "part"]
 
 
-MessageBody = MeterReading | OutageReport
+class ContactChange(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="contact"):
+    """How a customer wants to be reached from now on; None leaves a field as it is."""
 
-TYPES: dict[type[MessageBody], MessageType] = {MeterReading: "reading", OutageReport: "outage"}
+    salt: str
+    email: str | None = None
+    phone: str | None = None
+
+
+MessageBody = MeterReading | OutageReport | ContactChange
+
+TYPES: dict[type[MessageBody], MessageType] = {
+    MeterReading: "reading",
+    OutageReport: "outage",
+    ContactChange: "contact",
+}
 
 
 def encode_body(body: MessageBody) -> bytes:

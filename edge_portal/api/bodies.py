@@ -78,6 +78,8 @@ class AccountAnswer(msgspec.Struct, frozen=True, kw_only=True):
     latest_statement_id: str | None
     payment_methods: list[MethodAnswer]
     service_points: list[ServicePoint]
+    contact_email: str | None
+    contact_phone: str | None
     as_of: datetime
     age_seconds: float
     age_at_least: bool
@@ -236,6 +238,8 @@ def account_answer(view: AccountView) -> AccountAnswer:
         latest_statement_id=account.latest_statement_id,
         payment_methods=[_method(method) for method in account.payment_methods],
         service_points=account.service_points,
+        contact_email=account.contact_email or None,
+        contact_phone=account.contact_phone or None,
         as_of=view.freshness.as_of,
         age_seconds=view.freshness.age_seconds,
         age_at_least=view.freshness.at_least,

@@ -23,6 +23,13 @@ class OutageForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     extent: Literal["all", "part"]
 
 
+class ContactForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of ``POST /contact-changes``: how to be reached from now on; what is left out stays."""
+
+    email: str | None = None
+    phone: str | None = None
+
+
 class MessageAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """
     A message as far as it is known here.

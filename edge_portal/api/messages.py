@@ -17,6 +17,7 @@ from edge_portal.api.access import (
 )
 from edge_portal.api.describing import described_body
 from edge_portal.api.message_bodies import (
+    ContactForm,
     MessageAnswer,
     MessageList,
     OutageForm,
@@ -27,7 +28,7 @@ from edge_portal.api.taking import NOTHING_TAKEN, IdempotencyKey, required_key, 
 from edge_portal.cookies import AnyRequest, portal_of
 from edge_portal.errors import InvalidMessage, NotFound
 from failover.intents import Receipt
-from failover.message_bodies import MessageBody, MeterReading, OutageReport
+from failover.message_bodies import ContactChange, MessageBody, MeterReading, OutageReport
 from failover.web import read_body
 
 
@@ -101,7 +102,32 @@ async def report_outage(
     return await _send(request, idempotency_key, content)
 
 
-MESSAGE_ROUTES: Final[list[HTTPRouteHandler]] = [messages, message, send_reading, report_outage]
+@post(
+    "/contact-changes",
+    status_code=201,
+    operation_class=described_body(ContactForm),
+    summary="Change how to be reached",
+)
+async def change_contact(
+    request: AnyRequest, idempotency_key: IdempotencyKey = None
+) -> Response[MessageAnswer]:
+    """
+    Change the e-mail address, the phone number or both that the utility reaches the customer by; not the sign-in.
+
+    Answers as `POST /payments` does. `superseded` says that a later change counts instead.
+    """
+    form = await _form(request, ContactForm)
+    content = ContactChange(salt="", email=form.email, phone=form.phone)
+    return await _send(request, idempotency_key, content)
+
+
+MESSAGE_ROUTES: Final[list[HTTPRouteHandler]] = [
+    messages,
+    message,
+    send_reading,
+    report_outage,
+    change_contact,
+]
 
 
 async def _form(request: AnyRequest, form: type[T]) -> T:

@@ -9,7 +9,7 @@ from edge_portal.pages.band import UNSETTLED
 from edge_portal.pages.payment_words import HAS_RECEIPT, Mark, Step
 from edge_portal.pages.visit import Visit
 from failover.intents import Receipt, receipt_number
-from failover.message_bodies import MessageBody, MeterReading, OutageReport
+from failover.message_bodies import ContactChange, MessageBody, MeterReading, OutageReport
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +44,13 @@ KINDS: Final[dict[str, Kind]] = {
         form="/outage",
         meanwhile="Our crews cannot see it until then: if it cannot wait, call us.",
     ),
+    "contact": Kind(
+        name="contact change",
+        done="Changed",
+        did="We have changed how we reach you",
+        do="make it",
+        form="/contact",
+    ),
 }
 REJECTED_BECAUSE: Final = {
     "unknown_account": "We could not find the account.",
@@ -52,6 +59,9 @@ REJECTED_BECAUSE: Final = {
     "refused_by_operator": "We reviewed it and could not take it.",
     "id_conflict": "Something else was sent from the same form first.",
     "body_emptied": "It reached our main system too late to be taken.",
+    "email_invalid": "It is no email address.",
+    "phone_invalid": "It is no phone number.",
+    "nothing_changed": "It changed nothing.",
     "service_point_unknown": "This address does not belong to your account.",
     "meter_unknown": "This meter does not belong to your account.",
     "register_out_of_range": "No meter shows this number.",
@@ -61,6 +71,7 @@ REJECTED_BECAUSE: Final = {
 }
 POSTED_MORE: Final = {
     "joined_ticket": "It was added to the report that we already had of this outage. You do not need to do anything.",
+    "superseded": "You sent a later change, which counts instead of this one.",
     "kept_as_history": "We know a newer reading of this meter, so yours is kept as history and changes nothing.",
 }
 
@@ -146,6 +157,9 @@ def _facts(visit: Visit, body: MessageBody) -> list[tuple[str, str]]:
                 ("Where", _address(visit, body.service_point_id)),
                 ("Out", EXTENTS[body.extent]),
             ]
+        case ContactChange():
+            said = (("Email", body.email), ("Phone", body.phone))
+            return [(name, value) for name, value in said if value is not None]
 
 
 def _address(visit: Visit, service_point_id: str) -> str:

@@ -7,6 +7,7 @@ from litestar import Request, Response, Router
 from edge_portal.errors import NoSnapshot, NotFound, NotHeldHere, NotSignedIn, PaymentUnknown
 from edge_portal.pages.assets import static_file
 from edge_portal.pages.bills import bill, bill_pdf, bills
+from edge_portal.pages.contact import change_contact, contact
 from edge_portal.pages.failures import failure_page
 from edge_portal.pages.messages import message, message_state, messages
 from edge_portal.pages.outage import outage, report_outage
@@ -55,6 +56,8 @@ def page_handlers() -> list[Router]:
         send_reading,
         outage,
         report_outage,
+        contact,
+        change_contact,
         sign_in_form,
         sign_in,
         sign_out,

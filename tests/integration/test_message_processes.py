@@ -154,6 +154,27 @@ def test_two_edges_report_one_outage_while_the_core_is_dead(fleet: EdgeFleet) ->
     assert sorted(each["reason"] for each in told) == ["", "joined_ticket"]
 
 
+def test_later_contact_change_wins_and_nothing_of_it_is_logged(fleet: EdgeFleet) -> None:
+    """Taken at two edges while the core is dead, drained in any order; no log has the address."""
+    east, west = (fleet.customer(6, edge) for edge in fleet.edges)
+    fleet.kill_core()
+    first = send(west, "/contact-changes", {"email": "earlier@example.net"})
+    second = send(east, "/contact-changes", {"email": "later@example.net"})
+    assert [answer.json()["state"] for answer in (first, second)] == ["accepted", "accepted"]
+    fleet.start_core()
+    for customer in (east, west):
+        wait_until(
+            "shown",
+            lambda c=customer: (
+                c.client.get("/account").json()["contact_email"]  # type: ignore[misc]
+                == "later@example.net"
+            ),
+        )
+        wait_until("posted", lambda c=customer: state(c, first.json()["id"]) == "posted")  # type: ignore[misc]
+    logs = [*(edge.log for edge in fleet.edges), fleet.folder / "core.log"]
+    assert not [log for log in logs if b"example.net" in log.read_bytes()]
+
+
 def test_reconciliation_counts_them_apart(fleet: EdgeFleet) -> None:
     """Equal to the cent, with the messages beside the money."""
     customer = fleet.customer(4, fleet.edges[0])
@@ -161,7 +182,7 @@ def test_reconciliation_counts_them_apart(fleet: EdgeFleet) -> None:
     assert customer.pay(1234).status_code == 201
     report = msgspec.json.decode(fleet.run_core("reconcile", "--json").stdout)
     assert report["result"] == "equal"
-    assert {each["type"] for each in report["messages"]} == {"outage", "reading"}
+    assert {each["type"] for each in report["messages"]} == {"contact", "outage", "reading"}
     assert sum(each["pending"] for each in report["messages"]) == 0
     assert 1234 in {line["amount"] for line in report["payments"]}
     assert 0 not in {line["amount"] for line in report["payments"]}

@@ -27,7 +27,12 @@ from core_cis.store import CoreStore
 from core_cis.taking_back import take_back
 from core_cis.tickets import close_ticket, list_tickets
 from failover.intents import DecidedIntent, Intent
-from failover.message_bodies import MessageBody, MeterReading, OutageReport, decode_body
+from failover.message_bodies import (
+    MessageBody,
+    MeterReading,
+    OutageReport,
+    decode_body,
+)
 from failover.peer_messages import RecordedIntent
 
 ACCOUNT, METER = "A-1001", "M-1001"

@@ -120,6 +120,17 @@ async def test_outage_is_reported(client: httpx.AsyncClient, world: EdgeWorld) -
     assert len(world.agent.asked) == 1
 
 
+async def test_contact_is_changed(client: httpx.AsyncClient, world: EdgeWorld) -> None:
+    """One field or both; what is none is refused by field, without repeating what was typed."""
+    answer = await send(client, {"phone": "555-010-0100"}, path="contact-changes")
+    assert answer.status_code == 201
+    assert answer.json()["content"] == {"email": None, "phone": "555-010-0100"}
+    for body, field in (({}, "email"), ({"email": "me"}, "email"), ({"phone": "me"}, "phone")):
+        refused = await send(client, body, key="k", path="contact-changes")
+        assert_problem(refused, 422, "invalid_message", field)
+    assert len(world.agent.asked) == 1
+
+
 async def test_key_is_needed(client: httpx.AsyncClient) -> None:
     """Without one nothing could be repeated safely."""
     assert_problem(

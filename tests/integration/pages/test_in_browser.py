@@ -60,6 +60,7 @@ PAGES = (
     f"/payments/{WAITING.intent_id}",
     "/reading",
     "/outage",
+    "/contact",
     "/messages",
     f"/messages/{SENT.intent_id}",
     "/accounts",

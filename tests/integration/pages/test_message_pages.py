@@ -10,7 +10,7 @@ from litestar.testing import TestClient
 
 from edge_portal.errors import KeyReused, NotTaken, OverLimit, PaymentUnknown
 from failover.intents import State
-from failover.message_bodies import MessageBody, MeterReading, OutageReport
+from failover.message_bodies import ContactChange, MessageBody, MeterReading, OutageReport
 from tests.integration.pages.sample import ACCOUNT, AS_OF, message
 from tests.integration.pages.world import World
 
@@ -212,6 +212,51 @@ def test_joined_report_names_its_ticket(customer: Client, world: World) -> None:
     page = customer.get(f"/messages/{world.messages[0].intent_id}").text
     assert "added to the report that we already had" in page
     assert "T-1234-5678" in page
+
+
+CONTACT = {
+    "csrf": "csrf-of-session",
+    "key": f"key.{ACCOUNT}",
+    "email": "new@example.com",
+    "phone": "",
+}
+
+
+def test_contact_is_changed_by_form(customer: Client, world: World) -> None:
+    """Only what differs from what was shown is sent: a change made elsewhere is not undone."""
+    world.account = msgspec.structs.replace(
+        world.account, contact_email="old@example.com", contact_phone="555-010-0100"
+    )
+    form = customer.get("/contact").text
+    assert 'value="old@example.com"' in form
+    assert "You still sign in with ines@example.com." in form
+    typed = {"email": "new@example.com", "phone": "555-010-0100"}
+    sent = hidden(form.replace("was_email", "wasemail").replace("was_phone", "wasphone"))
+    sent = {name.replace("was", "was_"): value for name, value in sent.items()}
+    answer = customer.post("/contact", data=sent | typed)
+    receipt = customer.get(answer.headers["Location"]).text
+    assert "We have changed how we reach you" in receipt
+    assert "new@example.com" in receipt
+    ((_, content),) = world.sent
+    assert content == ContactChange(salt="", email="new@example.com")
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"email": "new"}, "email"),
+        ({"email": ""}, "email"),
+        ({"phone": "none"}, "phone"),
+    ],
+)
+def test_contact_must_be_one(
+    customer: Client, world: World, change: dict[str, str], field: str
+) -> None:
+    """Each leads to its field."""
+    answer = customer.post("/contact", data=CONTACT | change)
+    assert answer.status_code == 422
+    assert f'href="#{field}"' in answer.text
+    assert world.messages == []
 
 
 def test_history_says_so(customer: Client, world: World) -> None:
