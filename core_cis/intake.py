@@ -118,10 +118,9 @@ class _Tally:
 
     def sort(self, intents: Sequence[Intent]) -> None:
         """Put what was decided into the order in which it was asked for."""
-        turns = {
-            (intent.intent_id, intent.fingerprint): turn for turn, intent in enumerate(intents)
-        }
-        self.decided.sort(key=lambda pair: turns[pair[0].intent_id, pair[0].fingerprint])
+        # By which it is, not by what it says: the same intent may have come twice.
+        turns = {id(intent): turn for turn, intent in enumerate(intents)}
+        self.decided.sort(key=lambda pair: turns[id(pair[0])])
 
 
 def check_signatures(
