@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 from litestar import Litestar, Request, Response
+from litestar.datastructures import State
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
@@ -35,6 +36,7 @@ from core_cis.redis_feed import publishing
 from core_cis.services import CoreServices
 from core_cis.settings import ServerSettings, Utility
 from failover.node_config import CORE_NODE_ID
+from failover.tls_door import RefusedHandshakes
 from failover.web import NodeKeys, Problem, exception_handlers, problem_response
 
 VERSION = "0.1.0"
@@ -141,6 +143,7 @@ def create_app(
 
     return Litestar(
         route_handlers=_ROUTES,
+        state=State({"handshakes": RefusedHandshakes(clock)}),
         guards=[listener_guard],
         lifespan=[running],
         exception_handlers={

@@ -10,6 +10,10 @@ from core_cis.intake import IntakeResult
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
+_TLS_GAUGES = {
+    "certificate_days": "How long the core's certificate is still good.",
+    "handshakes_refused": "Callers without a certificate of the fleet since the start.",
+}
 _FLOOR_GAUGES = {
     "floor": "The oldest cursor that still sees every delete.",
     "floor_lag": "How many seqs the floor is behind the head.",
@@ -71,6 +75,7 @@ class CoreMetrics:
             ["kind"],
             registry=self.registry,
         )
+        self._tls: dict[str, Gauge] = {}
         self._floor_held = Gauge(
             "ridethrough_core_floor_held",
             "1 for who keeps the floor of a shard from rising.",
@@ -82,6 +87,18 @@ class CoreMetrics:
         """Take over which edges, by kind, cannot read what is written."""
         for kind, edges in unread.items():
             self._unread.labels(kind).set(len(edges))
+
+    def tell_tls(self, certificate_days: float | None, handshakes_refused: int) -> None:
+        """Take over how long the certificate is good, where there is one, and how many callers had none."""
+        if certificate_days is None:
+            return
+        # Without TLS there is no such figure: nought days would be an alarm.
+        self._tls = self._tls or {
+            name: Gauge(f"ridethrough_core_{name}", what, registry=self.registry)
+            for name, what in _TLS_GAUGES.items()
+        }
+        self._tls["certificate_days"].set(certificate_days)
+        self._tls["handshakes_refused"].set(handshakes_refused)
 
     def tell_floors(self, floors: Iterable[ShardFloor]) -> None:
         """Take over up to where the deletes of each shard are forgotten."""

@@ -2,7 +2,7 @@
 
 import hmac
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -47,6 +47,7 @@ from core_cis.taking_back import TakenBack, check_returned, take_back
 from core_cis.writer import MakeWriter, ThreadWriter, Turn
 from failover.grants import check_granted
 from failover.intents import DecidedBatch, Intent, Outcome
+from failover.node_tls import read_expiry
 from failover.signing import Signer, secret_hash
 from failover.web import unknown_node
 
@@ -55,6 +56,7 @@ _ANSWER_SECONDS_MAX = 2.0
 _WRITE_SECONDS_MAX = 30.0
 _HOUR_SECONDS = 3600.0
 _DAY_SECONDS = 86400.0
+_DAY = timedelta(days=1)
 # How much of the caller's time may be waited for the payment processor: what it has answered is still to be decided.
 _MONEY_SHARE = 0.7
 _ResultT = TypeVar("_ResultT")
@@ -222,6 +224,11 @@ class CoreServices:
         if known is None:
             raise unknown_node()
         check_granted(shard, known.shards)
+
+    def certificate_days(self) -> float | None:
+        """Tell how many days the certificate that nodes are shown is still good; None where they do without TLS."""
+        expiry = read_expiry(self._data_dir)
+        return None if expiry is None else round((expiry - self.clock.now()) / _DAY, 2)
 
     async def utility(self) -> Utility:
         """Tell whose books these are."""

@@ -32,7 +32,7 @@ from failover.http_server import open_socket, serve
 from failover.logs import configure_logs
 from failover.node_addresses import is_loopback
 from failover.node_config import CORE_NODE_ID
-from failover.node_tls import TlsFiles, write_server_files
+from failover.node_tls import TlsFiles, server_files, write_server_files
 
 LOCK_NAME = "core.lock"
 _log = structlog.get_logger(__name__)
@@ -128,6 +128,7 @@ async def serve_core(
         building = asyncio.create_task(schedule.run(stop))
         try:
             if operators is None:
+                server_files(data_dir, None)
                 await serve(HeadAsGet(app), listener, stop=stop)
             else:
                 await _serve_apart(app, data_dir, listener, operators, stop)
@@ -154,4 +155,5 @@ async def _serve_apart(
         )
         for audience, listener, files in doors:
             served = Listener(HeadAsGet(app), audience)
-            serving.create_task(serve(served, listener, stop=stop, tls=files))
+            refused = app.state.handshakes
+            serving.create_task(serve(served, listener, stop=stop, tls=files, refused=refused))

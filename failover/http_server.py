@@ -6,6 +6,7 @@ killed or frozen worker owns no connection that another could have accepted.
 """
 
 import asyncio
+import contextlib
 import copy
 import logging
 import os
@@ -17,7 +18,9 @@ from granian.constants import HTTPModes, Interfaces
 from granian.log import LOGGING_CONFIG, LogLevels
 from granian.server.embed import Server
 
+from cache_sync.clock import SystemClock
 from failover.node_tls import TlsFiles
+from failover.tls_door import RefusedHandshakes, TlsDoor, server_context
 
 BACKLOG = 1024
 
@@ -53,7 +56,7 @@ def open_socket(host: str, port: int) -> socket.socket:
 class _SocketServer(Server):
     """Granian's embedded server on a socket that exists, instead of one that it binds itself."""
 
-    def __init__(self, app: Any, listener: socket.socket, tls: TlsFiles | None) -> None:
+    def __init__(self, app: Any, listener: socket.socket) -> None:
         host, port = listener.getsockname()[:2]
         super().__init__(
             app,
@@ -65,11 +68,6 @@ class _SocketServer(Server):
             backlog=BACKLOG,
             log_level=LogLevels.warning,
             log_dictconfig=_log_to_stderr(),
-            ssl_cert=tls and tls.node,
-            ssl_key=tls and tls.node,
-            ssl_ca=tls and tls.authority,
-            # Without a certificate of this authority no byte of a request is read.
-            ssl_client_verify=tls is not None,
         )
         self._listener = listener
 
@@ -91,15 +89,43 @@ class _NotExperimental(logging.Filter):
 
 
 async def serve(
-    app: Any, sock: socket.socket, *, stop: asyncio.Event, tls: TlsFiles | None = None
+    app: Any,
+    sock: socket.socket,
+    *,
+    stop: asyncio.Event,
+    tls: TlsFiles | None = None,
+    refused: RefusedHandshakes | None = None,
 ) -> None:
     """
     Serve ``app`` (ASGI with lifespan) on ``sock`` until ``stop`` is set; then finish what is in flight.
 
-    With ``tls`` only callers are heard that show a certificate of the authority. Does not close the socket. Raises a
-    RuntimeError when the application does not start.
+    With ``tls`` only callers are heard that show a certificate of the authority, and the application is told whose it
+    is (`CERTIFIED_NODE`); ``refused`` counts the others. Does not close the socket. Raises a RuntimeError when the
+    application does not start.
     """
-    server = _SocketServer(app, sock, tls)
+    if tls is None:
+        await _serve(app, sock, stop)
+        return
+    with contextlib.closing(open_socket("127.0.0.1", 0)) as inner:
+        door = TlsDoor(
+            inner.getsockname(), server_context(tls), refused or RefusedHandshakes(SystemClock())
+        )
+        serving = asyncio.create_task(_serve(door.guarded(app), inner, stop))
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await door.open(sock)
+            await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            door.shut()
+            await serving
+        finally:
+            stopping.cancel()
+            serving.cancel()
+            await door.close()
+            await asyncio.gather(serving, stopping, return_exceptions=True)
+
+
+async def _serve(app: Any, sock: socket.socket, stop: asyncio.Event) -> None:
+    server = _SocketServer(app, sock)
     logger = logging.getLogger("_granian")
     logger.setLevel(logging.WARNING)
     if not any(isinstance(known, _NotExperimental) for known in logger.filters):

@@ -2,16 +2,17 @@
 TLS between nodes: both ends show a certificate of the fleet's own authority.
 
 What is checked of the node that is called is its *name*, never its address: proxies and moves do not matter, and a
-sibling's certificate does not pass for the core's. Who calls is proven by a certificate of the fleet and by the node's
-secret in the header: both must hold.
+sibling's certificate does not pass for the core's. Who calls is proven by its certificate and by its secret in the
+header: both must be of the same node.
 """
 
 import os
 import ssl
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from cryptography import x509
 
@@ -41,6 +42,15 @@ class TlsFiles(NamedTuple):
 def node_name(node_id: str) -> str:
     """Return the name that a node's certificate is made out to; it is never resolved."""
     return f"{node_id}.{_DOMAIN}"
+
+
+def node_of_certificate(certificate: Mapping[str, Any] | None) -> str:
+    """Tell the node that a verified certificate (as Python's ``getpeercert``) is made out to; empty when it is none."""
+    for kind, name in (certificate or {}).get("subjectAltName", ()):
+        node_id, dot, domain = name.partition(".")
+        if (kind, dot, domain) == ("DNS", ".", _DOMAIN):
+            return str(node_id)
+    return ""
 
 
 def link_to(tls: NodeTls | None, node_id: str) -> TlsLink | None:

@@ -25,6 +25,8 @@ PROBLEM_JSON = "application/problem+json"
 MSGPACK = "application/msgpack"
 DEADLINE_HEADER = "Ridethrough-Deadline-Ms"
 BODY_BYTES_MAX = 65_536
+CERTIFIED_NODE = "certified_node"
+"""In a request's state, where nodes speak TLS: whom the caller's certificate is made out to."""
 
 _TYPE_PREFIX = "urn:ridethrough:problem:"
 _DRAINED_BYTES_MAX = 64 * 1024 * 1024
@@ -315,10 +317,21 @@ def node_guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandl
     """
     Let only nodes of the fleet in; a litestar guard.
 
-    Needs `NodeKeys` at ``app.state.node_keys``; leaves the caller's id for `caller`.
+    Needs `NodeKeys` at ``app.state.node_keys``; leaves the caller's id for `caller`. Where nodes speak TLS the secret
+    must come with its own node's certificate: stolen from one node it opens nothing at another.
+
+    Raises:
+        Problem: 401, and 403 `wrong_certificate`.
     """
     keys: NodeKeys = connection.app.state.node_keys
-    connection.state.node_id = keys.check(connection.headers.get("authorization"))
+    node_id = keys.check(connection.headers.get("authorization"))
+    if connection.state.get(CERTIFIED_NODE, node_id) != node_id:
+        raise Problem(
+            "wrong_certificate",
+            status=403,
+            title="This secret is not of the node whose certificate was shown",
+        )
+    connection.state.node_id = node_id
 
 
 def caller(request: Request[Any, Any, Any]) -> str:

@@ -62,10 +62,12 @@ class CoreStatus(msgspec.Struct, frozen=True, kw_only=True):
     """
     How the core is: how far its documents are, what waits, what became of all intents so far.
 
-    ``epoch``, ``head`` and ``floor`` are those of the first shard; ``shards`` has them of all.
-    ``as_of`` is the core time that was closed for this answer; ``drain_credits`` the pace that drains are granted.
-    ``restored`` is set when a node has reached a position that this core never gave out: it then serves no edge until
-    its epoch is raised. ``floors`` tells of each shard up to where deletes are forgotten, and who needs the others.
+    ``epoch``, ``head`` and ``floor`` are those of the first shard; ``shards`` has them of all. ``as_of`` is the core
+    time that was closed for this answer; ``drain_credits`` the pace that drains are granted. ``restored`` is set when a
+    node has reached a position that this core never gave out: it then serves no edge until its epoch is raised.
+    ``certificate_days`` is how long its certificate is still good, None where nodes do without TLS;
+    ``handshakes_refused`` counts callers without a certificate of the fleet since the start. ``floors`` tells of each
+    shard up to where deletes are forgotten, and who needs the others.
     """
 
     node_id: str = "core"
@@ -86,6 +88,8 @@ class CoreStatus(msgspec.Struct, frozen=True, kw_only=True):
     edges: list[EdgeStatus]
     floors: list[ShardFloor]
     bodies: dict[str, BodyStatus]
+    certificate_days: float | None
+    handshakes_refused: int
 
 
 @get(
@@ -144,6 +148,8 @@ async def show_status(request: Request[Any, Any, Any]) -> CoreStatus:
             )
             for kind, written in seen.written.items()
         },
+        certificate_days=running.certificate_days(),
+        handshakes_refused=request.app.state.handshakes.count,
     )
 
 
@@ -193,4 +199,5 @@ async def show_metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     running.metrics.waiting.set(running.writer.waiting)
     running.metrics.tell_floors(running.floors.floors.values())
     running.metrics.tell_unread(running.edge_reads.unread)
+    running.metrics.tell_tls(running.certificate_days(), request.app.state.handshakes.count)
     return Response(running.metrics.exposition(), media_type=metrics.CONTENT_TYPE)

@@ -1,22 +1,27 @@
 """A fleet whose nodes speak TLS with certificates on both sides: it does all it does without, and strangers nothing."""
 
+import asyncio
 import ssl
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Coroutine, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from random import Random
+from typing import Any, Self
 
 import httpx
 import msgspec
 import pytest
 
 from cache_sync.clock import SystemClock
+from chaos.faults import Cut, Lease
+from chaos.proxy import FaultProxy, open_listener
 from core_cis.authority import issue_certificate, make_authority
 from core_cis.keys import CoreKeys, load_keys
 from failover.node_config import EdgeConfig, NodeTls, read_config, write_config
 from failover.node_tls import client_context, node_name
 from failover.web import authorization_header
-from tests.integration.edge_fleet import EdgeFleet, EdgeProcess, wait_until
+from tests.integration.edge_fleet import EdgeFleet, EdgeProcess, free_ports, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +52,15 @@ def peer_url(fleet: EdgeFleet, name: str) -> str:
     (other,) = [edge for edge in fleet.edges if edge.name != name]
     (peer,) = read_config(other.config).peers
     return peer.url
+
+
+def listeners(fleet: EdgeFleet) -> dict[str, tuple[str, str]]:
+    """Tell what to ask of each listener, and who must answer."""
+    return {
+        "core": (f"{fleet.core_url}/probe", "core"),
+        "peer": (f"{peer_url(fleet, 'east')}/peer/v1/hello", "east"),
+        "feed": (f"https://127.0.0.1:{fleet.edges[0].feed_port}/feed/0/standing", "east"),
+    }
 
 
 def call(
@@ -110,6 +124,95 @@ def test_a_node_begins_anew_from_a_snapshot_file(fleet: EdgeFleet) -> None:
     assert fleet.customer(1, west).client.get("/statements").status_code == 200
 
 
+def test_a_node_begins_anew_from_a_siblings_snapshot_file(fleet: EdgeFleet) -> None:
+    """The core is away: the sibling cuts a file, and the whole of it comes over TLS."""
+    east, west = fleet.edges
+    before = east.config.read_bytes()
+    east.stop()
+    rewritten(east, snapshot_documents_min=1)
+    try:
+        east.start()
+        fleet.kill_core()
+        west.stop()
+        fleet.forget(west)
+        of_east, of_west = east.log.stat().st_size, west.log.stat().st_size
+        west.start()
+        assert "snapshot file cut" in log_of(east, of_east)
+        assert "from byte 0" in log_of(west, of_west)
+        assert "refused a snapshot file" not in log_of(west, of_west)
+        assert fleet.customer(1, west).client.get("/statements").status_code == 200
+    finally:
+        east.stop()
+        east.config.write_bytes(before)
+
+
+class CutLink:
+    """A fault proxy on the way to a port of this machine, in a thread of its own."""
+
+    def __init__(self, target: int) -> None:
+        (self.port,) = free_ports(1)
+        self._target = target
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._do(self._open())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._do(self._proxy.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def cut(self) -> None:
+        """Lose every byte from now on, both ways."""
+        self._loop.call_soon_threadsafe(self._lease.take, Cut(ttl_seconds=CUT_SECONDS))
+
+    def heal(self) -> None:
+        """Let them pass again."""
+        self._loop.call_soon_threadsafe(self._lease.heal)
+
+    async def _open(self) -> None:
+        listener = open_listener("127.0.0.1", self.port)
+        self._proxy = FaultProxy(listener, ("127.0.0.1", self._target), Random(1))
+        self._lease = Lease(self._proxy.follow)
+        self._proxy.lie_on(self._lease)
+        self._proxy.start()
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+
+def test_a_cut_link_heals(fleet: EdgeFleet) -> None:
+    """Payments are taken while every byte to the core is lost, and posted once when they pass again."""
+    east, west = fleet.edges
+    before = east.config.read_bytes()
+    with CutLink(fleet.core_port) as link:
+        east.stop()
+        rewritten(east, core_url=f"https://127.0.0.1:{link.port}")
+        try:
+            east.start()
+            wait_until("normal", lambda: east.mode() == "normal")
+            wait_until("greeted", lambda: east.status()["witnesses"] == {"west": True})
+            customer = fleet.customer(4, east)
+            assert customer.pay(401).json()["state"] == "posted"
+            link.cut()
+            wait_until("degraded", lambda: east.mode() == "degraded")
+            assert west.mode() == "normal"
+            accepted = customer.pay(402).json()
+            assert accepted["state"] == "accepted"
+            link.heal()
+            wait_until("posted", lambda: customer.state(accepted["id"]) == "posted")
+            wait_until("normal", lambda: east.mode() == "normal")
+            amounts = [entry["amount"] for entry in fleet.posted(customer.account_id)]
+            assert sorted(amounts) == [-402, -401]
+        finally:
+            east.stop()
+            east.config.write_bytes(before)
+
+
 def test_operators_have_a_port_of_their_own(fleet: EdgeFleet) -> None:
     """Their token opens nothing at the nodes' port, a node's secret nothing at theirs."""
     config = read_config(fleet.edges[0].config)
@@ -129,6 +232,7 @@ def test_operators_have_a_port_of_their_own(fleet: EdgeFleet) -> None:
             assert (refused.status_code, refused.json()["type"]) == (403, WRONG_LISTENER)
 
 
+CUT_SECONDS = 120.0
 WRONG_LISTENER = "urn:ridethrough:problem:wrong_listener"
 Certificate = Callable[[CoreKeys], NodeTls | None]
 
@@ -156,15 +260,27 @@ def test_without_a_certificate_of_the_fleet_nobody_is_heard(
 ) -> None:
     """The right secret does not help; with the right certificate it does."""
     keys, config = load_keys(fleet.core_data), read_config(fleet.edges[1].config)
-    url, name = {
-        "core": (f"{fleet.core_url}/probe", "core"),
-        "peer": (f"{peer_url(fleet, 'east')}/peer/v1/hello", "east"),
-        "feed": (f"https://127.0.0.1:{fleet.edges[0].feed_port}/feed/0/standing", "east"),
-    }[listener]
+    url, name = listeners(fleet)[listener]
     with pytest.raises((ssl.SSLError, httpx.TransportError)):
         call(url, certificate(keys), config, name)
     assert call(url, config.tls, config, name).status_code == 200
     assert call(url, config.tls, config, name, secret="wrong").status_code == 401
+
+
+@pytest.mark.parametrize("listener", ["core", "peer", "feed"])
+def test_a_stolen_secret_needs_its_own_certificate(fleet: EdgeFleet, listener: str) -> None:
+    """With another edge's, which is good for that edge, it opens nothing; the core's certificate is no master key."""
+    east, west = (read_config(edge.config) for edge in fleet.edges)
+    url, name = listeners(fleet)[listener]
+    keys = load_keys(fleet.core_data)
+    others = [east.tls, keys.certify("core", SystemClock().now())]
+    for certificate in others:
+        refused = call(url, certificate, west, name)
+        assert (refused.status_code, refused.json()["type"].rpartition(":")[2]) == (
+            403,
+            "wrong_certificate",
+        )
+    assert call(url, west.tls, west, name).status_code == 200
 
 
 @pytest.mark.parametrize("listener", ["core", "peer", "feed"])
@@ -192,7 +308,7 @@ def log_of(edge: EdgeProcess, since: int) -> str:
 
 @pytest.mark.parametrize(
     ("certificate", "reason"),
-    [(expired, "certificate expired"), (of_another_authority, "decrypt error")],
+    [(expired, "certificate expired"), (of_another_authority, "unknown ca")],
 )
 def test_an_edge_whose_certificate_is_refused_says_why_and_serves_on(
     fleet: EdgeFleet, certificate: Certificate, reason: str
@@ -240,6 +356,33 @@ def test_status_and_metrics_tell_until_when_the_certificate_is_good(fleet: EdgeF
     assert 823 < status["certificate_days"] <= 825
     metrics = httpx.get(f"{east.url}/metrics", trust_env=False).text
     assert "ridethrough_edge_certificate_days 82" in metrics
+
+
+def test_the_core_tells_of_its_certificate_and_of_whom_it_refused(fleet: EdgeFleet) -> None:
+    """In status and metrics; the log says so once a minute at most, however many knock."""
+    operators = f"http://127.0.0.1:{fleet.operator_port}"
+    bearer = {"Authorization": f"Bearer {load_keys(fleet.core_data).operator_token}"}
+
+    def status() -> dict[str, Any]:
+        told: dict[str, Any] = httpx.get(
+            f"{operators}/status", headers=bearer, trust_env=False
+        ).json()
+        return told
+
+    before, since = status(), (fleet.folder / "core.log").stat().st_size
+    assert 823 < before["certificate_days"] <= 825
+    config = read_config(fleet.edges[0].config)
+    for _ in range(5):
+        with pytest.raises((ssl.SSLError, httpx.TransportError)):
+            call(f"{fleet.core_url}/probe", None, config, "core")
+    wait_until(
+        "counted", lambda: status()["handshakes_refused"] >= before["handshakes_refused"] + 5
+    )
+    metrics = httpx.get(f"{operators}/metrics", trust_env=False).text
+    assert f"ridethrough_core_handshakes_refused {float(status()['handshakes_refused'])}" in metrics
+    assert "ridethrough_core_certificate_days 82" in metrics
+    logged = (fleet.folder / "core.log").read_bytes()[since:].decode()
+    assert logged.count("callers were refused") <= 1
 
 
 def test_a_revoked_edge_is_refused_by_its_siblings_too(fleet: EdgeFleet) -> None:

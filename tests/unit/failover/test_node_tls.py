@@ -3,6 +3,7 @@
 import ssl
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,7 +11,15 @@ import pytest
 from core_cis.authority import issue_certificate, make_authority
 from failover.errors import ConfigInvalid
 from failover.node_config import NodeTls
-from failover.node_tls import client_context, link_to, read_expiry, server_files, tls_reason
+from failover.node_tls import (
+    client_context,
+    link_to,
+    node_name,
+    node_of_certificate,
+    read_expiry,
+    server_files,
+    tls_reason,
+)
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 
@@ -67,3 +76,20 @@ def test_reasons_are_found_below_other_errors() -> None:
     deep.__cause__ = ssl.SSLError(1, "[SSL: X] x")
     assert tls_reason(deep) == "no tls"
     assert not tls_reason(OSError("refused"))
+
+
+@pytest.mark.parametrize(
+    ("certificate", "node_id"),
+    [
+        ({"subjectAltName": (("DNS", node_name("east")),)}, "east"),
+        ({"subjectAltName": (("DNS", "east.example"), ("email", node_name("west")))}, ""),
+        ({"subjectAltName": (("DNS", f"a.{node_name('east')}"),)}, ""),
+        ({}, ""),
+        (None, ""),
+    ],
+)
+def test_only_a_nodes_certificate_names_a_node(
+    certificate: dict[str, Any] | None, node_id: str
+) -> None:
+    """Whatever else one might be made out to."""
+    assert node_of_certificate(certificate) == node_id

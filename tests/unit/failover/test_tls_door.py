@@ -1,0 +1,20 @@
+"""Who was refused at the door is told, at a bounded rate."""
+
+import pytest
+
+from failover.tls_door import LOG_EVERY_SECONDS, RefusedHandshakes
+from tests.unit.cache_sync.feed_world import FakeClock
+
+
+def test_the_log_is_told_once_a_minute(capsys: pytest.CaptureFixture[str]) -> None:
+    """With how many there were since."""
+    clock = FakeClock()
+    refused = RefusedHandshakes(clock)
+    for _ in range(3):
+        refused.note("no certificate")
+    clock.advance(LOG_EVERY_SECONDS)
+    refused.note("certificate expired")
+    said = capsys.readouterr().out
+    assert said.count("callers were refused") == 2
+    assert "callers=3" in said
+    assert refused.count == 4
