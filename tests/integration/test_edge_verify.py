@@ -1,15 +1,18 @@
 """``edge verify`` on a running edge: a byte that flipped on its disk is named, put right, and told to operators."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 
 from cache_sync.snapshot_folder import SnapshotFolder
 from cache_sync.sqlite import connect, write
+from failover.node_config import read_config, write_config
 from tests.integration.edge_fleet import EdgeFleet, EdgeProcess, wait_until
 
 
@@ -64,6 +67,63 @@ def test_a_flipped_byte_is_named_put_right_and_told(fleet: EdgeFleet) -> None:
     told = edge.status()["verification"]
     assert (told["divergent_rows"], told["repaired_rows"], told["upstream"]) == (1, 1, "core")
     assert edge.ready()
+
+
+def flip_on_the_disk(edge: EdgeProcess) -> str:
+    """Flip a bit in a page of the file, below the database; return the account whose document lies there."""
+    current = SnapshotFolder(edge.data / "snapshot").current()
+    assert current is not None
+    connection = connect(current, synchronous="NORMAL")
+    account_id, body = connection.execute(
+        "SELECT account_id, body FROM documents WHERE kind = 'account' ORDER BY seq LIMIT 1"
+    ).fetchone()
+    # What lies in the write-ahead log is not read from the page.
+    wait_until(
+        "in its page",
+        lambda: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0,
+    )
+    connection.close()
+    content = current.read_bytes()
+    # The end of a short body lies on one page together with its beginning.
+    at = content.index(bytes(body)[-40:]) + 30
+    handle = os.open(current, os.O_WRONLY)
+    os.pwrite(handle, bytes([content[at] ^ 1]), at)
+    os.close(handle)
+    return str(account_id)
+
+
+def test_a_flipped_page_of_a_running_edge_is_found_and_put_right_by_itself(
+    fleet: EdgeFleet,
+) -> None:
+    """Nobody orders anything: the comparison in the background names it, repairs it and raises the alarm."""
+    edge = fleet.edges[0]
+    before = edge.config.read_bytes()
+    edge.stop()
+    often: Any = msgspec.structs.replace(read_config(edge.config), verify_hours=0.0005)
+    write_config(edge.config, often, overwrite=True)
+    try:
+        edge.start()
+        known = edge.status()["verification"]
+        since = edge.log.stat().st_size
+        account_id = flip_on_the_disk(edge)
+        wait_until(
+            "put right",
+            lambda: edge.status()["verification"]["repaired_rows"] == known["repaired_rows"] + 1,
+        )
+        told = edge.status()["verification"]
+        assert told["divergent_rows"] == known["divergent_rows"] + 1
+        assert "1 rows differ, 1 repaired" in edge.log.read_bytes()[since:].decode()
+        assert f'"{account_id}"' in (edge.data / "verifications.json").read_text()
+        metrics = httpx.get(f"{edge.url}/metrics", trust_env=False).text
+        assert (
+            f"ridethrough_edge_verification_repaired_rows {float(told['repaired_rows'])}" in metrics
+        )
+        assert verify(edge)[0] == 0
+        assert edge.ready()
+    finally:
+        edge.stop()
+        edge.config.write_bytes(before)
+        edge.start()
 
 
 def test_without_a_core_nothing_is_called_equal(fleet: EdgeFleet) -> None:
