@@ -15,6 +15,7 @@ import structlog
 from cache_sync.clock import Clock, SystemClock
 from cache_sync.offload import Offload, in_thread
 from cache_sync.sqlite import Connection
+from edge_portal.agent_clients import AgentClients
 from edge_portal.agent_link import (
     AgentServer,
     AskRequest,
@@ -24,12 +25,12 @@ from edge_portal.agent_link import (
     Request,
     SendRequest,
 )
-from edge_portal.agent_wiring import AgentWiring, HttpWiring
 from edge_portal.child import all_of, child_command, seeded_rng
 from edge_portal.core_clock import CoreClock
 from edge_portal.held_shards import held_shards, snapshot_folder, snapshot_folders
 from edge_portal.held_snapshots import open_held
 from edge_portal.kept_places import KeptPlaces
+from edge_portal.links import Links
 from edge_portal.method_tokens import MethodTokens
 from edge_portal.mode_keeper import ModeKeeper, SnapshotAge
 from edge_portal.peer_api import peer_app
@@ -75,7 +76,7 @@ class Agent:
         settings: Of this edge.
         clock: Time.
         rng: Where jitter comes from.
-        wiring: The ways to other nodes, where they are not HTTP.
+        links: The ways to other nodes, where they are not the ordinary ones.
         make_committer: Who commits to the journal.
         offload: Where many signatures are checked.
     """
@@ -86,7 +87,7 @@ class Agent:
         *,
         clock: Clock,
         rng: random.Random,
-        wiring: AgentWiring | None = None,
+        links: Links | None = None,
         make_committer: Callable[[Connection], Committer] = ThreadCommitter,
         offload: Offload = in_thread,
     ) -> None:
@@ -105,24 +106,26 @@ class Agent:
         )
         self._revoked = Revocations(paths.data)
         self._grants = Grants(paths.data, {})
-        self._wiring = wiring or HttpWiring(settings)
-        self._siblings = self._wiring.siblings()
+        self._clients = AgentClients(
+            links or Links(config, paths.data), known_versions=settings.known_versions
+        )
+        self._siblings = self._clients.siblings
         self._offload = offload
         breaker = AsyncBreaker(clock=clock, rng=rng, listeners=[self._breaker_moved])
         self._probe = CoreProbe(
-            self._wiring.prober(self._snapshot.proof, KeptPlaces(snapshot_folders(settings))),
+            self._clients.prober(self._snapshot.proof, KeptPlaces(snapshot_folders(settings))),
             breaker=breaker,
             clock=clock,
             rng=rng,
         )
         self._core_clock = CoreClock(self._probe, clock)
         # What is drained and what is brought back share their calls.
-        self._drained = self._wiring.intake("drain", self._snapshot.proof)
+        self._drained = self._clients.intake("drain", self._snapshot.proof)
         self._returning = self._make_returning(breaker, clock, rng)
         self._peers = PeerWatch(self._siblings, clock=clock, rng=rng)
         self._submission = Submission(
             journal=self._journal,
-            core=self._wiring.intake("intake", self._snapshot.proof),
+            core=self._clients.intake("intake", self._snapshot.proof),
             breaker=breaker,
             probe=self._probe,
             siblings=self._siblings,
@@ -153,7 +156,7 @@ class Agent:
             return None
         return Capturing(
             journal=self._journal,
-            processor=self._wiring.processor(access),
+            processor=self._clients.processor(access),
             token_of=MethodTokens(self._held, access.token_key).find,
             core_now=self._core_now,
             clock=clock,
@@ -231,7 +234,7 @@ class Agent:
     async def close(self) -> None:
         """Finish what is under way, then let connections and files go."""
         await self._submission.close()
-        await self._wiring.close()
+        await self._clients.close()
         self._journal.close()
         self._held.close()
 

@@ -6,7 +6,6 @@ It follows every shard that this node holds, each with a snapshot of its own, an
 
 import asyncio
 import contextlib
-from collections.abc import Callable
 from random import Random
 
 from cache_sync.clock import Clock, SystemClock
@@ -18,14 +17,13 @@ from cache_sync.offload import Offload, in_thread
 from cache_sync.replica_reader import ReplicaReader
 from cache_sync.snapshot_folder import SnapshotFolder
 from edge_portal.child import child_command, seeded_rng
-from edge_portal.core_client import ReachedProof
 from edge_portal.digest_client import digest_sources
 from edge_portal.held_shards import held_shards, snapshot_folder
 from edge_portal.links import Links
 from edge_portal.settings import EdgeSettings
 from edge_portal.snapshot_download import EdgeDownload
 from edge_portal.upstream_clients import upstreams_of
-from edge_portal.upstreams import NEVER, Newness, Upstream, Upstreams
+from edge_portal.upstreams import NEVER, Newness, Upstreams
 from edge_portal.verifier import VerifiedShard, Verifier
 
 HOUR_SECONDS = 3600.0
@@ -40,7 +38,7 @@ class FollowedShard:
         shard: The shard.
         clock: Time.
         rng: Where jitter comes from.
-        wire: Makes the ways to those who have documents, where they are not HTTP; given what tells the barrier reached.
+        links: The ways to other nodes, where they are not the ordinary ones.
         offload: Where whole snapshots are copied and verified.
     """
 
@@ -51,39 +49,32 @@ class FollowedShard:
         *,
         clock: Clock,
         rng: Random,
-        wire: Callable[[ReachedProof], list[Upstream]] | None = None,
+        links: Links | None = None,
         offload: Offload = in_thread,
     ) -> None:
         folder = snapshot_folder(settings, shard)
         folder.mkdir(parents=True, exist_ok=True)
         keys = settings.file_keys
         self.reader = ReplicaReader(folder, clock=clock, keys=keys)
-        links = Links(settings.config, settings.paths.data)
+        links = links or Links(settings.config, settings.paths.data)
         known = settings.known_versions
-        upstreams = (
-            wire(self._proof)
-            if wire
-            else upstreams_of(links, shard, reached=self._proof, known_versions=known)
-        )
         self._upstreams = Upstreams(
             settings.config.node_id,
-            upstreams,
+            upstreams_of(links, shard, reached=self._proof, known_versions=known),
             newest=newest_held(self.reader),
             clock=clock,
             rng=rng,
         )
-        self._download = None
-        if wire is None:
-            self._download = EdgeDownload(
-                links,
-                folder,
-                shard,
-                fetched=lambda held: self._upstreams.note_held((held.epoch, held.as_of)),
-                clock=clock,
-                rng=rng,
-                keys=keys,
-                known_versions=known,
-            )
+        self._download = EdgeDownload(
+            links,
+            folder,
+            shard,
+            fetched=lambda manifest: self._upstreams.note_held((manifest.epoch, manifest.as_of)),
+            clock=clock,
+            rng=rng,
+            keys=keys,
+            known_versions=known,
+        )
         self.follower = Follower(
             self._upstreams,
             folder,
@@ -92,7 +83,7 @@ class FollowedShard:
             rng=rng,
             settings=FollowerSettings(known_versions=known),
             folder=SnapshotFolder(folder, keys=keys),
-            files=self._download.source if self._download else None,
+            files=self._download.source,
             offload=offload,
             path=lambda: self._upstreams.path,
         )
@@ -106,8 +97,7 @@ class FollowedShard:
 
     async def close(self) -> None:
         """Let connections and files go."""
-        if self._download is not None:
-            await self._download.close()
+        await self._download.close()
         await self._upstreams.close()
         self.reader.close()
 

@@ -184,7 +184,7 @@ async def read_feed(
     """
     feeds: Feeds = request.app.state.feeds
     seconds = remaining_seconds(request.headers, default=FEED_SECONDS, maximum=FEED_SECONDS)
-    with feeds.reader(), _told_as_problems():
+    with feeds.reader(), told_as_problems():
         async with asyncio.timeout(seconds):
             answer = await feeds.of(shard).page(
                 after=after,
@@ -199,7 +199,7 @@ async def read_feed(
 def read_standing(request: AnyRequest, shard: FromPath[str]) -> Response[bytes]:
     """Answer where this node stands, as JSON. Problems: 404 `unknown_shard`, 503 `feed_unavailable`."""
     feeds: Feeds = request.app.state.feeds
-    with feeds.reader(), _told_as_problems():
+    with feeds.reader(), told_as_problems():
         standing = feeds.of(shard).standing()
     return Response(encode_standing(standing), media_type="application/json")
 
@@ -236,7 +236,8 @@ async def fetch_snapshot(request: AnyRequest, shard: FromPath[str], name: FromPa
 
 
 @contextlib.contextmanager
-def _told_as_problems() -> Iterator[None]:
+def told_as_problems() -> Iterator[None]:
+    """Tell why a feed does not answer as the problems of `read_feed`."""
     try:
         yield
     except UnknownShard as error:

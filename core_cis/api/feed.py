@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from litestar import Request, Response, get
@@ -12,11 +12,12 @@ from cache_sync.body_versions import parse_versions
 from cache_sync.document_table import read_head
 from cache_sync.errors import BelowFloor, EpochChanged, FeedUnavailable, Forked, UnknownShard
 from cache_sync.feed import WAIT_SECONDS_MAX
-from cache_sync.frames import FRAME_CONTENT_TYPE, encode_frame, parse_positions
+from cache_sync.frames import FRAME_CONTENT_TYPE, Frame, encode_frame, parse_positions
 from cache_sync.shards import FIRST_SHARD
 from core_cis.api.guards import fleet_guard, services, shard_guard
 from core_cis.api.problems import problems
 from core_cis.grants import read_word
+from core_cis.services import CoreServices
 from failover.feed_route import frame_response
 from failover.web import Problem, caller, remaining_seconds
 
@@ -43,6 +44,61 @@ class Probe(msgspec.Struct, frozen=True):
     grants: dict[str, str] = {}
 
 
+class FeedQuestion(NamedTuple):
+    """What a follower asks; see `read_feed`."""
+
+    shard: str
+    after: int
+    epoch: int
+    limit: int
+    wait: float
+    proof: str
+
+
+async def answer_feed(
+    running: CoreServices, node_id: str, question: FeedQuestion, seconds: float
+) -> Frame:
+    """
+    Answer a registered node's question within ``seconds``.
+
+    Raises:
+        Problem: As of `read_feed`.
+    """
+    try:
+        feed = running.feeds.of(question.shard)
+    except UnknownShard as error:
+        raise Problem("unknown_shard", status=404, title="There is no such shard") from error
+    await running.check_lineage(question.proof, node_id)
+    try:
+        async with asyncio.timeout(seconds):
+            frame = await feed.page(
+                after=question.after,
+                epoch=question.epoch,
+                limit=min(question.limit, running.settings.feed_rows_max),
+                wait_seconds=min(question.wait, seconds, WAIT_SECONDS_MAX),
+            )
+    except EpochChanged as error:
+        raise Problem(
+            "epoch_changed", status=409, title="The core is in another epoch", epoch=error.epoch
+        ) from error
+    except Forked as error:
+        raise Problem(
+            "fork", status=409, title="The cursor is ahead of the core", head=error.head
+        ) from error
+    except BelowFloor as error:
+        raise Problem(
+            "below_floor",
+            status=410,
+            title="Deletes after this cursor are forgotten",
+            floor=error.floor,
+        ) from error
+    except (FeedUnavailable, TimeoutError) as error:
+        raise Problem(
+            "feed_unavailable", status=503, title="The feed cannot answer now", retry="same"
+        ) from error
+    return frame
+
+
 @get(
     "/feed/{shard:str}",
     guards=[fleet_guard, shard_guard],
@@ -67,42 +123,46 @@ async def read_feed(
     (with `floor`), 503 `feed_unavailable`, 503 `restored` when ``proof`` shows that this core has forgotten a barrier.
     """
     running = services(request)
-    try:
-        feed = running.feeds.of(shard)
-    except UnknownShard as error:
-        raise Problem("unknown_shard", status=404, title="There is no such shard") from error
-    await running.check_lineage(proof, caller(request))
     seconds = remaining_seconds(request.headers, default=_FEED_SECONDS, maximum=_FEED_SECONDS)
-    try:
-        async with asyncio.timeout(seconds):
-            frame = await feed.page(
-                after=after,
-                epoch=epoch,
-                limit=min(limit, running.settings.feed_rows_max),
-                wait_seconds=min(wait, seconds, WAIT_SECONDS_MAX),
-            )
-    except EpochChanged as error:
-        raise Problem(
-            "epoch_changed", status=409, title="The core is in another epoch", epoch=error.epoch
-        ) from error
-    except Forked as error:
-        raise Problem(
-            "fork", status=409, title="The cursor is ahead of the core", head=error.head
-        ) from error
-    except BelowFloor as error:
-        raise Problem(
-            "below_floor",
-            status=410,
-            title="Deletes after this cursor are forgotten",
-            floor=error.floor,
-        ) from error
-    except (FeedUnavailable, TimeoutError) as error:
-        raise Problem(
-            "feed_unavailable", status=503, title="The feed cannot answer now", retry="same"
-        ) from error
+    question = FeedQuestion(shard, after, epoch, limit, wait, proof)
+    frame = await answer_feed(running, caller(request), question, seconds)
     running.metrics.frames.inc()
     running.metrics.rows.inc(frame.count)
     return await frame_response(encode_frame(frame), request.headers)
+
+
+class ProbeQuestion(NamedTuple):
+    """What a node says with a probe; see `probe`."""
+
+    position: str
+    kept: str
+    reads: str
+
+
+async def answer_probe(
+    running: CoreServices, node_id: str, said: ProbeQuestion, seconds: float
+) -> Probe:
+    """
+    Answer a registered node's probe within ``seconds``.
+
+    Raises:
+        Problem: As of `probe`.
+    """
+    await running.check_lineage(said.position, node_id)
+    running.floors.note(node_id, parse_positions(said.kept))
+    running.edge_reads.note(node_id, parse_versions(said.reads))
+    try:
+        async with asyncio.timeout(seconds):
+            closed = await running.time_source.closed(fresh=True)
+    except (FeedUnavailable, TimeoutError) as error:
+        raise Problem(
+            "core_unavailable", status=503, title="The core cannot write now", retry="same"
+        ) from error
+    head, word = await running.ask(
+        lambda connection: (read_head(connection, FIRST_SHARD), read_word(connection))
+    )
+    awaited = await running.edges_awaited()
+    return Probe(head.epoch, head.head, closed.as_of, awaited, word.revoked, word.grants)
 
 
 @get(
@@ -126,20 +186,6 @@ async def probe(
     commas). 503 `core_unavailable` when it takes longer than the caller waits, 503 `restored` when the
     position proves a barrier which this core has forgotten.
     """
-    running = services(request)
-    await running.check_lineage(position, caller(request))
-    running.floors.note(caller(request), parse_positions(kept))
-    running.edge_reads.note(caller(request), parse_versions(reads))
     seconds = remaining_seconds(request.headers, default=_PROBE_SECONDS, maximum=_PROBE_SECONDS)
-    try:
-        async with asyncio.timeout(seconds):
-            closed = await running.time_source.closed(fresh=True)
-    except (FeedUnavailable, TimeoutError) as error:
-        raise Problem(
-            "core_unavailable", status=503, title="The core cannot write now", retry="same"
-        ) from error
-    head, word = await running.ask(
-        lambda connection: (read_head(connection, FIRST_SHARD), read_word(connection))
-    )
-    awaited = await running.edges_awaited()
-    return Probe(head.epoch, head.head, closed.as_of, awaited, word.revoked, word.grants)
+    said = ProbeQuestion(position, kept, reads)
+    return await answer_probe(services(request), caller(request), said, seconds)

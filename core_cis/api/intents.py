@@ -1,6 +1,7 @@
 """Intents upstream: what edges recorded comes in, what the core decided goes out."""
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
 
 import msgspec
 from litestar import Request, Response, get, post
@@ -10,6 +11,7 @@ from core_cis.api.deciding import deciding
 from core_cis.api.guards import fleet_guard, operator_guard, services
 from core_cis.api.problems import problems
 from core_cis.intent_records import IntentRecord, read_intent
+from core_cis.services import CoreServices
 from failover.intents import IntentBatch, OutcomeBatch
 from failover.web import (
     MSGPACK,
@@ -20,6 +22,51 @@ from failover.web import (
 )
 
 _INTAKE_SECONDS = 10.0
+
+
+class Delivery(NamedTuple):
+    """Which registered node delivers, the position that it shows, and whether this is queued work."""
+
+    node_id: str
+    position: str
+    drain: bool
+
+
+async def answer_intents(
+    running: CoreServices,
+    delivery: Delivery,
+    read_body: Callable[[], Awaitable[bytes]],
+    seconds: float,
+) -> OutcomeBatch:
+    """
+    Decide a msgpack `IntentBatch` within ``seconds``.
+
+    Raises:
+        Problem: As of `deliver_intents`.
+    """
+    await running.check_lineage(delivery.position, delivery.node_id)
+    body = await read_body()
+    batch = decode_msgpack(body, IntentBatch, max_bytes=running.settings.body_bytes_max)
+    if len(batch.intents) > running.settings.intent_batch_max:
+        raise Problem(
+            "too_many_intents",
+            status=413,
+            title="Too many intents at once",
+            detail=f"At most {running.settings.intent_batch_max} are taken in one call.",
+        )
+    with deciding(running.pacing.pause_seconds):
+        result = await running.take_intents(
+            batch.intents,
+            delivered_by=delivery.node_id,
+            drain=delivery.drain,
+            within_seconds=seconds,
+        )
+    return OutcomeBatch(
+        outcomes=result.outcomes,
+        credits=running.pacing.credits if delivery.drain else None,
+        retry_after_seconds=result.pause_seconds or None,
+        held=result.held > 0,
+    )
 
 
 @post(
@@ -46,28 +93,9 @@ async def deliver_intents(
     Problems: 400 and 422 for a body that is no batch, 413 for one too large or with too many intents, 503 (`retry:
     same`) when nothing was done, 504 (likewise) when that is not known.
     """
-    running = services(request)
-    await running.check_lineage(position, caller(request))
-    body = await request.body()
-    batch = decode_msgpack(body, IntentBatch, max_bytes=running.settings.body_bytes_max)
-    if len(batch.intents) > running.settings.intent_batch_max:
-        raise Problem(
-            "too_many_intents",
-            status=413,
-            title="Too many intents at once",
-            detail=f"At most {running.settings.intent_batch_max} are taken in one call.",
-        )
     seconds = remaining_seconds(request.headers, default=_INTAKE_SECONDS, maximum=_INTAKE_SECONDS)
-    with deciding(running.pacing.pause_seconds):
-        result = await running.take_intents(
-            batch.intents, delivered_by=caller(request), drain=drain, within_seconds=seconds
-        )
-    answer = OutcomeBatch(
-        outcomes=result.outcomes,
-        credits=running.pacing.credits if drain else None,
-        retry_after_seconds=result.pause_seconds or None,
-        held=result.held > 0,
-    )
+    delivery = Delivery(caller(request), position, drain)
+    answer = await answer_intents(services(request), delivery, request.body, seconds)
     return Response(msgspec.msgpack.encode(answer), status_code=200, media_type=MSGPACK)
 
 
