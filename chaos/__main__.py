@@ -1,4 +1,4 @@
-"""Commands that break things on purpose, and measure them: the demo, the drills, the benchmarks."""
+"""Commands that break things on purpose, and measure them: the demo, drills, benchmarks, simulation."""
 
 import sys
 from pathlib import Path
@@ -17,7 +17,7 @@ _SEED_MAX = 2**31
 
 @click.group()
 def commands() -> None:
-    """Start a demo fleet, run a drill against one, or measure."""
+    """Start a demo fleet, run a drill against one, measure, or simulate."""
 
 
 @commands.command("demo")
@@ -223,6 +223,70 @@ def dictionaries_command(folder: Path) -> None:
         click.echo(
             f"{kind:<12} {hashlib.sha256(trained.content).hexdigest()}  {ratio:.3f} of its text"
         )
+
+
+@commands.command("simulate")
+@click.option(
+    "--seeds", type=click.IntRange(1), default=100, show_default=True, help="How many worlds."
+)
+@click.option(
+    "--first", type=click.IntRange(0), default=1, show_default=True, help="The first seed."
+)
+@click.option(
+    "--seed", type=click.IntRange(0), help="Live through this world alone and tell its story."
+)
+@click.option("--plan", "plan_file", type=_FILE, help="Live through the world of this file.")
+@click.option(
+    "--minimize", is_flag=True, help="Of a world that goes wrong find the smallest that still does."
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(1, 3600),
+    default=10.0,
+    show_default=True,
+    help="How long things go wrong in each world, in its own time.",
+)
+@click.option("--jobs", type=click.IntRange(1), help="Processes. [one a processor]")
+@click.option("--mutants", is_flag=True, help="Hunt the planted bugs instead; each must be caught.")
+@click.option(
+    "--json", "json_file", type=_FILE, help="Also write the figures, or the plan, to this file."
+)
+def simulate_command(  # noqa: PLR0913, PLR0917 - one parameter an option
+    seeds: int,
+    first: int,
+    seed: int | None,
+    plan_file: Path | None,
+    minimize: bool,  # noqa: FBT001 - click's flag
+    seconds: float,
+    jobs: int | None,
+    mutants: bool,  # noqa: FBT001 - click's flag
+    json_file: Path | None,
+) -> None:
+    """
+    Live through broken worlds under virtual time: a core, three edges, customers, and what goes wrong.
+
+    The same seed is the same world, always. Ends with 0 when all went well, and with 1 when one did not, or a planted
+    bug got away.
+    """
+    import msgspec  # noqa: PLC0415 - the other commands start faster
+
+    from chaos.simulation import command  # noqa: PLC0415 - likewise
+
+    jobs = jobs or command.processors()
+    if mutants:
+        missed = command.run_mutants(first=first, seconds=seconds, jobs=jobs, tell=click.echo)
+        sys.exit(EXIT_VIOLATED if missed else 0)
+    if seed is not None or plan_file is not None:
+        plan = command.read_plan(plan_file) if plan_file else command.plan_of(seed or 0, seconds)
+        judged = command.tell_world(plan, minimize=minimize, tell=click.echo)
+        if json_file is not None:
+            json_file.write_bytes(msgspec.json.format(msgspec.json.encode(judged.plan)))
+        sys.exit(EXIT_VIOLATED if judged.wrong else 0)
+    figures = command.run_many(first, seeds, seconds=seconds, jobs=jobs, tell=click.echo)
+    command.tell_figures(figures, click.echo)
+    if json_file is not None:
+        json_file.write_bytes(msgspec.json.format(msgspec.json.encode(figures)))
+    sys.exit(EXIT_VIOLATED if figures.failed else 0)
 
 
 @commands.command("proxies", hidden=True)

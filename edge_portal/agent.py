@@ -7,8 +7,9 @@ When it is down nothing can be paid here and everything can be read.
 import asyncio
 import random
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime
+from typing import Any
 
 import structlog
 
@@ -203,7 +204,7 @@ class Agent:
             offload=self._offload,
         )
 
-    def jobs(self, stop: asyncio.Event) -> list[Awaitable[None]]:
+    def jobs(self, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
         """Return all that goes on by itself, until ``stop`` is set."""
         self._probe.on_answer(self._note_fleet)
         workers = (self._probe, self._peers, self._returning, self._submission, self._drain)

@@ -85,9 +85,7 @@ class Feeds:
     ) -> None:
         folders, keys = snapshot_folders(settings), settings.file_keys
         self._feeds = {
-            shard: ReplicaFeed(
-                folder, shard, clock=clock, path=partial(_path_of, folder), keys=keys
-            )
+            shard: ReplicaFeed(folder, shard, clock=clock, path=partial(path_of, folder), keys=keys)
             for shard, folder in folders.items()
         }
         self._compared = {
@@ -153,7 +151,8 @@ class Feeds:
             reader.close()
 
 
-def _path_of(folder: Path) -> list[str]:
+def path_of(folder: Path) -> list[str]:
+    """Name the nodes that a snapshot's documents come through, as its applier last wrote down."""
     status = read_status(folder)
     return list(status.path) if status is not None else []
 
