@@ -11,11 +11,14 @@ import msgspec
 import pytest
 
 from cache_sync.clock import SystemClock
+from cache_sync.documents import ACCOUNT
 from cache_sync.file_keys import is_plain, named_key, read_key_file, read_salt
 from cache_sync.replica_reader import ReplicaReader
 from edge_portal.file_check import keyed_files
 from edge_portal.settings import EdgePaths
 from tests.integration.edge_fleet import EdgeFleet, EdgeProcess, wait_until
+
+PIECE_BYTES = 24
 
 
 def edge_command(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -62,6 +65,21 @@ def contents(edge: EdgeProcess) -> dict[str, bytes]:
     }
 
 
+def stored(edge: EdgeProcess, fleet: EdgeFleet) -> list[bytes]:
+    """Cut a piece out of what a plain edge has stored of each customer's account: bodies lie there packed."""
+    reader = ReplicaReader(EdgePaths(edge.data).snapshot, clock=SystemClock())
+    try:
+        with reader.read() as view:
+            accounts = [
+                view.document(customer["account_id"], ACCOUNT) for customer in fleet.customers
+            ]
+    finally:
+        reader.close()
+    bodies = [account.body for account in accounts if account is not None and account.body]
+    assert len(bodies) == len(fleet.customers)
+    return [body[len(body) // 2 :][:PIECE_BYTES] for body in bodies]
+
+
 def personal(fleet: EdgeFleet) -> list[bytes]:
     """Name what customers are called and where they are written to, as the edge was sent it."""
     words = []
@@ -90,12 +108,13 @@ def test_nothing_of_a_customer_can_be_read_and_the_key_is_needed(fleet: EdgeFlee
     assert edge.stop() == 0
     for files in (running, contents(edge)):
         assert any(path.endswith(".db") for path in files)
-        for word in [*personal(fleet), name.encode()]:
+        for word in [*personal(fleet), name.encode(), *stored(other, fleet)]:
             found = [path for path, content in files.items() if word in content]
             assert found == [], word
-    # The witness has no key: what it keeps for a sibling can be read, which shows what was looked for above.
+    # The witness has no key: what it stores can be found, which shows what was looked for above.
     plain = b"".join(contents(other).values())
-    assert all(word in plain for word in [*personal(fleet), name.encode()])
+    assert all(piece in plain for piece in stored(other, fleet))
+    assert all(customer["account_id"].encode() in plain for customer in fleet.customers)
 
     before = contents(edge)
     without = edge_command(*edge.command[4:])
