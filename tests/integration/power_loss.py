@@ -2,13 +2,16 @@
 A disk whose power can be cut, after the fact.
 
 `record` puts itself between SQLite and the operating system, in this process and for good, and notes what is written
-and flushed in one folder. `DiskRecord.image` says what the folder holds after a power loss at some point: all that was
-flushed before it, and of the rest whatever the disk liked: nothing, all, or a part in whole sectors.
+and flushed in one folder; `record_python` notes likewise what Python itself renames, removes, flushes and overwrites.
+`DiskRecord.image` says what the folder holds after a power loss at some point: all that was flushed before it, and of
+the rest whatever the disk liked: nothing, all, or a part in whole sectors.
 
 SQLite calls back into functions of this module until the process ends, so it has to end by `os._exit`.
 """
 
 import ctypes
+import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -308,6 +311,48 @@ class _Shim:
 
 
 _installed: list[_Shim] = []
+
+
+class _NotedFile(io.FileIO):
+    """A file of the folder that Python itself writes to, unbuffered."""
+
+    def __init__(self, path: str, mode: str, disk: DiskRecord) -> None:
+        super().__init__(path, mode)
+        self._disk, self._number = disk, disk.open(path)
+
+    def write(self, content: Any) -> int:
+        """Write, and note it."""
+        self._disk.note("write", file=self._number, offset=self.tell(), content=bytes(content))
+        return super().write(content)
+
+
+def record_python(disk: DiskRecord) -> None:
+    """Record from now on what Python's own calls do to the folder's names, and to files that it opens unbuffered."""
+    plain_open, replace, unlink, fsync = io.open, os.replace, os.unlink, os.fsync
+
+    def on_open(file: Any, mode: str = "r", buffering: int = -1, *more: Any, **named: Any) -> Any:
+        if buffering == 0 and Path(file).parent == disk.folder:
+            return _NotedFile(str(file), mode.replace("b", ""), disk)
+        return plain_open(file, mode, buffering, *more, **named)
+
+    def on_replace(source: Path, target: Path) -> None:
+        replace(source, target)
+        disk.rename(Path(source), Path(target))
+
+    def on_unlink(path: Path, **named: Any) -> None:
+        unlink(path, **named)
+        if Path(path).parent == disk.folder:
+            disk.unlink(Path(path).name)
+
+    def on_fsync(descriptor: int) -> None:
+        fsync(descriptor)
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        if path == disk.folder:
+            disk.note("sync names")
+        elif path.parent == disk.folder:
+            disk.note("sync", file=disk.open(str(path)))
+
+    io.open, os.replace, os.unlink, os.fsync = on_open, on_replace, on_unlink, on_fsync  # type: ignore[assignment]
 
 
 def record(folder: Path) -> DiskRecord:

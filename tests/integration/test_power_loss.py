@@ -5,9 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
-def _run(checkout: Path, folder: Path, *planted: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tests.integration.power_loss_child", str(folder), *planted]
+SNAPSHOT = "tests.integration.power_loss_child"
+JOURNAL = "tests.integration.journal_power_loss_child"
+
+
+def _run(
+    checkout: Path, folder: Path, *planted: str, program: str = SNAPSHOT
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", program, str(folder), *planted]
     return subprocess.run(
         command, cwd=checkout, capture_output=True, text=True, timeout=300, check=False
     )
@@ -32,3 +39,38 @@ def test_a_log_that_is_not_flushed_is_found(checkout: Path, tmp_path: Path) -> N
     ended = _run(checkout, tmp_path, "unflushed")
     assert ended.returncode == 1
     assert "was kept" in ended.stderr
+
+
+def test_no_power_loss_takes_what_a_journal_was_trusted_with(
+    checkout: Path, tmp_path: Path
+) -> None:
+    """
+    Wherever the power is cut, at every flush too, all is there that was acknowledged, under either key of a rotation.
+
+    What may go is the note that a witness holds a copy: it is asked for again, and every payment ends decided once.
+    """
+    ended = _run(checkout, tmp_path, program=JOURNAL)
+    assert ended.returncode == 0, ended.stderr
+    seen = json.loads(ended.stdout.splitlines()[-1])
+    assert seen["losses"] > 300
+    assert seen["promises"] > 300
+    # Such notes do go: otherwise this would be the test of a disk that forgets nothing.
+    assert 0 < seen["took_confirmations"] < seen["losses"]
+    assert seen["made_anew"] > 0
+
+
+@pytest.mark.parametrize(
+    ("planted", "found"),
+    [
+        ("normal", "was promised, and is lost"),
+        ("forgets", "was promised, and is lost"),
+        ("unflushed rename", "the journal cannot be opened"),
+    ],
+)
+def test_a_journal_that_does_not_wait_for_the_disk_is_found(
+    checkout: Path, tmp_path: Path, planted: str, found: str
+) -> None:
+    """The test of the test: `synchronous=NORMAL`, or a name that is not flushed, and something is lost."""
+    ended = _run(checkout, tmp_path, planted, program=JOURNAL)
+    assert ended.returncode == 1
+    assert found in ended.stderr

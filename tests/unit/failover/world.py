@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+from cache_sync.file_keys import PLAIN
 from cache_sync.offload import inline
 from cache_sync.sqlite import Connection, connect
 from failover.breaker import AsyncBreaker, BreakerSettings
@@ -44,10 +45,11 @@ class Node:
         self.peer_wires: dict[str, Wire] = {}
         self.holder: WitnessHolder | None = None
         self.tasks: list[asyncio.Task[Any]] = []
+        self.keys = PLAIN
 
     def connect_file(self, path: Path) -> Connection:
         """Open the journal's file; without waiting for the disk, because only processes crash here."""
-        return connect(path, synchronous="NORMAL", same_thread=False)
+        return connect(path, synchronous="NORMAL", same_thread=False, keys=self.keys)
 
     def start(self) -> None:
         """Start the agent."""
@@ -62,6 +64,7 @@ class Node:
             free_bytes=lambda _: world.free_bytes,
             connect_file=self.connect_file,
             make_committer=InlineCommitter,
+            keys=self.keys,
         )
         siblings = {
             name: SiblingLink(self.name, node, self.peer_wires.setdefault(name, Wire(rng)))
