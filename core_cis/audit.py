@@ -6,9 +6,7 @@ core's signing key. Lines cut off at the end leave a whole chain: compare its he
 (`verify_log`'s ``known_head``).
 """
 
-import getpass
 import hashlib
-import os
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Literal
@@ -19,6 +17,7 @@ from cache_sync.sql import Connection, stream
 from core_cis.instants import from_text, to_text
 from core_cis.keys import CoreKeys
 from core_cis.store import Transaction
+from failover.operators import this_operator
 from failover.signing import is_signed, sign_bytes
 
 Via = Literal["console", "api", "command"]
@@ -156,14 +155,6 @@ def verify_log(
             lines=count, head=head, broken_at=count + 1, problem="the head that was noted is gone"
         )
     return AuditFinding(lines=count, head=head)
-
-
-def this_operator() -> str:
-    """Name who runs a command."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
 
 
 def by_command(action: str, *, subject: str = "", reason: str = "", **detail: str | int) -> Act:

@@ -9,12 +9,14 @@ import msgspec
 from cache_sync.clock import SystemClock
 from cache_sync.file_keys import FileKeys
 from cache_sync.replica_reader import ReplicaReader
+from edge_portal.cli_breaker import breaker_group
 from edge_portal.cli_keys import fitting_keys, key_command, key_file_option, rekey_command
 from edge_portal.cli_verify import verify_command
 from edge_portal.errors import ConfigError
 from edge_portal.given_keys import given_keys
 from edge_portal.mode_order import ModeOrder, give_order
-from edge_portal.node_status import EdgeStatus, NodeStatus
+from edge_portal.node_status import BreakerOrderStatus, EdgeStatus, NodeStatus
+from edge_portal.options import data_option, json_option
 from edge_portal.settings import EdgePaths, load_settings
 from edge_portal.supervisor import Supervisor
 from failover.errors import JournalError
@@ -24,15 +26,6 @@ from failover.mode_lease import LeaseReader
 from failover.peer_messages import RecordedIntent
 
 _UNDECIDED = frozenset({"recorded", "offered"})
-
-data_option = click.option(
-    "--data",
-    required=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="The edge's data folder.",
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group("edge")
@@ -89,7 +82,7 @@ def status_command(data: Path, key_file: Path | None, as_json: bool) -> None:  #
     click.echo(f"as of      {status.as_of or 'no snapshot'}")
     click.echo(f"age        {'at least ' if status.lag_at_least else ''}{lag}")
     click.echo(f"feed       {status.feed} {status.feed_reason}".rstrip())
-    click.echo(f"breaker    {status.breaker}")
+    click.echo(f"breaker    {status.breaker}{_held_by(status.breaker_order)}")
     click.echo(
         f"queue      {status.queue.pending} pending, {status.queue.amount} in minor units, "
         f"oldest {status.queue.oldest_seconds:.1f} s, {status.queue.parked} parked"
@@ -142,6 +135,7 @@ def queue_command(data: Path, key_file: Path | None, as_json: bool) -> None:  # 
     click.echo(f"{len(waiting)} waiting")
 
 
+main.add_command(breaker_group)
 main.add_command(verify_command)
 main.add_command(key_command)
 main.add_command(rekey_command)
@@ -172,6 +166,14 @@ def read_queue(reader: JournalReader) -> list[RecordedIntent]:
             waiting += [item for item in page.items if item.state in _UNDECIDED]
             after = page.next_after
     return waiting
+
+
+def _held_by(order: BreakerOrderStatus | None) -> str:
+    if order is None:
+        return ""
+    until = f" until {order.ends_at.isoformat(timespec='seconds')}" if order.ends_at else ""
+    given = order.given_at.isoformat(timespec="seconds")
+    return f", held {order.breaker}{until}: {order.reason} ({order.by}, {given})"
 
 
 def _row(item: RecordedIntent) -> dict[str, Any]:

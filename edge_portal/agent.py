@@ -150,6 +150,8 @@ class Agent:
             core_clock=self._core_clock,
             clock=clock,
         )
+        # Before the first probe leaves.
+        self._keeper.follow_orders()
 
     def _make_capturing(self, access: ProcessorAccess | None, clock: Clock) -> Capturing | None:
         """Make the way to the payment processor, where this edge has one."""

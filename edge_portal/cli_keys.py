@@ -11,6 +11,7 @@ from edge_portal.errors import ConfigError
 from edge_portal.file_check import check_files
 from edge_portal.folder_lock import locked_folder
 from edge_portal.given_keys import KEY_FILE_VARIABLE, given_keys
+from edge_portal.options import data_option
 from edge_portal.rekeying import rekey_folder
 from edge_portal.settings import EdgePaths
 
@@ -57,13 +58,7 @@ def _some_keys(key_file: Path | None) -> FileKeys:
 
 
 @click.command("rekey")
-@click.option(
-    "--data",
-    required=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="The edge's data folder.",
-)
+@data_option
 @key_file_option
 def rekey_command(data: Path, key_file: Path | None) -> None:
     """

@@ -16,6 +16,7 @@ from edge_portal.digest_client import digest_sources
 from edge_portal.errors import ConfigError
 from edge_portal.held_shards import held_shards, snapshot_folder
 from edge_portal.links import Links
+from edge_portal.options import data_option, json_option
 from edge_portal.settings import EdgeSettings, load_settings
 from edge_portal.verifier import (
     VerifiedShard,
@@ -37,13 +38,7 @@ SHOWN_MAX: Final = 50
     metavar="FILE",
     help="The edge's configuration.",
 )
-@click.option(
-    "--data",
-    required=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="The edge's data folder.",
-)
+@data_option
 @key_file_option
 @click.option("--repair", is_flag=True, help="Have the running edge put right what differs.")
 @click.option(
@@ -54,7 +49,7 @@ SHOWN_MAX: Final = 50
     show_default=True,
     help="How many seconds to wait for a repair.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def verify_command(
     config_file: Path,
     data: Path,

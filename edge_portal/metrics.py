@@ -15,7 +15,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from cache_sync.redis_mirror import MirrorStatus
-from edge_portal.node_status import EdgeStatus
+from edge_portal.node_status import BreakerOrderStatus, EdgeStatus
 from edge_portal.settings import metrics_are_shared
 from edge_portal.shard_status import ShardStatus
 
@@ -68,6 +68,7 @@ class _StatusCollector(Collector):
         for name in ("closed", "open", "half_open"):
             breaker.add_metric([name], float(status.breaker == name))
         yield breaker
+        yield from _order_metrics(status.breaker_order)
         upstream = GaugeMetricFamily(
             "ridethrough_edge_upstream",
             "1 for the node that documents are asked from.",
@@ -117,6 +118,23 @@ class _StatusCollector(Collector):
             yield from _shard_metrics(shard, held)
         for shard, mirror in status.redis.items():
             yield from _mirror_metrics(shard, mirror)
+
+
+def _order_metrics(order: BreakerOrderStatus | None) -> Iterator[Metric]:
+    held = GaugeMetricFamily(
+        "ridethrough_edge_breaker_held",
+        "1 where an operator holds the breaker in this state.",
+        labels=["state"],
+    )
+    for state in ("open", "closed"):
+        held.add_metric([state], float(order is not None and order.breaker == state))
+    yield held
+    if order is not None:
+        yield GaugeMetricFamily(
+            "ridethrough_edge_breaker_held_seconds",
+            "How long ago an operator ordered that.",
+            value=order.given_seconds_ago,
+        )
 
 
 def _key_metric(status: EdgeStatus) -> Metric:

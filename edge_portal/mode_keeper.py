@@ -20,6 +20,7 @@ from edge_portal.held_snapshots import HeldSnapshots
 from edge_portal.mode_order import read_order
 from edge_portal.settings import EdgeSettings
 from failover.breaker import AsyncBreaker
+from failover.breaker_order import BreakerOrders
 from failover.drain import Drain
 from failover.errors import JournalError
 from failover.journal import Journal
@@ -98,6 +99,7 @@ class ModeKeeper:
         self._settings = settings
         self._journal = journal
         self._breaker = breaker
+        self._orders = BreakerOrders(settings.paths.breaker_order, breaker, clock)
         self._probe = probe
         self._submission = submission
         self._drain = drain
@@ -111,6 +113,10 @@ class ModeKeeper:
         self._changed = asyncio.Event()
         self._full = False
         self._outages = OutageLog(settings.paths.outages)
+
+    def follow_orders(self) -> None:
+        """Hold the breaker as an operator ordered, or no longer."""
+        self._orders.follow()
 
     def wake(self) -> None:
         """Decide again now."""
@@ -127,6 +133,7 @@ class ModeKeeper:
     def renew(self) -> ModeLease:
         """Decide the mode and write the lease."""
         snapshot = self._snapshot.state()
+        self.follow_orders()
         before = self._state
         order = read_order(self._settings.paths.mode_order).mode
         forced: Mode | None = "degraded" if order == "degraded" else None
@@ -170,6 +177,7 @@ class ModeKeeper:
             feed_age_seconds=snapshot.age_seconds if snapshot and known_age else None,
             oldest_unsettled_seconds=self._drain.oldest_unparked_seconds(),
             forced=forced,
+            breaker_held=self._orders.in_force is not None,
             expelled=self._probe.expelled,
         )
 
@@ -183,6 +191,7 @@ class ModeKeeper:
             normal_entered_at=self._state.normal_entered_at,
             forced=forced,
             breaker=self._breaker.state,
+            breaker_order=self._orders.in_force,
             core_silence_seconds=silence,
             queue=self._queue(snapshot),
             payments_open=snapshot is not None and self._submission.payments_open,

@@ -1,11 +1,11 @@
 """An operator's word on the node's mode, such as for planned maintenance: a small file that outlives every process."""
 
-import contextlib
-import os
 from pathlib import Path
 from typing import Literal
 
 import msgspec
+
+from failover.noted_file import put_whole
 
 Order = Literal["degraded", "automatic"]
 
@@ -23,14 +23,7 @@ def give_order(path: Path, order: ModeOrder) -> None:
     Raises:
         OSError: It could not be written; the order before stands.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(msgspec.json.encode(order))
-        beside.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        raise
+    put_whole(path, msgspec.json.encode(order), flush=True)
 
 
 def read_order(path: Path) -> ModeOrder:

@@ -65,6 +65,22 @@ class ProcessList(msgspec.Struct, frozen=True):
     processes: list[ProcessStatus]
 
 
+class BreakerOrderStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    An operator's order that holds the breaker.
+
+    ``breaker`` is what it is held as; ``ends_at`` and ``seconds_left`` are None where it stands until the next order.
+    """
+
+    breaker: str
+    by: str
+    reason: str
+    given_at: datetime
+    given_seconds_ago: float
+    ends_at: datetime | None
+    seconds_left: float | None
+
+
 class FileKeyStatus(msgspec.Struct, frozen=True, kw_only=True):
     """
     The ids of the keys that are held, the current one first, and of the one that the journal is under.
@@ -84,6 +100,7 @@ class EdgeStatus(msgspec.Struct, frozen=True, kw_only=True):
     what the applier does (with the shard that is worst off), ``upstream`` whom it asks for documents, ``feed_path`` all
     the nodes that they come through, the core last.
     ``certificate_days`` is how long this node's certificate is still good, None where nodes do without TLS.
+    ``breaker_order`` is an operator's, while it holds the breaker.
     ``redis`` says how far the copies in a Redis are, by shard, where there is one.
     """
 
@@ -97,6 +114,7 @@ class EdgeStatus(msgspec.Struct, frozen=True, kw_only=True):
     shards: dict[str, ShardStatus]
     queue: QueueStatus
     breaker: str
+    breaker_order: BreakerOrderStatus | None
     core_silence_seconds: float | None
     payments_open: bool
     archive_open: bool
@@ -172,6 +190,7 @@ class NodeStatus:
                 copies_amount=queue.copies_cents,
             ),
             breaker=lease.breaker,
+            breaker_order=self._breaker_order(lease),
             core_silence_seconds=lease.core_silence_seconds,
             payments_open=lease.payments_open,
             archive_open=lease.archive_open,
@@ -189,6 +208,21 @@ class NodeStatus:
             certificate_days=self._certificate_days(),
             processes=processes.processes if processes else [],
             supervisor=processes.supervisor if processes else None,
+        )
+
+    def _breaker_order(self, lease: ModeLease) -> BreakerOrderStatus | None:
+        order = lease.breaker_order
+        if order is None:
+            return None
+        left = order.seconds_left(self._clock)
+        return BreakerOrderStatus(
+            breaker=order.breaker,
+            by=order.by,
+            reason=order.reason,
+            given_at=order.given_at,
+            given_seconds_ago=round(order.seconds_since(self._clock), 1),
+            ends_at=order.ends_at,
+            seconds_left=None if left is None else round(left, 1),
         )
 
     def _journal_key(self) -> str:

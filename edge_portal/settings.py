@@ -69,6 +69,11 @@ class EdgePaths(msgspec.Struct, frozen=True):
         return self.data / "mode-order.json"
 
     @property
+    def breaker_order(self) -> Path:
+        """What an operator ordered the breaker to the core to be."""
+        return self.data / "breaker-order.json"
+
+    @property
     def verifications(self) -> Path:
         """What comparing with the node above has found; the applier writes it."""
         return self.data / "verifications.json"

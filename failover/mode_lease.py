@@ -5,16 +5,16 @@ A lease that ran out, is missing or was written in another boot of the machine r
 the agent is down, so nobody can record one.
 """
 
-import contextlib
-import os
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
 from cache_sync.clock import Clock
+from failover.breaker_order import BreakerOrder
 from failover.journal_reader import QueueSummary
 from failover.modes import BreakerState, Mode, Reason
+from failover.noted_file import put_whole
 from failover.standin import Limits
 
 LEASE_SECONDS = 2.0
@@ -25,10 +25,10 @@ class ModeLease(msgspec.Struct, frozen=True, kw_only=True):
     """
     What the agent knows of its node, true until ``lease_until`` (boot clock of ``boot_id``).
 
-    ``since`` is the wall-clock time at which the mode was entered, for people. ``core_silence_seconds`` is None when
-    the core never answered. ``witnesses`` says which siblings are there; ``payments_open`` whether a payment tried now
-    has somewhere to go; ``archive_open`` whether archive reads may be tried. ``normal_entered_at`` (boot clock) lets a
-    restarted agent keep `normal` from flickering.
+    ``since`` is the wall-clock time at which the mode was entered, for people. ``breaker_order`` is an operator's,
+    where one holds the breaker. ``core_silence_seconds`` is None when the core never answered. ``witnesses`` says which
+    siblings are there; ``payments_open`` whether a payment tried now has somewhere to go; ``archive_open`` whether
+    archive reads may be tried. ``normal_entered_at`` (boot clock) lets a restarted agent keep `normal` from flickering.
     """
 
     mode: Mode
@@ -37,6 +37,7 @@ class ModeLease(msgspec.Struct, frozen=True, kw_only=True):
     normal_entered_at: float | None = None
     forced: Mode | None = None
     breaker: BreakerState = "closed"
+    breaker_order: BreakerOrder | None = None
     core_silence_seconds: float | None = None
     queue: QueueSummary = QueueSummary()
     payments_open: bool = False
@@ -58,14 +59,7 @@ def write_lease(path: Path, lease: ModeLease) -> None:
     Raises:
         OSError: The old lease stays and runs out.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(msgspec.json.encode(lease))
-        beside.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        raise
+    put_whole(path, msgspec.json.encode(lease))
 
 
 def last_lease(path: Path) -> ModeLease | None:

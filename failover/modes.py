@@ -16,6 +16,7 @@ Reason = Literal[
     "starting",
     "forced",
     "breaker_open",
+    "breaker_held",
     "core_silent",
     "not_registered",
     "lease_expired",
@@ -41,8 +42,8 @@ class ModeInputs(msgspec.Struct, frozen=True, kw_only=True):
 
     ``core_silence_seconds`` is None when the core never answered since the agent started, ``feed_age_seconds`` (the age
     of the as-of time at a barrier) None when there is no snapshot or only a lower bound is known, and
-    ``oldest_unsettled_seconds`` None when nothing waits for the core that is not parked. ``expelled`` says that the
-    core does not know this node.
+    ``oldest_unsettled_seconds`` None when nothing waits for the core that is not parked. ``breaker_held`` says that an
+    operator decides over the breaker, ``expelled`` that the core does not know this node.
     """
 
     now: float
@@ -52,6 +53,7 @@ class ModeInputs(msgspec.Struct, frozen=True, kw_only=True):
     feed_age_seconds: float | None
     oldest_unsettled_seconds: float | None
     forced: Mode | None = None
+    breaker_held: bool = False
     expelled: bool = False
 
 
@@ -93,6 +95,7 @@ def _wanted(state: ModeState, inputs: ModeInputs, settings: ModeSettings) -> tup
     feed_age = inputs.feed_age_seconds
     waiting = inputs.oldest_unsettled_seconds
     rules: tuple[tuple[bool, Mode, Reason], ...] = (
+        (inputs.breaker == "open" and inputs.breaker_held, "degraded", "breaker_held"),
         (inputs.breaker != "closed", "degraded", "breaker_open"),
         (inputs.expelled, "degraded", "not_registered"),
         (silence is None, "degraded", "starting"),

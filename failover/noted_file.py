@@ -1,5 +1,7 @@
 """A small state file that one process of a node writes and the others read, as soon as it has changed."""
 
+import contextlib
+import os
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -8,6 +10,43 @@ import structlog
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
+
+
+def put_whole(path: Path, content: bytes, *, flush: bool = False) -> None:
+    """
+    Put a small file in place, whole or not at all.
+
+    Args:
+        path: Where; what is there is replaced.
+        content: All of it.
+        flush: Have it survive a power loss.
+
+    Raises:
+        OSError: What was there before stays.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            if flush:
+                file.flush()
+                os.fsync(file.fileno())
+        beside.replace(path)
+        if flush:
+            _flush_folder(path.parent)
+    except OSError:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise
+
+
+def _flush_folder(folder: Path) -> None:
+    """Flush the name of a file, which is its folder's."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 class NotedFile(Generic[T]):
@@ -43,9 +82,7 @@ class NotedFile(Generic[T]):
 
     def write(self, value: T) -> None:
         """Replace it; what cannot be written is logged, and left as it is."""
-        beside = self._path.with_name(f".{self._path.name}.new")
         try:
-            beside.write_bytes(msgspec.json.encode(value))
-            beside.replace(self._path)
+            put_whole(self._path, msgspec.json.encode(value))
         except OSError as error:
             _log.error(f"cannot write down {self._what}", error=type(error).__name__)

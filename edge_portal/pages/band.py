@@ -143,6 +143,7 @@ def what_is_away(reason: str) -> str:
     """Say what is not there, by the mode's reason: not every outage is the core's."""
     return {
         "forced": "We are working on our main system.",
+        "breaker_held": "We are working on our main system.",
         "lease_expired": "Part of our system is down.",
         "not_registered": "Part of our system is down.",
     }.get(reason, "Our main system is down.")

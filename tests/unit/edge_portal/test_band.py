@@ -73,6 +73,7 @@ def test_an_outage_of_our_own_is_not_blamed_on_the_core() -> None:
     """Planned work and a fault of this node are told as what they are."""
     for reason, told in (
         ("forced", "We are working on our main system. You can still"),
+        ("breaker_held", "We are working on our main system. You can still"),
         ("lease_expired", "Part of our system is down. You can still"),
         ("core_silent", "Our main system is down. You can still"),
     ):
