@@ -8,7 +8,7 @@ how old the data is, as of when, at which position.
 import math
 import re
 from collections import OrderedDict
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -23,13 +23,18 @@ KEPT_SECONDS: Final = 30.0
 """A repair of a damaged row moves no seq: what was made from the damaged one is made anew after this long."""
 
 _OTHER_BYTES: Final = 2048
-_LABELS: Final = frozenset(
-    {b"age", b"ridethrough-as-of", b"ridethrough-position", b"set-cookie", b"content-length"}
-)
 _AGE_IN_BODY: Final = re.compile(
     rb'"as_of":"[^"]*","age_seconds":[^,]*,"age_at_least":(?:true|false)'
 )
 _POSITION: Final = f"{POSITION_COOKIE}=".encode()
+_AGE: Final = b"age"
+_AS_OF: Final = b"ridethrough-as-of"
+_POSITION_HEADER: Final = b"ridethrough-position"
+_LENGTH: Final = b"content-length"
+_COOKIE: Final = b"set-cookie"
+_ONE_EACH: Final = (_AGE, _AS_OF, _POSITION_HEADER, _LENGTH)
+
+_Header = tuple[bytes, bytes]
 
 
 class Conditions(msgspec.Struct, frozen=True):
@@ -43,66 +48,18 @@ class Conditions(msgspec.Struct, frozen=True):
     told: tuple[object, ...]
 
 
-class Made(msgspec.Struct, frozen=True):
+class Labels(NamedTuple):
     """
-    An answer of the framework's without its labels.
+    The labels of one moment, as answers bear them.
 
-    ``before`` and ``after`` are the body around its age, ``after`` is None where it names none. ``cookie`` is what
-    stands before and after the value of the position cookie, None without one.
-    """
-
-    headers: Headers
-    before: bytes
-    after: bytes | None
-    cookie: tuple[bytes, bytes] | None
-
-
-class Kept(msgspec.Struct):
-    """
-    One answer, and what it was made from and under.
-
-    ``until`` is the core's time (seconds since 1970) from which the token, or the page's cookie, must be seen to again;
-    ``made_at`` is the boot clock's. ``place`` and ``journal`` say where everything was when it was last found to hold.
+    ``age_in_body`` is what JSON says of it, ``written_position`` the position cookie's value.
     """
 
-    account_id: str
-    timezone: str
-    path_template: str
-    made: Made
-    conditions: Conditions
-    facts: AccountFacts
-    until: float
-    made_at: float
-    place: Place
-    journal: JournalVersion
-
-    @property
-    def size(self) -> int:
-        """About how many bytes it takes."""
-        return len(self.made.before) + len(self.made.after or b"") + _OTHER_BYTES
-
-
-def take_apart(headers: Headers, body: bytes, written_position: bytes) -> Made | None:
-    """
-    Find in an answer what is a label; None where it has something that nobody knows how to write anew.
-
-    Args:
-        headers: As they were sent.
-        body: All of it.
-        written_position: The position cookie's value in it, where it has one.
-    """
-    fixed = [(name, value) for name, value in headers if name.lower() not in _LABELS]
-    cookies = [value for name, value in headers if name.lower() == b"set-cookie"]
-    cookie = None
-    if cookies:
-        begin, found, end = cookies[0].partition(_POSITION + written_position)
-        if len(cookies) > 1 or not found or begin or not end.startswith(b";"):
-            return None
-        cookie = (_POSITION, end)
-    parts = _AGE_IN_BODY.split(body)
-    if len(parts) > 2:  # noqa: PLR2004 - before and after the one place
-        return None
-    return Made(fixed, parts[0], parts[1] if len(parts) > 1 else None, cookie)
+    age: _Header
+    as_of: _Header
+    position: _Header
+    age_in_body: bytes
+    written_position: bytes
 
 
 class _Age(msgspec.Struct):
@@ -114,23 +71,117 @@ class _Age(msgspec.Struct):
 _encode = msgspec.json.Encoder().encode
 
 
-def with_labels(made: Made, moment: Moment, written_position: bytes) -> tuple[Headers, bytes]:
-    """Write an answer with the labels of this moment."""
+def labels_of(moment: Moment, written_position: bytes) -> Labels:
+    """Write the labels of a moment; ``written_position`` is its position as a cookie's value."""
     state = moment.state
-    body = made.before
-    if made.after is not None:
-        age = _encode(_Age(state.as_of, moment.age_seconds, state.at_least))
-        body = made.before + age[1:-1] + made.after
-    headers = [
-        *made.headers,
-        (b"age", b"%d" % math.ceil(moment.age_seconds)),
-        (b"ridethrough-as-of", rfc3339(state.as_of).encode()),
-        (b"ridethrough-position", str(state.position).encode()),
-        (b"content-length", b"%d" % len(body)),
-    ]
-    if made.cookie is not None:
-        headers.append((b"set-cookie", made.cookie[0] + written_position + made.cookie[1]))
-    return headers, body
+    age = _encode(_Age(state.as_of, moment.age_seconds, state.at_least))
+    return Labels(
+        age=(_AGE, b"%d" % math.ceil(moment.age_seconds)),
+        as_of=(_AS_OF, rfc3339(state.as_of).encode()),
+        position=(_POSITION_HEADER, str(state.position).encode()),
+        age_in_body=age[1:-1],
+        written_position=written_position,
+    )
+
+
+class Made(NamedTuple):
+    """
+    An answer of the framework's, and where in it its labels stand.
+
+    ``headers`` are all, in their order; the numbers are places in them. ``before`` and ``after`` are the body around
+    its age, ``after`` is None where it names none. ``cookie`` is the place of the position cookie, None without one,
+    and ``cookie_end`` what stands behind its value.
+    """
+
+    headers: Headers
+    age: int
+    as_of: int
+    position: int
+    length: int
+    cookie: int | None
+    cookie_end: bytes
+    before: bytes
+    after: bytes | None
+
+    def with_labels(self, labels: Labels) -> tuple[Headers, bytes]:
+        """Write the answer with the labels of another moment, as the framework would."""
+        headers = self.headers.copy()
+        headers[self.age] = labels.age
+        headers[self.as_of] = labels.as_of
+        headers[self.position] = labels.position
+        if self.cookie is not None:
+            value = _POSITION + labels.written_position + self.cookie_end
+            headers[self.cookie] = (_COOKIE, value)
+        if self.after is None:
+            return headers, self.before
+        body = self.before + labels.age_in_body + self.after
+        headers[self.length] = (_LENGTH, b"%d" % len(body))
+        return headers, body
+
+
+def take_apart(headers: Headers, body: bytes, written_position: bytes) -> Made | None:
+    """
+    Find in an answer what is a label; None where it has something that nobody knows how to write anew.
+
+    Args:
+        headers: As they were sent.
+        body: All of it.
+        written_position: The position cookie's value in it, where it has one.
+    """
+    names = [name for name, _ in headers]
+    cookies = names.count(_COOKIE)
+    parts = _AGE_IN_BODY.split(body)
+    if any(names.count(name) != 1 for name in _ONE_EACH) or cookies > 1 or len(parts) > 2:  # noqa: PLR2004 - before and after the one place
+        return None
+    cookie = names.index(_COOKIE) if cookies else None
+    cookie_end = b""
+    if cookie is not None:
+        begin, found, cookie_end = headers[cookie][1].partition(_POSITION + written_position)
+        if not found or begin or not cookie_end.startswith(b";"):
+            return None
+    age, as_of, position, length = (names.index(name) for name in _ONE_EACH)
+    return Made(
+        headers=headers,
+        age=age,
+        as_of=as_of,
+        position=position,
+        length=length,
+        cookie=cookie,
+        cookie_end=cookie_end,
+        before=parts[0],
+        after=parts[1] if len(parts) > 1 else None,
+    )
+
+
+class Standing(NamedTuple):
+    """Where everything was that answers are made from; the same as long as nothing has moved, of any account."""
+
+    place: Place
+    journal: JournalVersion
+
+
+class Kept(msgspec.Struct):
+    """
+    One answer, and what it was made from and under.
+
+    ``until`` is the core's time (seconds since 1970) from which the token, or the page's cookie, must be seen to again;
+    ``made_at`` is the boot clock's. ``standing`` is where everything was when the answer was last found to hold.
+    """
+
+    account_id: str
+    timezone: str
+    path_template: str
+    made: Made
+    conditions: Conditions
+    facts: AccountFacts
+    until: float
+    made_at: float
+    standing: Standing
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes."""
+        return len(self.made.before) + len(self.made.after or b"") + _OTHER_BYTES
 
 
 class KeptAnswers:

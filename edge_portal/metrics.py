@@ -9,35 +9,39 @@ an id of a customer or an account.
 from collections.abc import Iterator
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from cache_sync.redis_mirror import MirrorStatus
 from edge_portal.node_status import BreakerOrderStatus, EdgeStatus
+from edge_portal.request_counts import ManyAtOnce, RequestCounts
 from edge_portal.settings import metrics_are_shared
 from edge_portal.shard_status import ShardStatus
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4"
 
 LOCAL: Final = CollectorRegistry()
-REQUESTS: Final = Counter(
-    "ridethrough_edge_requests",
-    "Requests by route and status.",
-    ["route", "status"],
-    registry=LOCAL,
-)
-SECONDS: Final = Histogram(
-    "ridethrough_edge_request_seconds",
-    "Seconds from a request's first byte to its answer's last.",
-    registry=LOCAL,
-    buckets=(0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+REQUEST_COUNTS: Final = RequestCounts(
+    Counter(
+        "ridethrough_edge_requests",
+        "Requests by route and status.",
+        ["route", "status"],
+        registry=LOCAL,
+    ),
+    ManyAtOnce(
+        "ridethrough_edge_request_seconds",
+        "Seconds from a request's first byte to its answer's last.",
+        registry=LOCAL,
+        buckets=(0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+    ),
 )
 
 
 def exposition(status: EdgeStatus) -> bytes:
     """Write everything in Prometheus' text format."""
+    REQUEST_COUNTS.write_down()
     registry = CollectorRegistry()
     registry.register(_StatusCollector(status))
     gauges = generate_latest(registry)

@@ -1,9 +1,9 @@
 """Answers that a worker keeps: they are those of the framework, and none outlives what it was made from."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import httpx
@@ -11,187 +11,43 @@ import msgspec
 import pytest
 
 from cache_sync.clock import SystemClock
-from cache_sync.documents import ACCOUNT, CREDENTIAL, STATEMENT, Body, CredentialBody, encode_body
-from cache_sync.follower import Follower
-from cache_sync.follower_settings import FollowerSettings
-from cache_sync.frames import Frame, Position
-from cache_sync.publication import Change, Name
-from cache_sync.replica_reader import ReplicaReader
-from chaos.bench.core_file import CoreFile
-from edge_portal.app import create_app
+from cache_sync.documents import ACCOUNT, CREDENTIAL, STATEMENT
+from cache_sync.frames import Position
 from edge_portal.cookies import POSITION_COOKIE, SESSION_COOKIE
-from edge_portal.form_keys import FormKeys
-from edge_portal.held_snapshots import HeldSnapshots
-from edge_portal.node_status import NodeStatus
-from edge_portal.pages.site import Site
-from edge_portal.portal import Portal
-from edge_portal.settings import EdgePaths
-from edge_portal.snapshot_watch import SnapshotWatch
-from edge_portal.views import AccountView
-from failover.mode_lease import LeaseReader
+from edge_portal.views import Mode
+from tests.integration.edge_api.hot_world import (
+    ACCOUNT_PATH,
+    BILL_PATH,
+    KEYS,
+    HotWorld,
+    Queued,
+    client_of,
+    filled,
+)
 from tests.unit.edge_portal.edge_world import (
     BANK,
-    FORM_KEY,
     HELD,
     MINE,
     OTHERS,
     OTHERS_BANK,
     OTHERS_STATEMENT,
-    EdgeWorld,
-    MemoryJournal,
+    HandClock,
     account,
-    mode,
     receipt,
-    statement,
 )
-
-ACCOUNT_PATH = "/api/v1/account"
-BILL_PATH = f"/bills/{HELD}"
-KEYS = {MINE: "credential-1", OTHERS: "credential-2"}
-
-
-class VersionedJournal(MemoryJournal):
-    """Receipts in memory, with a number that moves with them."""
-
-    def version(self) -> tuple[int, int] | None:
-        """Tell how many there are."""
-        return (1, len(self.rows))
-
-
-class CountingPortal(Portal):
-    """Counts how often the framework read an account."""
-
-    viewed = 0
-
-    def view(self, *arguments: Any, **named: Any) -> AccountView:
-        """Count, and read."""
-        self.viewed += 1
-        return super().view(*arguments, **named)
-
-
-class _Feed:
-    """Asks a core file in this process."""
-
-    def __init__(self, core: CoreFile) -> None:
-        self._core = core
-
-    async def fetch(self, after: int, epoch: int, limit: int, wait: float) -> Frame:
-        """Ask."""
-        del wait
-        return await self._core.feed.page(after=after, epoch=epoch, limit=limit)
-
-
-class HotWorld:
-    """A real snapshot that follows a core's documents, and a worker's application over it."""
-
-    def __init__(self, folder: Path) -> None:
-        clock = SystemClock()
-        self.core = CoreFile(folder / "core.db")
-        snapshots = folder / "snapshot"
-        self.follower = Follower(
-            _Feed(self.core),
-            snapshots,
-            shard="0",
-            clock=clock,
-            rng=Random(1),
-            settings=FollowerSettings(wait_seconds=0.0, heartbeat_seconds_min=0.0),
-        )
-        self.mode_now = mode()
-        self.journal = VersionedJournal()
-        memory = EdgeWorld()
-        self.tokens, self.sign_in = memory.tokens, memory.sign_in
-        reader = ReplicaReader(snapshots, clock=clock)
-        self.portal = CountingPortal(
-            snapshot=HeldSnapshots({"0": reader}, 1),
-            journal=self.journal,
-            mode=lambda: self.mode_now,
-            agent=memory.agent,
-            archive=memory.archive,
-            sign_in=self.sign_in,
-            tokens=self.tokens,
-            form_keys=FormKeys(FORM_KEY, Random(1).randbytes),
-            new_session_id=lambda: "session-1",
-        )
-        paths = EdgePaths(folder)
-        node = NodeStatus(
-            "edge-1",
-            paths,
-            lease=LeaseReader(paths.lease, clock),
-            snapshot=HeldSnapshots({"0": reader}, 1),
-            clock=clock,
-        )
-        site = Site(
-            utility_name="Northwater",
-            utility_phone="",
-            timezone="UTC",
-            currency="USD",
-            retention_months=24,
-        )
-        watch = SnapshotWatch(reader, self.journal, clock)
-        self.app: Any = create_app(
-            self.portal, node, site, secure_cookies=False, clock=clock, watch=watch
-        )
-
-    async def publish(self, *documents: tuple[str, str, str, Body | None]) -> None:
-        """Have the core commit documents, and the snapshot follow to them."""
-        self.core.commit(
-            Change(Name(account_id, kind, key), None if body is None else encode_body(body))
-            for account_id, kind, key, body in documents
-        )
-        await self.follow()
-
-    async def follow(self) -> None:
-        """Have the snapshot follow to the core's head, and to a newer T."""
-        head = (await self.core.feed.page(after=0, epoch=0, limit=1)).head
-        while self.follower.status.cursor < head or self.follower.status.phase != "following":
-            await self.follower.step()
-        await self.follower.step()
-
-    async def fill(self) -> None:
-        """Publish two customers with an account and a bill each."""
-        await self.publish(
-            (MINE, ACCOUNT, "", account(MINE, [BANK])),
-            (OTHERS, ACCOUNT, "", account(OTHERS, [OTHERS_BANK])),
-            (MINE, STATEMENT, HELD, statement(MINE, HELD)),
-            (OTHERS, STATEMENT, OTHERS_STATEMENT, statement(OTHERS, OTHERS_STATEMENT)),
-            *((owner, CREDENTIAL, key, self.credential(owner)) for owner, key in KEYS.items()),
-        )
-
-    def credential(self, owner: str, version: int = 1) -> CredentialBody:
-        """Build a customer's credential."""
-        return CredentialBody(
-            customer_id=f"C-{owner}",
-            account_ids=[owner],
-            verifier="none",
-            credential_version=version,
-        )
-
-    def token(self, owner: str = MINE, *, issued_ago: timedelta = timedelta(0)) -> str:
-        """Issue a customer a token."""
-        now = datetime.now(UTC) - issued_ago
-        return self.tokens.issue(KEYS[owner], self.credential(owner), now=now, session_id="s")
-
-    async def close(self) -> None:
-        """Let everything go."""
-        self.follower.close()
-        await self.core.close()
-        self.sign_in.close()
 
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[HotWorld]:
     """Return a world with two customers."""
-    made = HotWorld(tmp_path)
-    await made.fill()
-    yield made
-    await made.close()
+    async with filled(tmp_path, SystemClock()) as made:
+        yield made
 
 
 @pytest.fixture
 async def client(world: HotWorld) -> AsyncIterator[httpx.AsyncClient]:
     """Return a program that may read MINE by default."""
-    transport = httpx.ASGITransport(world.app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://edge.test") as made:
+    async with client_of(world.app) as made:
         yield made
 
 
@@ -252,6 +108,56 @@ async def test_a_page_is_kept_word_for_word(world: HotWorld, client: httpx.Async
     assert POSITION_COOKIE in first.headers["set-cookie"]
     assert unlabelled(second) == unlabelled(first)
     assert world.portal.viewed == viewed
+
+
+@pytest.mark.parametrize("mode_name", ["normal", "degraded"])
+async def test_what_is_kept_is_the_frameworks_byte_for_byte(
+    tmp_path: Path, mode_name: Mode
+) -> None:
+    """While the clock stands: status, every header in its place, body; at first, from what is kept, and for HEAD."""
+    async with filled(tmp_path, HandClock()) as world:
+        world.mode_now = msgspec.structs.replace(world.mode_now, mode=mode_name)
+        token = world.token()
+        bearer, cookie = f"Bearer {token}", f"{SESSION_COOKIE}={token}"
+        asked = [
+            (httpx.Request(method, f"http://edge.test{path}", headers={name: value}), kept)
+            for path, name, value, kept in (
+                (ACCOUNT_PATH, "Authorization", bearer, True),
+                (BILL_PATH, "Cookie", cookie, True),
+                (f"/bills/{OTHERS_STATEMENT}", "Cookie", cookie, False),
+                (BILL_PATH, "Cookie", cookie[:-2], False),
+                (ACCOUNT_PATH, "Authorization", bearer[:-2], False),
+                (ACCOUNT_PATH, "Accept", "*/*", False),
+            )
+            for method in ("GET", "HEAD")
+        ]
+        hot, framework = Queued(world.app), Queued(world.framework)
+        for request, kept in asked:
+            expected = await framework.handle_async_request(request)
+            body = await expected.aread()
+            for time in range(3):
+                viewed = world.portal.viewed
+                answer = await hot.handle_async_request(request)
+                assert await answer.aread() == body
+                assert answer.status_code == expected.status_code
+                assert answer.headers.raw == expected.headers.raw
+                assert not (time and kept) or world.portal.viewed == viewed
+
+
+async def test_those_who_wait_together_are_answered_from_one_look(
+    world: HotWorld, client: httpx.AsyncClient
+) -> None:
+    """And whoever comes after a change sees it, however many came before."""
+    token = world.token()
+    await read_account(client, token)
+    looks = world.watch.looks
+    answers = await asyncio.gather(*(read_account(client, token) for _ in range(20)))
+    assert {answer.json()["balance"] for answer in answers} == {10_000}
+    assert world.watch.looks == looks + 1
+    changed = msgspec.structs.replace(account(MINE, [BANK]), balance_cents=777)
+    await world.publish((MINE, ACCOUNT, "", changed))
+    answers = await asyncio.gather(*(read_account(client, token) for _ in range(20)))
+    assert {answer.json()["balance"] for answer in answers} == {777}
 
 
 async def test_labels_are_those_of_the_moment(world: HotWorld, client: httpx.AsyncClient) -> None:
