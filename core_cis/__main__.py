@@ -23,6 +23,7 @@ _ELSEWHERE = {
     "epoch": ("core_cis.cli_epoch", "epoch_group"),
     "edges": ("core_cis.cli_edges", "edges_group"),
     "forget": ("core_cis.cli_forget", "forget_command"),
+    "limits": ("core_cis.cli_limits", "limits_group"),
     "tickets": ("core_cis.cli_tickets", "tickets_group"),
     "ledger": ("core_cis.cli_ledger", "ledger_command"),
     "set-password": ("core_cis.cli_set_password", "set_password_command"),

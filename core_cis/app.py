@@ -27,6 +27,7 @@ from core_cis.keys import load_keys
 from core_cis.listeners import listener_guard
 from core_cis.ops.api import API_ROUTES
 from core_cis.ops.desk import OperationsDesk
+from core_cis.ops.limit_api import LIMIT_ROUTES
 from core_cis.ops.pages import PAGE_HANDLERS, PAGES
 from core_cis.ops.reconciliation_pages import RECONCILIATION_ROUTES
 from core_cis.ops.reconciling import ReconciliationDesk
@@ -57,6 +58,7 @@ _ROUTES = [
     readyz,
     show_metrics,
     *API_ROUTES,
+    *LIMIT_ROUTES,
     *PAGES,
     *RECONCILIATION_ROUTES,
 ]

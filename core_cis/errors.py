@@ -26,6 +26,7 @@ CoreError
 ├── CannotRead             a version of a body that an edge has not said it reads
 ├── EdgeUnreachable        an edge whose journal cannot be read now
 ├── EdgeConflict           an edge's registration that cannot be done as asked
+├── LimitInvalid           a stand-in limit that cannot be
 ├── UnknownCase            a case number that no dead letter has
 ├── CaseRefused            an action on a case that cannot be done
 ├── TicketRefused          an action on a ticket that cannot be done
@@ -292,6 +293,15 @@ class CannotRead(CoreError):
 
 class EdgeConflict(CoreError):
     """An edge's registration that cannot be done as asked: the name is taken, or its keys were handed out."""
+
+
+class LimitInvalid(CoreError):
+    """A stand-in limit that cannot be: ``field`` breaks ``rule``."""
+
+    def __init__(self, field: str, rule: str) -> None:
+        super().__init__(f"{field}: {rule}")
+        self.field = field
+        self.rule = rule
 
 
 class UnknownCase(CoreError):

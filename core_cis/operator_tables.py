@@ -53,8 +53,22 @@ def operator_tables() -> tuple[Described, ...]:
     )
     # In which version each kind of body is written, the first where none is named.
     written_versions = (text_("kind", primary_key=True), integer("version"))
+    # The stand-in limits that operators set, every version; limits is JSON. The newest holds.
+    standin_limits = (key("version"), text_("limits"), text_("ordered_at"))
+    # The share of the fleet's total by edge: the order that it was told last (epoch and serial name it, version is the
+    # limits' that it was made of), and the most that may be outstanding there until it is heard to follow.
+    standin_shares = (
+        text_("node_id", primary_key=True),
+        integer("epoch"),
+        integer("serial"),
+        integer("version"),
+        integer("share_cents"),
+        integer("held_cents"),
+    )
     return (
         ("audit_log", audit_log),
+        ("standin_limits", standin_limits),
+        ("standin_shares", standin_shares),
         ("written_versions", written_versions),
         ("drain_orders", drain_orders),
         ("case_outcomes", case_outcomes),

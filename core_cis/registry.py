@@ -17,6 +17,7 @@ from core_cis.instants import from_text, to_text
 from core_cis.intake import EdgeKey, FormerKey
 from core_cis.keys import CoreKeys
 from core_cis.settings import Utility
+from core_cis.standin_limits import first_limits
 from core_cis.store import Transaction
 from failover.errors import ConfigInvalid
 from failover.grants import read_grant, write_grant
@@ -357,6 +358,7 @@ def _config(
         upstreams=list(serving.upstreams),
         shards=len(read_shards(tx.connection)),
         held_shards=_held_shards(tx, node_id, serving.held_shards),
+        standin=first_limits(tx.connection),
         normal_min_seconds=serving.normal_min_seconds,
         insecure_cookies=serving.insecure_cookies,
         processor=serving.processor,

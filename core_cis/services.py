@@ -42,6 +42,7 @@ from core_cis.registry import edge_keys
 from core_cis.registry_look import RegistryLook, open_registry
 from core_cis.settings import ServerSettings, Utility
 from core_cis.snapshot_shelves import is_of_history, newest_file_seq, shelves
+from core_cis.standin_shares import ShareDesk
 from core_cis.store import CoreStore, read_utility
 from core_cis.taking_back import TakenBack, check_returned, take_back
 from core_cis.writer import MakeWriter, ThreadWriter, Turn
@@ -191,6 +192,12 @@ class CoreServices:
     def ready(self) -> bool:
         """Whether questions can be answered."""
         return self._feeds is not None
+
+    @property
+    def shares(self) -> ShareDesk:
+        """What edges own of the stand-in total."""
+        assert self._keys is not None, "the services were entered"
+        return ShareDesk(self.writer, self._keys.signing_key)
 
     def is_operator(self, token: str | None) -> bool:
         """Tell whether a token is the operators'."""

@@ -3,7 +3,7 @@
 from core_cis.errors import UnknownSchema
 
 FIRST_VERSION = 1
-SCHEMA_VERSION = 13
+SCHEMA_VERSION = 14
 
 
 def revision(version: int) -> str:

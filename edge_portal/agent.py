@@ -28,6 +28,7 @@ from edge_portal.agent_link import (
 )
 from edge_portal.child import all_of, child_command, seeded_rng
 from edge_portal.core_clock import CoreClock
+from edge_portal.core_word import CoreWord
 from edge_portal.held_shards import held_shards, snapshot_folder, snapshot_folders
 from edge_portal.held_snapshots import open_held
 from edge_portal.kept_places import KeptPlaces
@@ -41,12 +42,12 @@ from failover.capturing import CaptureSettings, Capturing
 from failover.drain import Drain
 from failover.errors import (
     InvalidPayment,
+    JournalError,
     KeyReused,
     NotTaken,
     OutcomeUnknown,
     OverLimit,
 )
-from failover.grants import Grants
 from failover.group_commit import Committer, ThreadCommitter
 from failover.http_server import serve
 from failover.intents import Receipt
@@ -57,8 +58,8 @@ from failover.node_config import CORE_NODE_ID, ProcessorAccess
 from failover.node_tls import server_files
 from failover.probe import CoreProbe
 from failover.returning import Returning
-from failover.revocations import Revocations
 from failover.signing import Signer
+from failover.standin import Holding
 from failover.submission import Submission
 from failover.web import NodeKeys
 from failover.wishes import MessageWish, PaymentWish
@@ -105,8 +106,7 @@ class Agent:
             keys=settings.file_keys,
             make_committer=make_committer,
         )
-        self._revoked = Revocations(paths.data)
-        self._grants = Grants(paths.data, {})
+        self._word = CoreWord(settings)
         self._clients = AgentClients(
             links or Links(config, paths.data), known_versions=settings.known_versions
         )
@@ -114,7 +114,9 @@ class Agent:
         self._offload = offload
         breaker = AsyncBreaker(clock=clock, rng=rng, listeners=[self._breaker_moved])
         self._probe = CoreProbe(
-            self._clients.prober(self._snapshot.proof, KeptPlaces(snapshot_folders(settings))),
+            self._clients.prober(
+                self._snapshot.proof, KeptPlaces(snapshot_folders(settings)), self._holding
+            ),
             breaker=breaker,
             clock=clock,
             rng=rng,
@@ -124,19 +126,7 @@ class Agent:
         self._drained = self._clients.intake("drain", self._snapshot.proof)
         self._returning = self._make_returning(breaker, clock, rng)
         self._peers = PeerWatch(self._siblings, clock=clock, rng=rng)
-        self._submission = Submission(
-            journal=self._journal,
-            core=self._clients.intake("intake", self._snapshot.proof),
-            breaker=breaker,
-            probe=self._probe,
-            siblings=self._siblings,
-            peers=self._peers,
-            limits=config.standin,
-            core_key=config.core_public_key,
-            core_takes=self._returning.core_takes_intents,
-            clock=clock,
-            capturing=self._make_capturing(config.processor, clock),
-        )
+        self._submission = self._make_submission(breaker, clock)
         self._drain = self._make_drain(breaker, clock, rng)
         self._keeper = ModeKeeper(
             settings,
@@ -148,10 +138,29 @@ class Agent:
             peers=self._peers,
             snapshot=self._snapshot,
             core_clock=self._core_clock,
+            standin=self._word.limits,
             clock=clock,
         )
         # Before the first probe leaves.
         self._keeper.follow_orders()
+
+    def _make_submission(self, breaker: AsyncBreaker, clock: Clock) -> Submission:
+        config = self._settings.config
+        return Submission(
+            journal=self._journal,
+            core=self._clients.intake("intake", self._snapshot.proof),
+            breaker=breaker,
+            probe=self._probe,
+            siblings=self._siblings,
+            peers=self._peers,
+            limits=lambda: self._word.limits.limits,
+            # The keeper is made after this, since it asks this.
+            outage_seconds=lambda: self._keeper.outage_seconds(),  # noqa: PLW0108 - looked up when called
+            core_key=config.core_public_key,
+            core_takes=self._returning.core_takes_intents,
+            clock=clock,
+            capturing=self._make_capturing(config.processor, clock),
+        )
 
     def _make_capturing(self, access: ProcessorAccess | None, clock: Clock) -> Capturing | None:
         """Make the way to the payment processor, where this edge has one."""
@@ -223,7 +232,7 @@ class Agent:
             lease=self._lease,
             outages=self._settings.paths.outages,
             reader=JournalReader(self._settings.paths.journal, keys=self._settings.file_keys),
-            keys=NodeKeys(self._revoked.among(keys)),
+            keys=NodeKeys(self._word.revoked.among(keys)),
         )
         tls = server_files(self._settings.paths.data, config.tls)
         link = AgentServer(self._settings.paths.data, self.answer)
@@ -270,6 +279,7 @@ class Agent:
             currency=request.currency,
             method_id=request.method_id,
             method_verified=request.method_verified,
+            method_type=request.method_type,
             core_time=core_time,
             snapshot_age_seconds=age_seconds,
         )
@@ -282,9 +292,17 @@ class Agent:
     def _note_fleet(self) -> None:
         told = self._probe.latest
         if told is not None:
-            self._revoked.note(told.revoked)
-            if told.grants is not None:
-                self._grants.note(told.grants)
+            self._word.note(told)
+
+    def _holding(self) -> Holding | None:
+        """Tell the core which limits are followed; nothing while it is not known what is outstanding by them."""
+        if not self._submission.share_known:
+            return None
+        try:
+            outstanding = self._journal.reader.outstanding_cents()
+        except JournalError:
+            return None
+        return self._word.limits.holding(outstanding)
 
     def _breaker_moved(self, before: str, after: str) -> None:
         log.info("breaker", before=before, after=after)

@@ -15,6 +15,7 @@ from edge_portal.links import Links
 from edge_portal.peer_client import PeerClient
 from edge_portal.settings import read_secret
 from failover.node_config import ProcessorAccess
+from failover.standin import Holding
 from failover.stripe_processor import StripeProcessor
 
 DRAIN_CALLS_MAX: Final = 4
@@ -41,10 +42,17 @@ class AgentClients:
         self.siblings = {peer.node_id: PeerClient(links, peer) for peer in links.config.peers}
 
     def prober(
-        self, reached: ReachedProof, kept: Callable[[], Iterable[Position]]
+        self,
+        reached: ReachedProof,
+        kept: Callable[[], Iterable[Position]],
+        limits: Callable[[], Holding | None],
     ) -> CoreProbeClient:
-        """Make what asks whether the core is there; ``kept`` tells what a power loss would leave."""
-        return CoreProbeClient(self._probe, reached, kept, self._reads)
+        """
+        Make what asks whether the core is there.
+
+        ``kept`` tells what a power loss would leave, ``limits`` which stand-in limits are followed.
+        """
+        return CoreProbeClient(self._probe, reached, kept, self._reads, limits)
 
     def intake(self, purpose: Purpose, reached: ReachedProof) -> CoreIntakeClient:
         """Make what delivers intents; a purpose's calls cannot starve the other's."""

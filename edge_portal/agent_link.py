@@ -19,6 +19,7 @@ import structlog
 from edge_portal.errors import EdgeError
 from failover.intents import Receipt
 from failover.message_bodies import MessageBody
+from failover.standin import MethodType
 
 FRAME_BYTES_MAX: Final = 65536
 IN_FLIGHT_MAX: Final = 256
@@ -32,7 +33,7 @@ class PayRequest(msgspec.Struct, frozen=True, tag="pay"):
     """
     A payment that the worker has checked against the snapshot.
 
-    ``method_verified`` is the saved method's status there; the agent decides the limits.
+    ``method_verified`` is the saved method's status there, ``method_type`` its type; the agent decides the limits.
     """
 
     account_id: str
@@ -41,6 +42,7 @@ class PayRequest(msgspec.Struct, frozen=True, tag="pay"):
     currency: str
     method_id: str
     method_verified: bool
+    method_type: MethodType
 
 
 class SendRequest(msgspec.Struct, frozen=True, tag="send"):

@@ -22,6 +22,7 @@ from edge_portal.node_client import Answer, NodeClient, checked, read_problem, s
 from failover.errors import Ambiguous, AnswerTooLarge, NodeError, NodeRefused
 from failover.intents import DecidedBatch, IntentBatch, OutcomeBatch
 from failover.probe import ProbeAnswer
+from failover.standin import Holding
 from failover.web import MSGPACK
 
 FEED_ANSWER_SECONDS: Final = 2.0
@@ -111,7 +112,8 @@ class CoreProbeClient:
     """
     Implements `failover.probe.CoreProber`.
 
-    ``kept`` tells what of the snapshots a power loss would leave, ``reads`` which versions of bodies this edge reads.
+    ``kept`` tells what of the snapshots a power loss would leave, ``reads`` which versions of bodies this edge reads,
+    ``limits`` which stand-in limits it follows.
     """
 
     def __init__(
@@ -120,14 +122,17 @@ class CoreProbeClient:
         reached: ReachedProof = nothing_reached,
         kept: Callable[[], Iterable[Position]] = tuple,
         reads: Mapping[str, int] = KNOWN_VERSIONS,
+        limits: Callable[[], Holding | None] = lambda: None,
     ) -> None:
         self._reads = write_versions(reads)
         self._client = client
         self._reached = reached
         self._kept = kept
+        self._limits = limits
 
     async def probe(self, *, deadline_seconds: float) -> ProbeAnswer:
         """Ask whether the core can read and write. Raises `NodeError`."""
+        holding = self._limits()
         answer = await self._client.call(
             "GET",
             "/probe",
@@ -135,6 +140,7 @@ class CoreProbeClient:
                 "position": _shown(self._reached),
                 "kept": write_positions(self._kept()),
                 "reads": self._reads,
+                "limits": "" if holding is None else str(holding),
             },
             deadline_seconds=deadline_seconds,
             bytes_max=PROBE_BYTES_MAX,

@@ -9,6 +9,7 @@ an id of a customer or an account.
 from collections.abc import Iterator
 from typing import Final
 
+import msgspec
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -60,68 +61,93 @@ class _StatusCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield the edge's gauges."""
         status = self._status
-        mode = GaugeMetricFamily(
-            "ridethrough_edge_mode", "1 for the mode it is in.", labels=["mode"]
-        )
-        for name in ("normal", "degraded", "recovering"):
-            mode.add_metric([name], float(status.mode == name))
-        yield mode
-        breaker = GaugeMetricFamily(
-            "ridethrough_edge_breaker", "1 for the breaker's state.", labels=["state"]
-        )
-        for name in ("closed", "open", "half_open"):
-            breaker.add_metric([name], float(status.breaker == name))
-        yield breaker
-        yield from _order_metrics(status.breaker_order)
-        upstream = GaugeMetricFamily(
-            "ridethrough_edge_upstream",
-            "1 for the node that documents are asked from.",
-            labels=["node"],
-        )
-        if status.upstream:
-            upstream.add_metric([status.upstream], 1.0)
-        yield upstream
-        gauges: tuple[tuple[str, str, float | None], ...] = (
-            ("feed_hops", "Nodes that documents come through.", float(len(status.feed_path))),
-            ("snapshot_age_seconds", "Age of the as-of time.", status.lag_seconds),
-            ("queue_pending", "Payments that wait for the core.", status.queue.pending),
-            ("queue_oldest_seconds", "How long the oldest waits.", status.queue.oldest_seconds),
-            ("queue_amount", "Their sum in minor units.", status.queue.amount),
-            ("queue_parked", "Payments set aside.", status.queue.parked),
-            ("copies_held", "Undecided copies held for siblings.", status.queue.copies_held),
-            ("core_silence_seconds", "Since the core last answered.", status.core_silence_seconds),
-            (
-                "verification_divergent_rows",
-                "Documents that differed from the node above, of all passes.",
-                status.verification.divergent_rows,
-            ),
-            (
-                "verification_repaired_rows",
-                "Documents put right.",
-                status.verification.repaired_rows,
-            ),
-            ("payments_open", "1 when payments are taken.", float(status.payments_open)),
-            ("journal_fenced", "1 when the journal takes nothing.", float(status.journal_fenced)),
-            ("journal_full", "1 when its disk is nearly full.", float(status.journal_full)),
-            (
-                "certificate_days",
-                "How long this node's certificate is still good.",
-                status.certificate_days,
-            ),
-            (
-                "process_restarts",
-                "Processes replaced since the supervisor started.",
-                float(sum(process.restarts for process in status.processes)),
-            ),
-        )
-        for name, told, value in gauges:
+        yield from _state_metrics(status)
+        for name, told, value in _gauges(status):
             if value is not None:
                 yield GaugeMetricFamily(f"ridethrough_edge_{name}", told, value=value)
+        yield _limits_metric(status)
         yield _key_metric(status)
         for shard, held in status.shards.items():
             yield from _shard_metrics(shard, held)
         for shard, mirror in status.redis.items():
             yield from _mirror_metrics(shard, mirror)
+
+
+def _state_metrics(status: EdgeStatus) -> Iterator[Metric]:
+    mode = GaugeMetricFamily("ridethrough_edge_mode", "1 for the mode it is in.", labels=["mode"])
+    for name in ("normal", "degraded", "recovering"):
+        mode.add_metric([name], float(status.mode == name))
+    yield mode
+    breaker = GaugeMetricFamily(
+        "ridethrough_edge_breaker", "1 for the breaker's state.", labels=["state"]
+    )
+    for name in ("closed", "open", "half_open"):
+        breaker.add_metric([name], float(status.breaker == name))
+    yield breaker
+    yield from _order_metrics(status.breaker_order)
+    upstream = GaugeMetricFamily(
+        "ridethrough_edge_upstream",
+        "1 for the node that documents are asked from.",
+        labels=["node"],
+    )
+    if status.upstream:
+        upstream.add_metric([status.upstream], 1.0)
+    yield upstream
+
+
+def _gauges(status: EdgeStatus) -> tuple[tuple[str, str, float | None], ...]:
+    """Tell what is one number: name, meaning, value where there is one."""
+    return (
+        ("feed_hops", "Nodes that documents come through.", float(len(status.feed_path))),
+        ("snapshot_age_seconds", "Age of the as-of time.", status.lag_seconds),
+        ("queue_pending", "Payments that wait for the core.", status.queue.pending),
+        ("queue_oldest_seconds", "How long the oldest waits.", status.queue.oldest_seconds),
+        ("queue_amount", "Their sum in minor units.", status.queue.amount),
+        ("queue_parked", "Payments set aside.", status.queue.parked),
+        ("copies_held", "Undecided copies held for siblings.", status.queue.copies_held),
+        ("core_silence_seconds", "Since the core last answered.", status.core_silence_seconds),
+        (
+            "verification_divergent_rows",
+            "Documents that differed from the node above, of all passes.",
+            status.verification.divergent_rows,
+        ),
+        (
+            "verification_repaired_rows",
+            "Documents put right.",
+            status.verification.repaired_rows,
+        ),
+        ("outage_seconds", "Since it was in normal operation.", status.outage_seconds),
+        (
+            "limits_version",
+            "The operators' order that the limits are of, 0 for the configuration's.",
+            float(status.limits.version),
+        ),
+        ("payments_open", "1 when payments are taken.", float(status.payments_open)),
+        ("journal_fenced", "1 when the journal takes nothing.", float(status.journal_fenced)),
+        ("journal_full", "1 when its disk is nearly full.", float(status.journal_full)),
+        (
+            "certificate_days",
+            "How long this node's certificate is still good.",
+            status.certificate_days,
+        ),
+        (
+            "process_restarts",
+            "Processes replaced since the supervisor started.",
+            float(sum(process.restarts for process in status.processes)),
+        ),
+    )
+
+
+def _limits_metric(status: EdgeStatus) -> Metric:
+    family = GaugeMetricFamily(
+        "ridethrough_edge_limit",
+        "The stand-in limits in force, in minor units, payments or seconds.",
+        labels=["limit"],
+    )
+    for name, value in msgspec.to_builtins(status.limits).items():
+        if name not in {"version", "method_types"}:
+            family.add_metric([name], float(value))
+    return family
 
 
 def _order_metrics(order: BreakerOrderStatus | None) -> Iterator[Metric]:

@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import math
 import os
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +36,7 @@ from failover.mode_lease import (
 from failover.modes import Mode, ModeInputs, ModeSettings, ModeState, decide, initial
 from failover.outages import OutageLog
 from failover.probe import CoreProbe
+from failover.standin_orders import StandinLimits
 from failover.submission import Submission
 from failover.witness import PeerWatch
 
@@ -94,6 +96,7 @@ class ModeKeeper:
         peers: PeerWatch,
         snapshot: SnapshotAge,
         core_clock: CoreClock,
+        standin: StandinLimits,
         clock: Clock,
     ) -> None:
         self._settings = settings
@@ -106,6 +109,7 @@ class ModeKeeper:
         self._peers = peers
         self._snapshot = snapshot
         self._core_clock = core_clock
+        self._standin = standin
         self._clock = clock
         self._rules = ModeSettings(normal_min_seconds=settings.config.normal_min_seconds)
         self._state = _resume(settings.paths.lease, clock)
@@ -113,6 +117,12 @@ class ModeKeeper:
         self._changed = asyncio.Event()
         self._full = False
         self._outages = OutageLog(settings.paths.outages)
+        # Unknown until the first renewal: too long, as far as limits are concerned.
+        self._outage_seconds = math.inf
+
+    def outage_seconds(self) -> float:
+        """Tell how long the node has not been in normal operation, also before a restart; 0 while it is."""
+        return self._outage_seconds
 
     def follow_orders(self) -> None:
         """Hold the breaker as an operator ordered, or no longer."""
@@ -158,6 +168,9 @@ class ModeKeeper:
         except OSError as error:
             # The next renewal tries again.
             log.warning("an outage could not be written down", error=type(error).__name__)
+        began_at = self._outages.began_at
+        lasted = (now or self._clock.now()) - began_at if began_at else timedelta()
+        self._outage_seconds = max(0.0, lasted.total_seconds())
 
     def _look_for_room(self) -> None:
         full = self._journal.full
@@ -198,7 +211,9 @@ class ModeKeeper:
             archive_open=self._breaker.admits() and answering,
             journal_fenced=self._journal.fenced,
             journal_full=self._full,
-            limits=self._settings.config.standin,
+            limits=self._standin.limits,
+            limits_version=self._standin.version,
+            outage_seconds=self._outage_seconds,
             witnesses=self._peers.liveness(),
             incarnation=self._journal.incarnation,
             boot_id=self._clock.boot_id(),

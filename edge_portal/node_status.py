@@ -18,6 +18,7 @@ from failover.errors import JournalError
 from failover.journal_reader import JournalReader
 from failover.mode_lease import LeaseReader, ModeLease
 from failover.node_tls import read_expiry
+from failover.standin import MethodType
 
 _DAY: Final = timedelta(days=1)
 _NOT_LEASED: Final = frozenset({"lease_expired", "starting"})
@@ -48,6 +49,23 @@ class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
     parked: int
     copies_held: int
     copies_amount: int
+
+
+class LimitsStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    The stand-in limits in force, as `Limits`, in minor units; ``edge_outstanding`` is this edge's share of the total.
+
+    ``version`` is the operators' order that they are of, 0 where they are the configuration's.
+    """
+
+    version: int
+    per_payment: int
+    account_day_count: int
+    account_day_sum: int
+    edge_outstanding: int
+    snapshot_age_seconds: float
+    outage_seconds: float
+    method_types: tuple[MethodType, ...]
 
 
 class ProcessStatus(msgspec.Struct, frozen=True):
@@ -101,6 +119,7 @@ class EdgeStatus(msgspec.Struct, frozen=True, kw_only=True):
     the nodes that they come through, the core last.
     ``certificate_days`` is how long this node's certificate is still good, None where nodes do without TLS.
     ``breaker_order`` is an operator's, while it holds the breaker.
+    ``limits`` are the stand-in limits, ``outage_seconds`` how long it has not been in normal operation.
     ``redis`` says how far the copies in a Redis are, by shard, where there is one.
     """
 
@@ -113,6 +132,8 @@ class EdgeStatus(msgspec.Struct, frozen=True, kw_only=True):
     lag_at_least: bool
     shards: dict[str, ShardStatus]
     queue: QueueStatus
+    limits: LimitsStatus
+    outage_seconds: float
     breaker: str
     breaker_order: BreakerOrderStatus | None
     core_silence_seconds: float | None
@@ -189,6 +210,8 @@ class NodeStatus:
                 copies_held=queue.copies_held,
                 copies_amount=queue.copies_cents,
             ),
+            limits=limits_status(lease),
+            outage_seconds=round(lease.outage_seconds, 3),
             breaker=lease.breaker,
             breaker_order=self._breaker_order(lease),
             core_silence_seconds=lease.core_silence_seconds,
@@ -255,6 +278,21 @@ def _verification(kept: Verifications) -> VerificationStatus:
         upstream=newest.upstream,
         ended_at=newest.ended_at,
         stopped=newest.stopped,
+    )
+
+
+def limits_status(lease: ModeLease) -> LimitsStatus:
+    """Tell the limits in force as operators are told them."""
+    limits = lease.limits
+    return LimitsStatus(
+        version=lease.limits_version,
+        per_payment=limits.per_payment_cents,
+        account_day_count=limits.account_day_count,
+        account_day_sum=limits.account_day_cents,
+        edge_outstanding=limits.edge_outstanding_cents,
+        snapshot_age_seconds=limits.snapshot_age_seconds,
+        outage_seconds=limits.outage_seconds,
+        method_types=limits.method_types,
     )
 
 

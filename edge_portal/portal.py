@@ -277,6 +277,7 @@ class Portal:
             currency=account.currency,
             method_id=method.method_id,
             method_verified=method.status == "verified",
+            method_type=method.type,
         )
         wanted = fingerprint(
             account_id=account_id,

@@ -211,7 +211,13 @@ class Journal:
     # -- own intents ---------------------------------------------------------------------------------------------------
 
     async def record(
-        self, draft: Draft, offers: Offers, *, limits: Limits, edge_share_known: bool
+        self,
+        draft: Draft,
+        offers: Offers,
+        *,
+        limits: Limits,
+        edge_share_known: bool,
+        outage_seconds: float = 0.0,
     ) -> Recording:
         """
         Record a payment, reserve it and note whom it is offered to; durable when this returns.
@@ -224,7 +230,10 @@ class Journal:
         """
         self._check_room()
         rules = Rules(
-            limits=limits, edge_share_known=edge_share_known, pending_max=self._bounds.pending_max
+            limits=limits,
+            edge_share_known=edge_share_known,
+            outage_seconds=outage_seconds,
+            pending_max=self._bounds.pending_max,
         )
         build = partial(self._build, draft)
         try:

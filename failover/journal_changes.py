@@ -41,6 +41,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     currency: str = ""
     method_id: str = ""
     method_verified: bool = False
+    method_type: standin.MethodType = "card"
     kind: Literal["promise", "captured"] = "promise"
     body_hash: str | msgspec.UnsetType = msgspec.UNSET
     body: MessageBody | msgspec.UnsetType = msgspec.UNSET
@@ -66,6 +67,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     limits: standin.Limits
     edge_share_known: bool
+    outage_seconds: float
     pending_max: int
 
 
@@ -180,7 +182,9 @@ def _exceeded(connection: Connection, draft: Draft, rules: Rules) -> standin.Exc
         outstanding,
         amount_cents=draft.amount_cents,
         method_verified=draft.method_verified,
+        method_type=draft.method_type,
         snapshot_age_seconds=draft.snapshot_age_seconds,
+        outage_seconds=rules.outage_seconds,
         edge_share_known=rules.edge_share_known,
     )
 

@@ -196,6 +196,13 @@ class JournalReader:
             copies_cents=copies[0][1],
         )
 
+    def outstanding_cents(self) -> int:
+        """Tell what counts against this edge's share: reserved and undecided, and what siblings hold of it besides."""
+        rows = self._rows(
+            "SELECT outstanding_cents + (SELECT coalesce(sum(cents), 0) FROM inherited) FROM journal"
+        )
+        return int(rows[0][0]) if rows else 0
+
     def waiting(self) -> Waiting:
         """
         Sum up own undecided intents and the copies held, for the core's operators.

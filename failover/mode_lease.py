@@ -29,6 +29,8 @@ class ModeLease(msgspec.Struct, frozen=True, kw_only=True):
     where one holds the breaker. ``core_silence_seconds`` is None when the core never answered. ``witnesses`` says which
     siblings are there; ``payments_open`` whether a payment tried now has somewhere to go; ``archive_open`` whether
     archive reads may be tried. ``normal_entered_at`` (boot clock) lets a restarted agent keep `normal` from flickering.
+    ``limits_version`` is the operators' order that ``limits`` are of, 0 where they are the configuration's;
+    ``outage_seconds`` is how long the node has not been in normal operation.
     """
 
     mode: Mode
@@ -45,6 +47,8 @@ class ModeLease(msgspec.Struct, frozen=True, kw_only=True):
     journal_fenced: bool = False
     journal_full: bool = False
     limits: Limits = Limits()
+    limits_version: int = 0
+    outage_seconds: float = 0.0
     witnesses: dict[str, bool] = {}
     incarnation: str = ""
     boot_id: str = ""

@@ -5,14 +5,13 @@ Kept in one small file, written anew at every change; the newest `KEPT` are kept
 estimated it then, so that they compare with its intents' times of acceptance.
 """
 
-import contextlib
-import os
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
 from failover.modes import Mode
+from failover.noted_file import put_whole
 from failover.peer_messages import Outage
 
 KEPT = 1000
@@ -30,6 +29,12 @@ class OutageLog:
         self._path = path
         self._known = read_outages(path)
 
+    @property
+    def began_at(self) -> datetime | None:
+        """When the outage began that goes on; None while there is none."""
+        going_on = bool(self._known) and self._known[-1].ended_at is None
+        return self._known[-1].began_at if going_on else None
+
     def note(self, mode: Mode, now: datetime) -> None:
         """
         Take note of the mode that the node is in; nothing is written unless an outage begins or ends.
@@ -37,7 +42,7 @@ class OutageLog:
         Raises:
             OSError: It could not be written, and is tried again with the next note.
         """
-        going_on = bool(self._known) and self._known[-1].ended_at is None
+        going_on = self.began_at is not None
         if (mode != "normal") == going_on:
             return
         if going_on:
@@ -45,7 +50,7 @@ class OutageLog:
             changed = [*self._known[:-1], Outage(began_at, max(began_at, now))]
         else:
             changed = [*self._known, Outage(now)][-KEPT:]
-        _write(self._path, changed)
+        put_whole(self._path, msgspec.json.encode(changed), flush=True)
         self._known = changed
 
 
@@ -55,17 +60,3 @@ def read_outages(path: Path) -> list[Outage]:
         return msgspec.json.decode(path.read_bytes(), type=list[Outage])
     except (OSError, msgspec.DecodeError):
         return []
-
-
-def _write(path: Path, outages: list[Outage]) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("wb") as file:
-            file.write(msgspec.json.encode(outages))
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        raise

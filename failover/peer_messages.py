@@ -130,7 +130,8 @@ class NodeStanding(msgspec.Struct, frozen=True, kw_only=True):
     Answer of ``GET /peer/v1/standing``: how a node is and what waits there, for the core's operators.
 
     ``pending`` counts its own undecided intents, ``one_copy_cents`` is the sum of those that no other node confirmed
-    to hold, ``oldest_at`` is core time as it was estimated at recording.
+    to hold, ``oldest_at`` is core time as it was estimated at recording. ``limits_version`` is the order that its
+    stand-in limits are of, ``limits_share_cents`` its share of the fleet's total.
     """
 
     node_id: str
@@ -138,6 +139,8 @@ class NodeStanding(msgspec.Struct, frozen=True, kw_only=True):
     mode: str
     reason: str
     breaker: str
+    limits_version: int = 0
+    limits_share_cents: int = 0
     pending: int = 0
     amount_cents: int = 0
     one_copy_cents: int = 0

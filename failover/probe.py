@@ -17,6 +17,7 @@ import structlog
 from cache_sync.clock import Clock
 from failover.breaker import AsyncBreaker
 from failover.errors import BreakerOpen, NodeError, NodeRefused
+from failover.standin_orders import SignedOrder
 
 _UNAUTHORIZED: Final = 401
 
@@ -29,7 +30,8 @@ class ProbeAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     ``edges_awaited`` says that the core was restored and takes no intent until every edge has brought back what it kept
     of the core's outcomes. ``revoked`` are the nodes that it has expelled, ``grants`` the shards of nodes that may not
-    read all of them; None of a core that does not know of that.
+    read all of them; None of a core that does not know of that. ``standin`` is this node's part of the stand-in limits,
+    None where it follows them already, or no operator has set any.
     """
 
     epoch: int
@@ -38,6 +40,7 @@ class ProbeAnswer(msgspec.Struct, frozen=True, kw_only=True):
     edges_awaited: bool = False
     revoked: list[str] = []
     grants: dict[str, str] | None = None
+    standin: SignedOrder | None = None
 
 
 class CoreProber(Protocol):

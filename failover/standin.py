@@ -5,7 +5,7 @@ Named after the stand-in processing of card networks. Pure: the journal supplies
 transaction that records, so two payments at once cannot both use the last of a limit.
 """
 
-from typing import Literal
+from typing import Final, Literal, NamedTuple, Self
 
 import msgspec
 
@@ -15,8 +15,11 @@ Exceeded = Literal[
     "account_day_sum",
     "edge_outstanding",
     "snapshot_age",
+    "outage_length",
     "method_not_verified",
+    "method_type",
 ]
+MethodType = Literal["card", "bank_account"]
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,7 +27,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     What one edge may have outstanding (accepted, not decided by the core).
 
     The account's limits count what it sent in the past 24 hours; each edge owns ``edge_outstanding_cents`` of the
-    fleet's total, so that a partition cannot multiply it.
+    fleet's total, so that a partition cannot multiply it. An outage that lasts longer than ``outage_seconds`` ends what
+    is taken without the core. Of the saved methods that are verified, those of ``method_types`` may be used.
     """
 
     per_payment_cents: int = 50_000
@@ -32,6 +36,42 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     account_day_cents: int = 100_000
     edge_outstanding_cents: int = 5_000_000
     snapshot_age_seconds: float = 72 * 3600.0
+    outage_seconds: float = 72 * 3600.0
+    method_types: tuple[MethodType, ...] = ("card", "bank_account")
+
+
+class OrderPlace(NamedTuple):
+    """Which of the core's orders to one edge: the core's epoch, and how many it had given that edge."""
+
+    epoch: int
+    serial: int
+
+
+OWN_FILE: Final = OrderPlace(0, 0)
+"""In place of an order: what stands in the node's own file."""
+
+
+class Holding(NamedTuple):
+    """
+    What an edge tells the core of its limits: the order that it follows, and how much it may have outstanding by it.
+
+    ``cents`` is its share, or what is outstanding there already where that is more.
+    """
+
+    place: OrderPlace
+    cents: int
+
+    def __str__(self) -> str:
+        return f"{self.place.epoch}.{self.place.serial}.{self.cents}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Read what an edge said; None for what is none."""
+        parts = text.split(".")
+        if len(parts) != 3 or not all(part.isdecimal() and len(part) <= 18 for part in parts):  # noqa: PLR2004 - epoch, serial, cents
+            return None
+        epoch, serial, cents = map(int, parts)
+        return cls(OrderPlace(epoch, serial), cents)
 
 
 class Exposure(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +88,9 @@ def exceeded(
     *,
     amount_cents: int,
     method_verified: bool,
+    method_type: MethodType,
     snapshot_age_seconds: float | None,
+    outage_seconds: float,
     edge_share_known: bool,
 ) -> Exceeded | None:
     """
@@ -56,12 +98,13 @@ def exceeded(
 
     ``snapshot_age_seconds`` is None when only a lower bound is known (the machine was restarted since): that counts as
     exceeded. ``edge_share_known`` is False on a replaced edge whose siblings' copies are not counted yet: its share is
-    zero until they are.
+    zero until they are. ``outage_seconds`` is how long this node has not been in normal operation.
     """
     share_cents = limits.edge_outstanding_cents if edge_share_known else 0
     account_cents = exposure.account_day_cents + amount_cents
     rules: tuple[tuple[bool, Exceeded], ...] = (
         (not method_verified, "method_not_verified"),
+        (method_type not in limits.method_types, "method_type"),
         (amount_cents > limits.per_payment_cents, "per_payment"),
         (exposure.account_day_count + 1 > limits.account_day_count, "account_day_count"),
         (account_cents > limits.account_day_cents, "account_day_sum"),
@@ -70,6 +113,7 @@ def exceeded(
             snapshot_age_seconds is None or snapshot_age_seconds > limits.snapshot_age_seconds,
             "snapshot_age",
         ),
+        (outage_seconds > limits.outage_seconds, "outage_length"),
     )
     return next((name for broken, name in rules if broken), None)
 

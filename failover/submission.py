@@ -61,8 +61,10 @@ class Submission:
     """
     Takes payments and messages for one node; one instance in its agent, used from one event loop.
 
-    ``core_key`` is what the core signs outcomes with; ``core_takes`` tells whether it takes intents just now. ``run``
-    must run beside it: it copies again what has no second copy yet, counts what siblings hold of an earlier
+    ``limits`` and ``outage_seconds`` tell the stand-in limits in force and how long the outage has lasted, for each
+    payment anew.
+    ``core_key`` is what the core signs outcomes with; ``core_takes`` tells whether it takes intents just now.
+    ``run`` must run beside it: it copies again what has no second copy yet, counts what siblings hold of an earlier
     incarnation, and reopens a fenced journal.
     """
 
@@ -75,7 +77,8 @@ class Submission:
         probe: CoreProbe,
         siblings: Mapping[str, Sibling],
         peers: PeerWatch,
-        limits: Limits,
+        limits: Callable[[], Limits],
+        outage_seconds: Callable[[], float],
         core_key: str,
         core_takes: Callable[[], bool],
         clock: Clock,
@@ -89,6 +92,7 @@ class Submission:
         self._siblings = siblings
         self._peers = peers
         self._limits = limits
+        self._outage_seconds = outage_seconds
         self._core_key = core_key
         self._core_takes = core_takes
         self._clock = clock
@@ -233,7 +237,11 @@ class Submission:
         )
         try:
             return await self._journal.record(
-                draft, offers, limits=self._limits, edge_share_known=self._share_known()
+                draft,
+                offers,
+                limits=self._limits(),
+                edge_share_known=self.share_known,
+                outage_seconds=self._outage_seconds(),
             )
         except JournalFull:
             return self._known(draft, otherwise="journal_full")
@@ -371,7 +379,9 @@ class Submission:
                 _log.warning("housekeeping of the journal has to wait", why=str(error))
             await self._clock.sleep(self._settings.housekeeping)
 
-    def _share_known(self) -> bool:
+    @property
+    def share_known(self) -> bool:
+        """Tell whether every sibling has said what it holds of earlier incarnations; until then the share is zero."""
         return self._counted is not None and self._counted.keys() >= self._siblings.keys()
 
     async def _count_share(self) -> None:

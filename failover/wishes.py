@@ -7,6 +7,7 @@ import msgspec
 from failover.intents import fingerprint, intent_id, message_fingerprint
 from failover.journal_changes import Draft
 from failover.message_bodies import MessageBody, hash_body, type_of
+from failover.standin import MethodType
 
 
 class PaymentWish(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +24,7 @@ class PaymentWish(msgspec.Struct, frozen=True, kw_only=True):
     currency: str
     method_id: str
     method_verified: bool
+    method_type: MethodType
     core_time: datetime
     snapshot_age_seconds: float | None
 
@@ -54,6 +56,7 @@ def draft_payment(wish: PaymentWish) -> Draft:
         currency=wish.currency,
         method_id=wish.method_id,
         method_verified=wish.method_verified,
+        method_type=wish.method_type,
         accepted_at=wish.core_time,
         snapshot_age_seconds=wish.snapshot_age_seconds,
     )

@@ -192,7 +192,8 @@ class CoreNode:
         params, node_id, seconds = request.params, request.caller, request.seconds
         match request.path:
             case "/probe":
-                said = ProbeQuestion(params["position"], params["kept"], params["reads"])
+                names = ("position", "kept", "reads", "limits")
+                said = ProbeQuestion(*(params[name] for name in names))
                 probe = await answer_probe(services, node_id, said, seconds)
                 return msgspec.json.encode(probe)
             case "/intents":

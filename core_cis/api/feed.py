@@ -18,7 +18,10 @@ from core_cis.api.guards import fleet_guard, services, shard_guard
 from core_cis.api.problems import problems
 from core_cis.grants import read_word
 from core_cis.services import CoreServices
+from core_cis.standin_shares import look as look_at_share
 from failover.feed_route import frame_response
+from failover.standin import Holding
+from failover.standin_orders import SignedOrder
 from failover.web import Problem, caller, remaining_seconds
 
 _PROBE_SECONDS = 2.0
@@ -33,7 +36,8 @@ class Probe(msgspec.Struct, frozen=True):
     ``epoch`` and ``head`` say how far the documents of the first shard were then, ``edges_awaited`` that no intent is
     decided until every edge has brought back what it kept of before a restore.
     ``revoked`` are the edges that were expelled, ``grants`` the shards of those that may not read all (``0,3``): their
-    siblings refuse them too.
+    siblings refuse them too. ``standin`` is the asking edge's part of the stand-in limits, None where it follows that
+    already, or while no operator has set any.
     """
 
     epoch: int
@@ -42,6 +46,7 @@ class Probe(msgspec.Struct, frozen=True):
     edges_awaited: bool = False
     revoked: list[str] = []
     grants: dict[str, str] = {}
+    standin: SignedOrder | None = None
 
 
 class FeedQuestion(NamedTuple):
@@ -137,6 +142,7 @@ class ProbeQuestion(NamedTuple):
     position: str
     kept: str
     reads: str
+    limits: str
 
 
 async def answer_probe(
@@ -158,11 +164,17 @@ async def answer_probe(
         raise Problem(
             "core_unavailable", status=503, title="The core cannot write now", retry="same"
         ) from error
-    head, word = await running.ask(
-        lambda connection: (read_head(connection, FIRST_SHARD), read_word(connection))
+    holding = Holding.parse(said.limits)
+    head, word, share = await running.ask(
+        lambda connection: (
+            read_head(connection, FIRST_SHARD),
+            read_word(connection),
+            look_at_share(connection, node_id, holding),
+        )
     )
     awaited = await running.edges_awaited()
-    return Probe(head.epoch, head.head, closed.as_of, awaited, word.revoked, word.grants)
+    order = await running.shares.tell(node_id, holding, share, within_seconds=seconds)
+    return Probe(head.epoch, head.head, closed.as_of, awaited, word.revoked, word.grants, order)
 
 
 @get(
@@ -176,6 +188,7 @@ async def probe(
     position: FromQuery[str] = "",
     kept: FromQuery[str] = "",
     reads: FromQuery[str] = "",
+    limits: FromQuery[str] = "",
 ) -> Probe:
     """
     Close a core time (a real, durable write) and read the head.
@@ -183,9 +196,10 @@ async def probe(
     For nodes of the fleet (`Authorization: Node`), which show the position they have reached, and as ``kept`` what of
     each shard would survive a power loss (``epoch.shard.seq``, separated by commas): deletes up to there are not needed
     for them any more; as ``reads`` the newest version of each kind of body that they read (``usage.2``, separated by
-    commas). 503 `core_unavailable` when it takes longer than the caller waits, 503 `restored` when the
+    commas); as ``limits`` the order of stand-in limits that they follow and the most they may have outstanding
+    (``epoch.serial.cents``). 503 `core_unavailable` when it takes longer than the caller waits, 503 `restored` when the
     position proves a barrier which this core has forgotten.
     """
     seconds = remaining_seconds(request.headers, default=_PROBE_SECONDS, maximum=_PROBE_SECONDS)
-    said = ProbeQuestion(position, kept, reads)
+    said = ProbeQuestion(position, kept, reads, limits)
     return await answer_probe(services(request), caller(request), said, seconds)

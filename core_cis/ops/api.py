@@ -21,15 +21,15 @@ from failover.web import Problem, decode_json
 AnyRequest = Request[Any, Any, Any]
 REASON_LENGTH_MAX = 500
 _KEY_LENGTH_MAX = 128
-_Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=REASON_LENGTH_MAX)]
-_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
+ReasonText = Annotated[str, msgspec.Meta(min_length=1, max_length=REASON_LENGTH_MAX)]
+OperatorName = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
 
 
 class OrderBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An order to the drain of one edge, or of all (``edge`` empty); ``pace`` None: the core's own."""
 
-    operator: _Name
-    reason: _Reason
+    operator: OperatorName
+    reason: ReasonText
     edge: str = FLEET
     held: bool
     pace: Annotated[int, msgspec.Meta(ge=1, le=PACE_MAX)] | None = None
@@ -38,8 +38,8 @@ class OrderBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class CaseBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to do about a dead letter; ``rejection`` is what the customer is told when it is rejected."""
 
-    operator: _Name
-    reason: _Reason
+    operator: OperatorName
+    reason: ReasonText
     action: Literal["retry", "reject", "refund"]
     rejection: RejectionReason | None = None
 
@@ -47,7 +47,7 @@ class CaseBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class RehearsalBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who asks for a dry run."""
 
-    operator: _Name
+    operator: OperatorName
 
 
 class AuditPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +83,7 @@ async def order_drain(request: AnyRequest) -> AuditLine:
     that is not registered.
     """
     body = decode_json(await request.body(), OrderBody)
-    act = _act(request, body.operator, action_of(body.held, body.pace), body.edge, body.reason)
+    act = act_of(request, body.operator, action_of(body.held, body.pace), body.edge, body.reason)
     try:
         return await desk(request).order(act, DrainOrder(held=body.held, pace=body.pace))
     except UnknownEdge as error:
@@ -104,7 +104,7 @@ async def rehearse_drain(request: AnyRequest) -> Rehearsal:
     For operators (`Authorization: Bearer`); the body is a `RehearsalBody`.
     """
     body = decode_json(await request.body(), RehearsalBody)
-    return await desk(request).rehearse(_act(request, body.operator, "drain.rehearse", "", ""))
+    return await desk(request).rehearse(act_of(request, body.operator, "drain.rehearse", "", ""))
 
 
 @get("/ops/v1/cases", guards=[operator_guard], summary="Dead letters", responses=problems(401))
@@ -131,7 +131,7 @@ async def act_on_case(request: AnyRequest, case_number: FromPath[str]) -> AuditL
     `unknown_case`, 409 `case_refused` when it is decided already or this cannot be done.
     """
     body = decode_json(await request.body(), CaseBody)
-    act = _act(request, body.operator, f"case.{body.action}", case_number, body.reason)
+    act = act_of(request, body.operator, f"case.{body.action}", case_number, body.reason)
     try:
         return await desk(request).act_on_case(act, body.action, body.rejection)
     except UnknownCase as error:
@@ -163,7 +163,8 @@ def action_of(held: bool, pace: int | None) -> str:  # noqa: FBT001 - what an or
     return "drain.hold" if held else "drain.pace" if pace else "drain.resume"
 
 
-def _act(request: AnyRequest, operator: str, action: str, subject: str, reason: str) -> Act:
+def act_of(request: AnyRequest, operator: str, action: str, subject: str, reason: str) -> Act:
+    """Describe what a program asks for in an operator's name."""
     key = request.headers.get("Idempotency-Key", "")[:_KEY_LENGTH_MAX]
     return Act(
         operator=operator_name(operator) or "unnamed",

@@ -40,6 +40,8 @@ from core_cis.ops.standings import Heard, Overview, edge_overviews
 from core_cis.peer_journals import PeerJournals
 from core_cis.registry import Edge, edge_keys, read_edges
 from core_cis.services import CoreServices
+from core_cis.standin_limits import FleetLimits, LimitsInForce, read_limits, set_limits, told_as
+from core_cis.standin_shares import EdgeShare, read_shares
 from core_cis.store import CoreStore, Transaction
 from core_cis.writer import Turn
 from failover.intents import Intent, Outcome
@@ -53,6 +55,22 @@ _ResultT = TypeVar("_ResultT")
 _log = structlog.get_logger(__name__)
 
 CaseAction = Literal["retry", "reject", "refund"]
+
+
+class EdgeLimits(msgspec.Struct, frozen=True, kw_only=True, rename=told_as):
+    """
+    The stand-in limits that an edge said it holds: the order's version, its share of the total, what waits there.
+
+    ``version`` is None of an edge that never answered; one that does not ``answers`` said so earlier. ``counted_cents``
+    is what counts for it in the total: more than its share while it has not been heard to follow what it was told.
+    """
+
+    node_id: str
+    answers: bool
+    counted_cents: int
+    version: int | None = None
+    share_cents: int = 0
+    outstanding_cents: int = 0
 
 
 class _Books(NamedTuple):
@@ -137,6 +155,39 @@ class OperationsDesk:
             give_order(tx, act.subject, order)
             detail = {"held": int(order.held), "pace": order.pace}
             return msgspec.structs.replace(act, detail=detail)
+
+        return await self._act(act, work)
+
+    async def limits(self) -> LimitsInForce:
+        """Tell the stand-in limits in force."""
+        return await self._services.ask(read_limits)
+
+    async def limits_heard(self) -> tuple[LimitsInForce, list[EdgeLimits]]:
+        """Tell the stand-in limits in force, and which of them every active edge holds."""
+        books = await self._services.ask(_books)
+        silent = await self._listen(books.edges)
+        shares = await self._services.ask(read_shares)
+        return await self.limits(), [self._edge_limits(share, silent) for share in shares]
+
+    def _edge_limits(self, share: EdgeShare, silent: list[str]) -> EdgeLimits:
+        name, counted = share.node_id, share.counted_cents
+        said = self._heard.get(name)
+        if said is None:
+            return EdgeLimits(node_id=name, answers=False, counted_cents=counted)
+        return EdgeLimits(
+            node_id=name,
+            answers=name not in silent,
+            counted_cents=counted,
+            version=said.standing.limits_version,
+            share_cents=said.standing.limits_share_cents,
+            outstanding_cents=said.standing.amount_cents,
+        )
+
+    async def set_limits(self, act: Act, limits: FleetLimits) -> AuditLine:
+        """Set the stand-in limits of the fleet; every edge hears of them with its next probe."""
+
+        def work(tx: Transaction, _: CoreStore) -> Act:
+            return msgspec.structs.replace(act, detail=set_limits(tx, limits).told())
 
         return await self._act(act, work)
 

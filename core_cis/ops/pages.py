@@ -12,6 +12,7 @@ from core_cis.drain_orders import FLEET, PACE_MAX, DrainOrder
 from core_cis.errors import UnknownCase, UnknownEdge
 from core_cis.ops.api import REASON_LENGTH_MAX, action_of
 from core_cis.ops.case_pages import CASE_PAGES
+from core_cis.ops.limit_pages import LIMIT_PAGES
 from core_cis.ops.rendering import look_file, render
 from core_cis.ops.session import operator_name
 from core_cis.ops.visit import (
@@ -250,6 +251,7 @@ PAGES = [
     audit_page,
     look_file,
     *CASE_PAGES,
+    *LIMIT_PAGES,
 ]
 PAGE_HANDLERS: ExceptionHandlersMap = {
     NotSignedIn: _to_the_door,

@@ -42,6 +42,7 @@ def draft(
         currency="USD",
         method_id="M",
         method_verified=True,
+        method_type="card",
         accepted_at=at,
         snapshot_age_seconds=1.0,
     )

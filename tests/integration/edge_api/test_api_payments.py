@@ -38,6 +38,7 @@ async def test_a_payment_is_handed_over_as_asked(
         "currency": "USD",
         "method_id": BANK,
         "method_verified": True,
+        "method_type": "bank_account",
     }
 
 

@@ -260,7 +260,7 @@ def test_an_attempt_that_expired_here_does_not_reject_what_a_sibling_accepted(
 
     async def story(world: World) -> None:
         east, west = world["east"], world["west"]
-        east.submission._limits = Limits(per_payment_cents=500)
+        east.submission._limits = lambda: Limits(per_payment_cents=500)
         east.core_wire.state = west.core_wire.state = "cut"
         first = await east.submission.pay(world.wish("k1"))
         assert first.state == "checking"

@@ -72,7 +72,7 @@ def test_messages_and_payments_are_limited_apart(tmp_path: Path) -> None:
 
     async def story(world: World) -> None:
         east = world["east"]
-        east.submission._limits = Limits(account_day_count=2)
+        east.submission._limits = lambda: Limits(account_day_count=2)
         east.core_wire.state = "cut"
         await asyncio.sleep(5)
         for key in ("a", "b"):

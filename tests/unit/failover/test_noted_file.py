@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from failover.noted_file import NotedFile
+import pytest
+
+from failover.noted_file import NotedFile, put_whole
 
 
 def test_a_reader_sees_what_is_written(tmp_path: Path) -> None:
@@ -31,3 +33,14 @@ def test_what_cannot_be_read_or_written_is_left(tmp_path: Path) -> None:
     noted.write(["b"])
     assert path.is_dir()
     assert noted.read() == ["a"]
+
+
+def test_a_durable_file_is_replaced_whole(tmp_path: Path) -> None:
+    """What is there is the new content or the old, and nothing is left beside it; a folder that is gone is told."""
+    path = tmp_path / "noted.json"
+    put_whole(path, b"one", flush=True)
+    put_whole(path, b"two", flush=True)
+    assert path.read_bytes() == b"two"
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(FileNotFoundError):
+        put_whole(tmp_path / "gone" / "noted.json", b"three", flush=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from failover.standin import Exposure, Limits, exceeded
+from failover.standin import OWN_FILE, Exposure, Holding, Limits, OrderPlace, exceeded
 
 LIMITS = Limits()
 NOTHING = Exposure(account_day_count=0, account_day_cents=0, edge_outstanding_cents=0)
@@ -13,10 +13,13 @@ def check(exposure: Exposure = NOTHING, **change: object) -> str | None:
     asked: dict[str, object] = {
         "amount_cents": 1000,
         "method_verified": True,
+        "method_type": "card",
         "snapshot_age_seconds": 10.0,
+        "outage_seconds": 0.0,
         "edge_share_known": True,
     }
-    return exceeded(LIMITS, exposure, **(asked | change))  # type: ignore[arg-type]
+    limits = change.pop("limits", LIMITS)
+    return exceeded(limits, exposure, **(asked | change))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -29,6 +32,8 @@ def check(exposure: Exposure = NOTHING, **change: object) -> str | None:
         ({"snapshot_age_seconds": 72 * 3600.0}, None),
         ({"snapshot_age_seconds": 72 * 3600.0 + 1}, "snapshot_age"),
         ({"snapshot_age_seconds": None}, "snapshot_age"),
+        ({"outage_seconds": 72 * 3600.0}, None),
+        ({"outage_seconds": 72 * 3600.0 + 1}, "outage_length"),
         ({"edge_share_known": False}, "edge_outstanding"),
     ],
 )
@@ -54,3 +59,39 @@ def test_limits_of_what_is_outstanding(
         account_day_count=count, account_day_cents=cents, edge_outstanding_cents=edge
     )
     assert check(exposure) == which
+
+
+@pytest.mark.parametrize(
+    ("limits", "which"),
+    [
+        (Limits(method_types=("card",)), None),
+        (Limits(method_types=("bank_account",)), "method_type"),
+        (Limits(method_types=()), "method_type"),
+        (Limits(edge_outstanding_cents=999), "edge_outstanding"),
+        (Limits(outage_seconds=-1.0), "outage_length"),
+    ],
+)
+def test_other_limits_than_those_to_begin_with(limits: Limits, which: str | None) -> None:
+    """Each is compared with the limits in force."""
+    assert check(NOTHING, limits=limits) == which
+
+
+def test_what_is_outstanding_above_a_share_stops_new_payments_only() -> None:
+    """A share that has shrunk below it refuses the next payment, whatever its sum."""
+    exposure = Exposure(account_day_count=0, account_day_cents=0, edge_outstanding_cents=5000)
+    limits = Limits(edge_outstanding_cents=2000)
+    assert check(exposure, limits=limits, amount_cents=1) == "edge_outstanding"
+
+
+@pytest.mark.parametrize("holding", [Holding(OWN_FILE, 0), Holding(OrderPlace(3, 17), 250_000)])
+def test_what_an_edge_says_is_read_as_it_was_meant(holding: Holding) -> None:
+    """Written and read again it is the same."""
+    assert Holding.parse(str(holding)) == holding
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", "1.2", "1.2.3.4", "a.2.3", "1.-2.3", "1.2.3e9", "1.2." + "9" * 40]
+)
+def test_what_is_no_holding_says_nothing(text: str) -> None:
+    """Whatever a node sends."""
+    assert Holding.parse(text) is None

@@ -277,10 +277,10 @@ def test_a_replaced_edge_takes_nothing_on_its_own_until_its_siblings_were_counte
         east.peer_wires["west"].state = "refused"
         east.start()
         await asyncio.sleep(2)
-        assert not east.submission._share_known()
+        known = [east.submission.share_known]
         east.peer_wires["west"].state = "up"
         await asyncio.sleep(4)
-        assert east.submission._share_known()
+        assert [*known, east.submission.share_known] == [False, True]
         with pytest.raises(OverLimit) as refused:
             await east.submission.pay(world.wish("k2", 30_000, account_id="A-2"))
         assert refused.value.which == "edge_outstanding"

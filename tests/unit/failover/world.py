@@ -51,21 +51,25 @@ class Node:
         """Open the journal's file; without waiting for the disk, because only processes crash here."""
         return connect(path, synchronous="NORMAL", same_thread=False, keys=self.keys)
 
-    def start(self) -> None:
-        """Start the agent."""
-        world, clock, rng = self.world, self.world.clock, self.world.rng
-        self.stop = asyncio.Event()
-        self.journal = Journal.open(
+    def open_journal(self) -> Journal:
+        """Open the journal, or begin one."""
+        return Journal.open(
             self.folder / "journal.db",
             node_id=self.name,
             signer=Signer(self.signing_key),
-            random_bytes=rng.randbytes,
-            bounds=world.bounds,
-            free_bytes=lambda _: world.free_bytes,
+            random_bytes=self.world.rng.randbytes,
+            bounds=self.world.bounds,
+            free_bytes=lambda _: self.world.free_bytes,
             connect_file=self.connect_file,
             make_committer=InlineCommitter,
             keys=self.keys,
         )
+
+    def start(self) -> None:
+        """Start the agent."""
+        world, clock, rng = self.world, self.world.clock, self.world.rng
+        self.stop = asyncio.Event()
+        self.journal = self.open_journal()
         siblings = {
             name: SiblingLink(self.name, node, self.peer_wires.setdefault(name, Wire(rng)))
             for name, node in world.nodes.items()
@@ -96,7 +100,8 @@ class Node:
             probe=self.probe,
             siblings=siblings,
             peers=self.peers,
-            limits=world.limits,
+            limits=lambda: world.limits,
+            outage_seconds=lambda: world.outage_seconds,
             core_key=world.core.public_key,
             core_takes=self.returning.core_takes_intents,
             clock=clock,
@@ -150,7 +155,7 @@ class Node:
 
 
 class World:
-    """A core and some edges; `limits`, `bounds` and `free_bytes` apply to every node started after they were set."""
+    """A core and some edges; `bounds` and `free_bytes` apply to every node started after they were set."""
 
     def __init__(
         self,
@@ -169,6 +174,7 @@ class World:
         self.clock = VirtualClock()
         self.core = FakeCore(self.clock)
         self.limits = Limits()
+        self.outage_seconds = 0.0
         self.bounds = JournalBounds(free_bytes_min=1)
         self.free_bytes = 10**12
         self.nodes: dict[str, Node] = {}
@@ -209,6 +215,7 @@ class World:
             currency="USD",
             method_id="M-1",
             method_verified=method_verified,
+            method_type="card",
             core_time=self.clock.now(),
             snapshot_age_seconds=snapshot_age_seconds,
         )
