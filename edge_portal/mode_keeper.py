@@ -113,7 +113,7 @@ class ModeKeeper:
         self._clock = clock
         self._rules = ModeSettings(normal_min_seconds=settings.config.normal_min_seconds)
         self._state = _resume(settings.paths.lease, clock)
-        self._since: datetime = clock.now()
+        self._since: datetime | None = None
         self._changed = asyncio.Event()
         self._full = False
         self._outages = OutageLog(settings.paths.outages)
@@ -148,8 +148,11 @@ class ModeKeeper:
         order = read_order(self._settings.paths.mode_order).mode
         forced: Mode | None = "degraded" if order == "degraded" else None
         self._state = decide(before, self._inputs(snapshot, forced), self._rules)
+        if self._state.since != before.since:
+            self._since = None
+        if self._since is None and snapshot is not None:
+            self._since = self._entered_at(snapshot)
         if self._state.mode != before.mode:
-            self._since = self._clock.now()
             log.info("mode", mode=self._state.mode, reason=self._state.reason, before=before.mode)
         self._note_outage(snapshot)
         self._look_for_room()
@@ -160,6 +163,11 @@ class ModeKeeper:
             # It runs out, which reads as degraded: true enough for a node that cannot write.
             log.warning("the lease could not be renewed", error=type(error).__name__)
         return lease
+
+    def _entered_at(self, snapshot: ReplicaState) -> datetime:
+        """Tell when the mode was entered, in core time: this machine's own clock may be set wrong."""
+        elapsed = self._clock.boot_seconds() - self._state.since
+        return self._core_clock.now(snapshot) - timedelta(seconds=elapsed)
 
     def _note_outage(self, snapshot: ReplicaState | None) -> None:
         now = self._core_clock.now(snapshot) if snapshot is not None else None

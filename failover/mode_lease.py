@@ -25,12 +25,12 @@ class ModeLease(msgspec.Struct, frozen=True, kw_only=True):
     """
     What the agent knows of its node, true until ``lease_until`` (boot clock of ``boot_id``).
 
-    ``since`` is the wall-clock time at which the mode was entered, for people. ``breaker_order`` is an operator's,
-    where one holds the breaker. ``core_silence_seconds`` is None when the core never answered. ``witnesses`` says which
-    siblings are there; ``payments_open`` whether a payment tried now has somewhere to go; ``archive_open`` whether
-    archive reads may be tried. ``normal_entered_at`` (boot clock) lets a restarted agent keep `normal` from flickering.
-    ``limits_version`` is the operators' order that ``limits`` are of, 0 where they are the configuration's;
-    ``outage_seconds`` is how long the node has not been in normal operation.
+    ``since`` is when the mode was entered, in core time as it was estimated then; None while nothing is known of that.
+    ``breaker_order`` is an operator's, where one holds the breaker. ``core_silence_seconds`` is None when the core
+    never answered. ``witnesses`` says which siblings are there; ``payments_open`` whether a payment tried now has
+    somewhere to go; ``archive_open`` whether archive reads may be tried. ``normal_entered_at`` (boot clock) lets a
+    restarted agent keep `normal` from flickering. ``limits_version`` is the operators' order that ``limits`` are of, 0
+    where they are the configuration's; ``outage_seconds`` is how long the node has not been in normal operation.
     """
 
     mode: Mode

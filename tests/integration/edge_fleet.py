@@ -60,7 +60,8 @@ class EdgeProcess:
     """
     One edge: its supervisor, and what it writes down about the others; a feed where it passes documents on.
 
-    With `older` it is of an older release (`tests.integration.older_edge`), from its next start on.
+    With `older` it is of an older release (`tests.integration.older_edge`), from its next start on; `environment` is
+    what its processes are given in place of this one's.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class EdgeProcess:
     ) -> None:
         self.name, self.port, self.feed_port = name, port, feed_port
         self.older = False
+        self.environment: dict[str, str] | None = None
         self.workers = workers
         self.config = folder / f"{name}.json"
         # Deeper than a socket address is long.
@@ -93,7 +95,9 @@ class EdgeProcess:
         """Start it and wait until it serves."""
         with self.log.open("ab") as log:
             # The tests' own modules are found from the root of the repository.
-            environment = {**os.environ, "PYTHONPATH": str(ROOT)} if self.older else None
+            environment = (
+                {**os.environ, "PYTHONPATH": str(ROOT)} if self.older else self.environment
+            )
             self.process = subprocess.Popen(self.command, stderr=log, env=environment)
         wait_until(f"{self.name} serves", self.ready)
 
