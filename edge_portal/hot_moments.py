@@ -47,10 +47,10 @@ class HotMoment:
     def is_ordinary(self, question: Question) -> bool:
         """Tell whether the age is known, and the asker has not seen more elsewhere."""
         state = self.moment.state
-        return not state.at_least and all(
-            seen.shard == state.shard and (seen.epoch, seen.seq) <= (state.epoch, state.cursor)
-            for seen in question.seen
-        )
+        for seen in question.seen:
+            if seen.shard != state.shard or (seen.epoch, seen.seq) > (state.epoch, state.cursor):
+                return False
+        return not state.at_least
 
 
 class HotMoments:

@@ -1,8 +1,9 @@
 """The requests that may be answered before the framework: who asks for what, and how far he has seen."""
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
+import msgspec
 from litestar.enums import HttpMethod, ScopeType
 from litestar.types import Scope
 
@@ -20,7 +21,7 @@ _REMEMBERED_BYTES: Final = 2048
 _Raw = tuple[str, bytes | None, bytes | None, bytes | None]
 
 
-class Question(NamedTuple):
+class Question(msgspec.Struct, frozen=True):
     """
     A request that may be answered before the framework.
 
@@ -56,10 +57,10 @@ class HotQuestions:
 
     def read(self, scope: Scope) -> Question | None:
         """Tell what is asked; None for whatever is the framework's."""
-        if scope["type"] != _HTTP or scope["method"] != _GET or scope["query_string"]:
+        if scope["type"] != _HTTP or scope["method"] != _GET:
             return None
         path = scope["path"]
-        if path != ACCOUNT and not path.startswith(BILLS):
+        if (path != ACCOUNT and not path.startswith(BILLS)) or scope["query_string"]:
             return None
         authorization = cookies = position = None
         for name, value in scope["headers"]:

@@ -48,7 +48,7 @@ class Conditions(msgspec.Struct, frozen=True):
     told: tuple[object, ...]
 
 
-class Labels(NamedTuple):
+class Labels(msgspec.Struct, frozen=True):
     """
     The labels of one moment, as answers bear them.
 
@@ -84,7 +84,7 @@ def labels_of(moment: Moment, written_position: bytes) -> Labels:
     )
 
 
-class Made(NamedTuple):
+class Made(msgspec.Struct, frozen=True):
     """
     An answer of the framework's, and where in it its labels stand.
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from prometheus_client import Counter, Histogram
 
+_Answer = tuple[str, int]
+
 
 class ManyAtOnce(Histogram):
     """A histogram that takes many observations at the price of a few."""
@@ -35,15 +37,14 @@ class RequestCounts:
     def __init__(self, requests: Counter, seconds: ManyAtOnce) -> None:
         self._requests = requests
         self._all_seconds = seconds
-        self._counters: dict[tuple[str, int], Any] = {}
-        self._answers: dict[tuple[str, int], int] = {}
+        self._counters: dict[_Answer, Any] = {}
+        self._answers: list[_Answer] = []
         self._seconds: list[float] = []
 
     def answered(self, route: str, status: int) -> None:
         """Count an answer that has begun; the route is its template, so that ids stay out of metrics."""
         self._write_down_soon()
-        key = (route, status)
-        self._answers[key] = self._answers.get(key, 0) + 1
+        self._answers.append((route, status))
 
     def took(self, seconds: float) -> None:
         """Count how long an answer took."""
@@ -56,10 +57,11 @@ class RequestCounts:
 
     def write_down(self) -> None:
         """Write down what was counted."""
-        for key, count in self._answers.items():
-            counter = self._counters.get(key)
+        for answer, count in Tally(self._answers).items():
+            counter = self._counters.get(answer)
             if counter is None:
-                counter = self._counters[key] = self._requests.labels(key[0], str(key[1]))
+                route, status = answer
+                counter = self._counters[answer] = self._requests.labels(route, str(status))
             counter.inc(count)
         self._answers.clear()
         if self._seconds:
