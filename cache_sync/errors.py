@@ -10,6 +10,7 @@ SyncError
 │   ├── EpochChanged       the core was restored: start again from zero
 │   ├── Forked             the cursor is ahead of the feed: one of the two histories is not true
 │   └── BelowFloor         the cursor is older than the deletes that the feed still knows
+├── NoPlace                so many are answered at once that one more must wait
 ├── NotComparable          two nodes stand too far apart for their digests to be compared
 ├── InvalidFrame           a frame that cannot follow what a replica holds, or that was damaged on its way
 ├── NotTakenHere           what came is undamaged, and this node must not take it: it waits
@@ -82,6 +83,10 @@ class BelowFloor(FeedError):
     def __init__(self, floor: int) -> None:
         super().__init__(f"deletes up to seq {floor} are forgotten")
         self.floor = floor
+
+
+class NoPlace(SyncError):
+    """So many nodes are answered at once that this one must wait, or it has as many answers under way as it may."""
 
 
 class NotComparable(SyncError):

@@ -208,8 +208,7 @@ class FeedSource:
             BelowFloor: Tombstones after the cursor are gone.
             FeedUnavailable: Core time cannot be closed, or the file cannot be read.
         """
-        if wait_seconds > 0:
-            await self._wait_for_news(after, epoch, min(wait_seconds, WAIT_SECONDS_MAX))
+        await self.wait_for_news(after, epoch, wait_seconds)
         closed = await self._time_source.closed()
         limit = max(1, min(limit, PAGE_ROWS_MAX))
 
@@ -265,9 +264,12 @@ class FeedSource:
         if loop is not None and self._waiting:
             loop.call_soon_threadsafe(self._look)
 
-    async def _wait_for_news(self, after: int, epoch: int, wait_seconds: float) -> None:
+    async def wait_for_news(self, after: int, epoch: int, wait_seconds: float) -> None:
+        """Wait, for at most `WAIT_SECONDS_MAX`, until there is something after a cursor that stands at the head."""
+        if wait_seconds <= 0:
+            return
         self._loop = asyncio.get_running_loop()
-        deadline = self._clock.boot_seconds() + wait_seconds
+        deadline = self._clock.boot_seconds() + min(wait_seconds, WAIT_SECONDS_MAX)
         self._waiting += 1
         try:
             if self._watcher is None:

@@ -118,8 +118,7 @@ class ReplicaFeed:
             UnknownShard: The snapshot holds another shard.
         """
         asked = self._clock.boot_seconds()
-        if wait_seconds > 0:
-            await self._wait_for_news(after, epoch, min(wait_seconds, WAIT_SECONDS_MAX))
+        await self.wait_for_news(after, epoch, wait_seconds)
         question = _Question(after, epoch, max(1, min(limit, PAGE_ROWS_MAX)), bytes_max)
         reading = self._readings.get(question)
         # Its age was taken when it was begun: for a question that was sent later it would be too young.
@@ -193,8 +192,11 @@ class ReplicaFeed:
 
     # Waiting
 
-    async def _wait_for_news(self, after: int, epoch: int, wait_seconds: float) -> None:
-        deadline = self._clock.boot_seconds() + wait_seconds
+    async def wait_for_news(self, after: int, epoch: int, wait_seconds: float) -> None:
+        """Wait, for at most `WAIT_SECONDS_MAX`, until there is something after a cursor that stands at the head."""
+        if wait_seconds <= 0:
+            return
+        deadline = self._clock.boot_seconds() + min(wait_seconds, WAIT_SECONDS_MAX)
         self._waiting += 1
         try:
             self._look()

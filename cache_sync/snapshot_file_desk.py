@@ -1,15 +1,17 @@
 """The desk where a node hands out snapshot files: which one, to how many at once, and a way to have one made."""
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from cache_sync.clock import Clock
-from cache_sync.errors import SnapshotUnavailable, UnknownShard
+from cache_sync.errors import NoPlace, SnapshotUnavailable, UnknownShard
+from cache_sync.places import Places
 from cache_sync.snapshot_file import SnapshotManifest, SnapshotOffer
 from cache_sync.snapshot_file_shelf import SnapshotShelf
 
 DOWNLOADS_MAX = 8
+DOWNLOADS_OF_ONE_MAX = 4
 BUSY_RETRY_SECONDS = 1.0
 
 Accept = Callable[[SnapshotManifest], Awaitable[bool]]
@@ -34,7 +36,7 @@ class SnapshotDesk:
         accept: Whether a file still belongs to the history that this node serves.
         order: Called where there is nothing to offer, with the shard: orders a file, and returns in how many seconds
             to ask again; None where none will be made.
-        downloads_max: How many answers with parts of files may be under way.
+        downloads: Places of those who are sent a part of a file.
     """
 
     def __init__(
@@ -44,14 +46,13 @@ class SnapshotDesk:
         clock: Clock,
         accept: Accept = _any,
         order: Order = _never,
-        downloads_max: int = DOWNLOADS_MAX,
+        downloads: Places | None = None,
     ) -> None:
         self._shelves = shelves
         self._clock = clock
         self._accept = accept
         self._order = order
-        self._downloads_max = downloads_max
-        self._downloads = 0
+        self._downloads = downloads or Places(of_all=DOWNLOADS_MAX, of_one=DOWNLOADS_OF_ONE_MAX)
 
     async def offer(self, shard: str) -> SnapshotOffer:
         """
@@ -72,9 +73,9 @@ class SnapshotDesk:
         )
 
     @contextmanager
-    def download(self, shard: str, name: str) -> Iterator[Path]:
+    def download(self, shard: str, name: str, node_id: str) -> Iterator[Path]:
         """
-        Be one of those who are sent a part of a file, within the block.
+        Have a node be one of those who are sent a part of a file, within the block.
 
         Raises:
             UnknownShard: This node does not hold it.
@@ -83,17 +84,16 @@ class SnapshotDesk:
         path = self._shelf(shard).find(name)
         if path is None:
             raise SnapshotUnavailable("gone", "there is no such snapshot file here")
-        if self._downloads >= self._downloads_max:
-            raise SnapshotUnavailable(
-                "busy",
-                "too many nodes fetch snapshot files",
-                retry_after_seconds=BUSY_RETRY_SECONDS,
-            )
-        self._downloads += 1
-        try:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self._downloads.take(node_id))
+            except NoPlace as error:
+                raise SnapshotUnavailable(
+                    "busy",
+                    "too many parts of snapshot files are under way",
+                    retry_after_seconds=BUSY_RETRY_SECONDS,
+                ) from error
             yield path
-        finally:
-            self._downloads -= 1
 
     def _shelf(self, shard: str) -> SnapshotShelf:
         try:

@@ -47,6 +47,7 @@ from core_cis.store import CoreStore, read_utility
 from core_cis.taking_back import TakenBack, check_returned, take_back
 from core_cis.writer import MakeWriter, ThreadWriter, Turn
 from failover.grants import check_granted
+from failover.held_answers import answer_places
 from failover.intents import DecidedBatch, Intent, Outcome
 from failover.node_tls import read_expiry
 from failover.signing import Signer, secret_hash
@@ -112,6 +113,7 @@ class CoreServices:
         self._floors: FloorKeeper | None = None
         self.money = MoneyDesk(settings.processor, self.writer, clock)
         self.digests = DigestDesk(self._read_digests, offload=offload)
+        self.answers = answer_places()
         self.edge_reads = EdgeReads(self._write, self.ask, clock=clock)
         self.time_source = CoreTimeSource(self._close_time, clock)
 

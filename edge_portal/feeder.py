@@ -32,7 +32,7 @@ from cache_sync.errors import (
     FeedUnavailable,
     UnknownShard,
 )
-from cache_sync.feed import PAGE_ROWS_MAX, WAIT_SECONDS_MAX
+from cache_sync.feed import PAGE_ROWS_MAX
 from cache_sync.follower_status import read_status
 from cache_sync.frames import FRAME_CONTENT_TYPE
 from cache_sync.replica_feed import ReplicaFeed
@@ -42,9 +42,10 @@ from edge_portal.child import child_command, seeded_rng
 from edge_portal.held_shards import snapshot_folders
 from edge_portal.settings import EdgeSettings
 from edge_portal.snapshot_serving import ServedSnapshots, ServingSettings
-from failover.digest_route import QUESTION_BYTES_MAX, answer_digests
-from failover.feed_route import frame_response
+from failover.digest_route import QUESTION_BYTES_MAX, digests_answer
+from failover.feed_route import frame_answer
 from failover.grants import Grants
+from failover.held_answers import answer_places
 from failover.http_server import serve
 from failover.node_tls import server_files
 from failover.revocations import Revocations
@@ -54,6 +55,7 @@ from failover.web import (
     MSGPACK,
     NodeKeys,
     Problem,
+    caller,
     exception_handlers,
     node_guard,
     remaining_seconds,
@@ -93,6 +95,7 @@ class Feeds:
             for shard, folder in folders.items()
         }
         self.digests = DigestDesk(self._read_digests)
+        self.answers = answer_places()
         self.snapshots = ServedSnapshots(
             folders,
             settings.paths.handed_out,
@@ -174,24 +177,31 @@ async def read_feed(
     epoch: Annotated[int, Parameter(ge=0, le=_SEQ_MAX)] = 0,
     limit: Annotated[int, Parameter(ge=1, le=_SEQ_MAX)] = 1000,
     wait: Annotated[float, Parameter(ge=0, le=60)] = 0.0,
-) -> Response[bytes]:
+) -> ASGIApp:
     """
     Answer as the core's feed does; 409 `behind` (with `epoch` and `head`) where this node has not got as far yet.
 
     Other problems: 403 `wrong_shard`, 404 `unknown_shard`, 409 `epoch_changed`, 410 `below_floor`, 503
-    `feed_unavailable`, 503 `too_many_readers`.
+    `feed_unavailable`, 503 `too_many_readers`, 503 `too_many_answers`.
     """
     feeds: Feeds = request.app.state.feeds
     seconds = remaining_seconds(request.headers, default=FEED_SECONDS, maximum=FEED_SECONDS)
-    with feeds.reader(), told_as_problems():
-        async with asyncio.timeout(seconds):
-            answer = await feeds.of(shard).page(
-                after=after,
-                epoch=epoch,
-                limit=min(limit, PAGE_ROWS_MAX),
-                wait_seconds=min(wait, seconds, WAIT_SECONDS_MAX),
-            )
-    return await frame_response(answer.content, request.headers)
+
+    async def before() -> None:
+        with feeds.reader(), told_as_problems():
+            await feeds.of(shard).wait_for_news(after, epoch, min(wait, seconds))
+
+    async def make() -> bytes:
+        with feeds.reader(), told_as_problems():
+            async with asyncio.timeout(seconds):
+                answer = await feeds.of(shard).page(
+                    after=after, epoch=epoch, limit=min(limit, PAGE_ROWS_MAX)
+                )
+        return answer.content
+
+    return frame_answer(
+        feeds.answers, caller(request), make, request.headers, seconds=seconds, before=before
+    )
 
 
 @get("/feed/{shard:str}/standing", media_type="application/json", sync_to_thread=False)
@@ -209,13 +219,13 @@ def read_standing(request: AnyRequest, shard: FromPath[str]) -> Response[bytes]:
     status_code=200,
     request_max_body_size=QUESTION_BYTES_MAX,
 )
-async def compare_digests(request: AnyRequest, shard: FromPath[str]) -> Response[bytes]:
+async def compare_digests(request: AnyRequest, shard: FromPath[str]) -> ASGIApp:
     """Answer a node that compares itself with this one, as the core does (`failover.digest_route`)."""
     feeds: Feeds = request.app.state.feeds
     body = await request.body()
-    with feeds.reader():
-        answer = await answer_digests(feeds.digests, shard, body, request.headers)
-    return Response(answer, media_type=MSGPACK)
+    return digests_answer(
+        feeds.answers, caller(request), feeds.digests, shard, body, request.headers
+    )
 
 
 @get("/snapshots/{shard:str}", media_type="application/json")
@@ -231,7 +241,8 @@ async def fetch_snapshot(request: AnyRequest, shard: FromPath[str], name: FromPa
     """Answer with a part of a snapshot file, as the core does."""
     feeds: Feeds = request.app.state.feeds
     feeds.snapshots.note_asked(shard)
-    return answer_range(feeds.snapshots.desk, shard, name, request.headers)
+    desk = feeds.snapshots.desk
+    return answer_range(desk, shard, name, request.headers, node_id=caller(request))
 
 
 @contextlib.contextmanager

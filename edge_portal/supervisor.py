@@ -29,6 +29,7 @@ from edge_portal.given_keys import hand_over, without_keys
 from edge_portal.node_status import ProcessList, ProcessStatus
 from edge_portal.settings import METRICS_VARIABLE, EdgeSettings
 from failover.http_server import open_socket
+from failover.tls_stream import TAKE_SECONDS
 
 LOOK_SECONDS: Final = 0.2
 FROZEN_SECONDS: Final = 0.5
@@ -40,6 +41,8 @@ STEADY_SECONDS: Final = 10.0
 STOP_SECONDS: Final = 10.0
 KILLED_SECONDS: Final = 2.0
 MISSED_LOOK_SECONDS: Final = 1.0
+# Longer than for nodes: a telephone may be in a tunnel.
+CUSTOMER_TAKE_SECONDS: Final = 60.0
 
 MODULES: Final[Mapping[str, str]] = {
     kind: f"edge_portal.{kind}" for kind in ("agent", "applier", "feeder", "mirror", "worker")
@@ -316,13 +319,14 @@ class Supervisor:
     def _sockets(self) -> Iterator[list[socket.socket]]:
         """Open the customers' socket, the siblings' one and, where documents are passed on, the feed's."""
         config = self._settings.config
-        ports = [config.port, config.peer_port]
-        ports += [config.feed_port] if config.feed_port else []
+        ports = {config.port: CUSTOMER_TAKE_SECONDS, config.peer_port: TAKE_SECONDS}
+        ports |= {config.feed_port: TAKE_SECONDS} if config.feed_port else {}
         with contextlib.ExitStack() as stack:
             opened = []
-            for port in ports:
+            for port, seconds in ports.items():
                 try:
-                    opened.append(stack.enter_context(open_socket(config.host, port)))
+                    listener = open_socket(config.host, port, take_seconds=seconds)
+                    opened.append(stack.enter_context(listener))
                 except OSError as error:
                     raise ConfigError(
                         f"cannot listen on {config.host}:{port}: {error.strerror}"

@@ -8,7 +8,9 @@ import msgspec
 from cache_sync.digest_desk import DigestDesk
 from cache_sync.digests import DigestAnswer, DigestQuestion, check_question
 from cache_sync.errors import EpochChanged, NotComparable, SyncError, UnknownShard
-from failover.web import FieldError, Problem, remaining_seconds
+from cache_sync.places import Places
+from failover.held_answers import LargeAnswer
+from failover.web import MSGPACK, FieldError, Problem, remaining_seconds
 
 ANSWER_SECONDS = 10.0
 QUESTION_BYTES_MAX = 65_536
@@ -74,6 +76,24 @@ async def answer_digests(
             retry="same",
         ) from error
     return msgspec.msgpack.encode(answer)
+
+
+def digests_answer(
+    places: Places,
+    node_id: str,
+    desk: DigestDesk,
+    shard: str,
+    body: bytes,
+    headers: Mapping[str, str],
+) -> LargeAnswer:
+    """Answer a node's question once there is a place; problems as of `answer_digests`, and 503 `too_many_answers`."""
+    return LargeAnswer(
+        places,
+        node_id,
+        lambda: answer_digests(desk, shard, body, headers),
+        media_type=MSGPACK,
+        seconds=ANSWER_SECONDS,
+    )
 
 
 def decode_answer(body: bytes) -> DigestAnswer:

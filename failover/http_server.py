@@ -21,6 +21,7 @@ from granian.server.embed import Server
 from cache_sync.clock import SystemClock
 from failover.node_tls import TlsFiles
 from failover.tls_door import RefusedHandshakes, TlsDoor, server_context
+from failover.tls_stream import TAKE_SECONDS
 
 BACKLOG = 1024
 
@@ -33,9 +34,12 @@ def _log_to_stderr() -> dict[str, Any]:
     return config
 
 
-def open_socket(host: str, port: int) -> socket.socket:
+def open_socket(host: str, port: int, *, take_seconds: float = TAKE_SECONDS) -> socket.socket:
     """
     Open a listening socket for `serve`; port 0 lets the kernel choose (ask ``getsockname``).
+
+    A caller who takes nothing of an answer for ``take_seconds`` is cut off, by the kernel: the server would keep the
+    answer for as long as the connection lasts.
 
     Raises:
         OSError: The address is taken or not this machine's.
@@ -44,6 +48,8 @@ def open_socket(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Connections have it from their listener.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(take_seconds * 1000))
         listener.bind((host, port))
         listener.listen(BACKLOG)
         listener.settimeout(0.0)

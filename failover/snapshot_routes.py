@@ -5,11 +5,9 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Final
 
-import structlog
 from litestar import Response
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
@@ -17,15 +15,12 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from cache_sync.errors import SnapshotUnavailable, UnknownShard
 from cache_sync.snapshot_file import CHUNK_BYTES_MAX, encode_offer
 from cache_sync.snapshot_file_desk import SnapshotDesk
+from failover.held_answers import send_whole
 from failover.web import Problem
 
 FILE_CONTENT_TYPE: Final = "application/octet-stream"
-# Whoever asks for more is answered with so much, and asks on: no answer keeps a place for long.
+# Whoever asks for more is answered with so much, and asks on: no answer keeps a place for long, or much memory.
 ANSWER_BYTES_MAX: Final = CHUNK_BYTES_MAX
-# Larger costs less: with 1 MiB a quarter more of the core's time, with 256 KiB twice as much.
-PIECE_BYTES: Final = 4 * 1024 * 1024
-# A piece is handed over only when the one before has left; who does not take it in this time is cut.
-PIECE_SECONDS: Final = 20.0
 
 _RANGE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{0,18})")
 _STATUS = {"none": 404, "gone": 404, "being_made": 503, "busy": 503}
@@ -35,8 +30,6 @@ _SLUGS = {
     "being_made": "snapshot_being_made",
     "busy": "too_many_downloads",
 }
-
-log = structlog.get_logger(__name__)
 
 
 async def answer_offer(desk: SnapshotDesk, shard: str) -> Response[bytes]:
@@ -57,14 +50,16 @@ async def answer_offer(desk: SnapshotDesk, shard: str) -> Response[bytes]:
     )
 
 
-def answer_range(desk: SnapshotDesk, shard: str, name: str, headers: Mapping[str, str]) -> ASGIApp:
+def answer_range(
+    desk: SnapshotDesk, shard: str, name: str, headers: Mapping[str, str], *, node_id: str
+) -> ASGIApp:
     """
-    Answer with a part of a file, 206, as the ``Range`` header asks for; at most `ANSWER_BYTES_MAX` of it.
+    Answer a node with a part of a file, 206, as the ``Range`` header asks for; at most `ANSWER_BYTES_MAX` of it.
 
     Problems: 400 `range_required`, 404 `unknown_shard`, 404 `no_snapshot_file`, 416 `range_not_satisfiable`, 503
     `too_many_downloads` with ``Retry-After``.
     """
-    return _FilePart(desk, shard, name, headers.get("range"))
+    return _FilePart(desk, shard, name, headers.get("range"), node_id)
 
 
 def _wanted(header: str | None, path: Path) -> tuple[int, int, int]:
@@ -93,19 +88,22 @@ def _wanted(header: str | None, path: Path) -> tuple[int, int, int]:
 
 
 class _FilePart:
-    """Sends a part of a file, a piece at a time; takes its place when it begins and gives it up however it ends."""
+    """Sends a part of a file; takes its place when it begins and gives it up when the asker has all, or is gone."""
 
-    def __init__(self, desk: SnapshotDesk, shard: str, name: str, wanted: str | None) -> None:
+    def __init__(
+        self, desk: SnapshotDesk, shard: str, name: str, wanted: str | None, node_id: str
+    ) -> None:
         self._desk = desk
         self._shard, self._name = shard, name
         self._wanted = wanted
+        self._node_id = node_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it. Raises `Problem` before anything is sent."""
         assert scope["type"] == ScopeType.HTTP, "answers a request"
         del receive
         try:
-            with self._desk.download(self._shard, self._name) as path:
+            with self._desk.download(self._shard, self._name, self._node_id) as path:
                 await self._answer(path, send)
         except UnknownShard as error:
             raise _unknown(error) from error
@@ -115,42 +113,26 @@ class _FilePart:
     async def _answer(self, path: Path, send: Send) -> None:
         begin, end, size = _wanted(self._wanted, path)
         try:
-            file = await asyncio.to_thread(os.open, path, os.O_RDONLY)
+            part = await asyncio.to_thread(_read, path, begin, end)
         except OSError as error:
             raise SnapshotUnavailable("gone") from error
-        try:
-            await _send(file, begin, end, size, send)
-        except TimeoutError:
-            # The connection ends with less than was announced: the asker sees that something is missing.
-            log.warning("a part of a snapshot file was not taken in time")
-            raise
-        finally:
-            os.close(file)
-
-
-async def _send(file: int, begin: int, end: int, size: int, send: Send) -> None:
-    headers = {
-        "content-type": FILE_CONTENT_TYPE,
-        "content-length": str(end - begin),
-        "content-range": f"bytes {begin}-{end - 1}/{size}",
-        "cache-control": "no-store",
-    }
-    await send(
-        {
-            "type": "http.response.start",
-            "status": 206,
-            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        headers = {
+            "content-type": FILE_CONTENT_TYPE,
+            "content-range": f"bytes {begin}-{end - 1}/{size}",
+            "cache-control": "no-store",
         }
-    )
-    at = begin
-    while at < end:
-        read = partial(os.pread, file, min(PIECE_BYTES, end - at), at)
-        piece = await asyncio.to_thread(read)
-        if not piece:
-            raise RuntimeError("a snapshot file became shorter")
-        at += len(piece)
-        async with asyncio.timeout(PIECE_SECONDS):
-            await send({"type": "http.response.body", "body": piece, "more_body": at < end})
+        await send_whole(part, 206, headers, send, node_id=self._node_id)
+
+
+def _read(path: Path, begin: int, end: int) -> bytes:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        part = os.pread(file, end - begin, begin)
+    finally:
+        os.close(file)
+    if len(part) < end - begin:
+        raise RuntimeError("a snapshot file became shorter")
+    return part
 
 
 def _unknown(error: UnknownShard) -> Problem:

@@ -1,12 +1,14 @@
 """The feed: documents downstream, and the probe that edges look at the core with."""
 
 import asyncio
+import contextlib
 from datetime import datetime
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
-from litestar import Request, Response, get
+from litestar import Request, get
 from litestar.params import FromPath, FromQuery, Parameter
+from litestar.types import ASGIApp
 
 from cache_sync.body_versions import parse_versions
 from cache_sync.document_table import read_head
@@ -19,7 +21,7 @@ from core_cis.api.problems import problems
 from core_cis.grants import read_word
 from core_cis.services import CoreServices
 from core_cis.standin_shares import look as look_at_share
-from failover.feed_route import frame_response
+from failover.feed_route import frame_answer
 from failover.standin import Holding
 from failover.standin_orders import SignedOrder
 from failover.web import Problem, caller, remaining_seconds
@@ -119,21 +121,33 @@ async def read_feed(
     limit: Annotated[int, Parameter(ge=1, le=_SEQ_MAX)] = 1000,
     wait: Annotated[float, Parameter(ge=0, le=60)] = 0.0,
     proof: FromQuery[str] = "",
-) -> Response[bytes]:
+) -> ASGIApp:
     """
     Answer the documents after a cursor as a msgpack `Frame`; at the head, wait for news for at most half a second.
 
     For nodes of the fleet (`Authorization: Node`). Epoch 0 asks from the beginning, whatever the epoch. Problems: 403
     `wrong_shard`, 404 `unknown_shard`, 409 `epoch_changed` (with `epoch`) and `fork` (with `head`), 410 `below_floor`
-    (with `floor`), 503 `feed_unavailable`, 503 `restored` when ``proof`` shows that this core has forgotten a barrier.
+    (with `floor`), 503 `feed_unavailable`, 503 `too_many_answers` while the asker has not taken earlier ones, 503
+    `restored` when ``proof`` shows that this core has forgotten a barrier.
     """
     running = services(request)
     seconds = remaining_seconds(request.headers, default=_FEED_SECONDS, maximum=_FEED_SECONDS)
-    question = FeedQuestion(shard, after, epoch, limit, wait, proof)
-    frame = await answer_feed(running, caller(request), question, seconds)
-    running.metrics.frames.inc()
-    running.metrics.rows.inc(frame.count)
-    return await frame_response(encode_frame(frame), request.headers)
+    question = FeedQuestion(shard, after, epoch, limit, 0.0, proof)
+    node_id = caller(request)
+
+    async def before() -> None:
+        with contextlib.suppress(UnknownShard):  # the answer says so
+            await running.feeds.of(shard).wait_for_news(after, epoch, min(wait, seconds))
+
+    async def make() -> bytes:
+        frame = await answer_feed(running, node_id, question, seconds)
+        running.metrics.frames.inc()
+        running.metrics.rows.inc(frame.count)
+        return encode_frame(frame)
+
+    return frame_answer(
+        running.answers, node_id, make, request.headers, seconds=seconds, before=before
+    )
 
 
 class ProbeQuestion(NamedTuple):

@@ -9,6 +9,7 @@ from litestar.types import ASGIApp
 from core_cis.api.guards import fleet_guard, services, shard_guard
 from core_cis.api.problems import problems
 from failover.snapshot_routes import FILE_CONTENT_TYPE, answer_offer, answer_range
+from failover.web import caller
 
 
 @get(
@@ -44,4 +45,5 @@ async def fetch_snapshot(
     For nodes of the fleet (`Authorization: Node`). Problems: 400 `range_required`, 403 `wrong_shard`, 404
     `no_snapshot_file`, 416 `range_not_satisfiable`, 503 `too_many_downloads`.
     """
-    return answer_range(services(request).snapshots, shard, name, request.headers)
+    snapshots = services(request).snapshots
+    return answer_range(snapshots, shard, name, request.headers, node_id=caller(request))

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from failover.held_answers import send_whole
 from failover.http_server import open_socket, serve
 
 
@@ -77,3 +78,51 @@ async def test_an_application_that_does_not_start_is_reported() -> None:
     with pytest.raises(RuntimeError):
         await serve(broken_app, listener, stop=asyncio.Event())
     listener.close()
+
+
+async def sent_to(listener: socket.socket, content: bytes, read: asyncio.Event) -> list[str]:
+    """Send an answer to who reads it when told to; return what happened, in order."""
+    happened: list[str] = []
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await slow_app(scope, receive, send)
+        await send_whole(content, 200, {}, send, node_id="east")
+        happened.append("sent")
+
+    stop = asyncio.Event()
+    serving = asyncio.create_task(serve(app, listener, stop=stop))
+    loop = asyncio.get_running_loop()
+    try:
+        with socket.socket() as asking:
+            asking.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            asking.settimeout(0)
+            await loop.sock_connect(asking, listener.getsockname())
+            await loop.sock_sendall(asking, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await read.wait()
+            happened.append("read")
+            came = b""
+            while not came.endswith(content):
+                came += await loop.sock_recv(asking, 1 << 20)
+    finally:
+        stop.set()
+        await serving
+        listener.close()
+    return happened
+
+
+async def test_an_answer_is_sent_when_it_was_taken() -> None:
+    """Not when the server has it: what nobody reads is still being sent, and what is read arrives whole."""
+    read = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.5, read.set)
+    listener = open_socket("127.0.0.1", 0)
+    assert await sent_to(listener, bytes(range(256)) * 40_000, read) == ["read", "sent"]
+
+
+async def test_who_takes_nothing_is_cut_off() -> None:
+    """After the listener's time, and the answer counts as sent: nothing of it is kept."""
+    read = asyncio.Event()
+    asyncio.get_running_loop().call_later(4.0, read.set)
+    listener = open_socket("127.0.0.1", 0, take_seconds=0.5)
+    with pytest.raises(ConnectionResetError):
+        await sent_to(listener, bytes(range(256)) * 40_000, read)

@@ -12,6 +12,7 @@ from cache_sync.documents import DEFAULT_SHARD
 from cache_sync.errors import SnapshotRefused, SnapshotUnavailable, StorageFailed, UnknownShard
 from cache_sync.file_keys import FileKeys
 from cache_sync.packed_bodies import unpack_body
+from cache_sync.places import Places
 from cache_sync.snapshot_file import (
     CHUNK_BYTES_MAX,
     FILE_BYTES_MAX,
@@ -350,17 +351,22 @@ def test_only_the_holder_of_a_trusted_key_is_believed() -> None:
 async def test_a_desk_bounds_downloads_and_orders_what_is_not_there(
     core: Core, tmp_path: Path, clock: FakeClock
 ) -> None:
-    """The third of two is told to come back; without a file one is ordered, or there is none."""
+    """The third of two is told to come back, a node's second too; without a file one is ordered, or there is none."""
     core.fill(5)
     shelved = await cut_from(core, tmp_path, clock)
     shelf = SnapshotShelf(tmp_path / "files")
-    desk = SnapshotDesk({DEFAULT_SHARD: shelf}, clock=clock, downloads_max=2)
+    desk = SnapshotDesk({DEFAULT_SHARD: shelf}, clock=clock, downloads=Places(of_all=2, of_one=1))
     name = shelved.manifest.name
-    with desk.download(DEFAULT_SHARD, name), desk.download(DEFAULT_SHARD, name):
-        with pytest.raises(SnapshotUnavailable) as busy, desk.download(DEFAULT_SHARD, name):
+    with desk.download(DEFAULT_SHARD, name, "east"):
+        with pytest.raises(SnapshotUnavailable), desk.download(DEFAULT_SHARD, name, "east"):
             pass
-        assert (busy.value.reason, busy.value.retry_after_seconds) == ("busy", 1.0)
-    with desk.download(DEFAULT_SHARD, name) as path:
+        with desk.download(DEFAULT_SHARD, name, "west"):
+            pass
+        with desk.download(DEFAULT_SHARD, name, "west"):
+            with pytest.raises(SnapshotUnavailable) as busy:
+                desk.download(DEFAULT_SHARD, name, "north").__enter__()
+            assert (busy.value.reason, busy.value.retry_after_seconds) == ("busy", 1.0)
+    with desk.download(DEFAULT_SHARD, name, "east") as path:
         assert path == shelved.path
     with pytest.raises(UnknownShard):
         await desk.offer("9")
