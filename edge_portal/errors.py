@@ -131,7 +131,7 @@ class OverLimit(PaymentError):
     """
     A stand-in limit is exceeded while billing is away; nothing was taken.
 
-    ``which`` names the limit (``per_payment``, ``account_sum``, ``account_count``, ``snapshot_age``, …).
+    ``which`` names the limit as `failover.standin.Exceeded` does.
     """
 
     def __init__(self, which: str, message: str, *, intent_id: str | None = None) -> None:

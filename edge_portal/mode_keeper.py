@@ -36,6 +36,7 @@ from failover.mode_lease import (
 from failover.modes import Mode, ModeInputs, ModeSettings, ModeState, decide, initial
 from failover.outages import OutageLog
 from failover.probe import CoreProbe
+from failover.standin import Standing
 from failover.standin_orders import StandinLimits
 from failover.submission import Submission
 from failover.witness import PeerWatch
@@ -219,14 +220,24 @@ class ModeKeeper:
             archive_open=self._breaker.admits() and answering,
             journal_fenced=self._journal.fenced,
             journal_full=self._full,
-            limits=self._standin.limits,
-            limits_version=self._standin.version,
-            outage_seconds=self._outage_seconds,
+            standing=self._standing(),
             witnesses=self._peers.liveness(),
             incarnation=self._journal.incarnation,
             boot_id=self._clock.boot_id(),
             lease_until=self._clock.boot_seconds() + LEASE_SECONDS,
             agent_pid=os.getpid(),
+        )
+
+    def _standing(self) -> Standing:
+        outstanding: int | None = None
+        if self._submission.share_known:
+            with contextlib.suppress(JournalError):
+                outstanding = self._journal.reader.outstanding_cents()
+        return Standing(
+            limits=self._standin.limits,
+            version=self._standin.version,
+            outage_seconds=self._outage_seconds,
+            outstanding_cents=outstanding,
         )
 
     def _queue(self, snapshot: ReplicaState | None) -> QueueSummary:

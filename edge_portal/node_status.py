@@ -13,7 +13,7 @@ from edge_portal.held_snapshots import HeldSnapshots
 from edge_portal.settings import EdgePaths
 from edge_portal.shard_status import ShardStatus, oldest_shard, read_shards, worst_shard
 from edge_portal.verifier import Verifications, read_verifications
-from edge_portal.views import ModeView, PaymentLimits
+from edge_portal.views import ModeView
 from failover.errors import JournalError
 from failover.journal_reader import JournalReader
 from failover.mode_lease import LeaseReader, ModeLease
@@ -211,7 +211,7 @@ class NodeStatus:
                 copies_amount=queue.copies_cents,
             ),
             limits=limits_status(lease),
-            outage_seconds=round(lease.outage_seconds, 3),
+            outage_seconds=round(lease.standing.outage_seconds, 3),
             breaker=lease.breaker,
             breaker_order=self._breaker_order(lease),
             core_silence_seconds=lease.core_silence_seconds,
@@ -283,9 +283,9 @@ def _verification(kept: Verifications) -> VerificationStatus:
 
 def limits_status(lease: ModeLease) -> LimitsStatus:
     """Tell the limits in force as operators are told them."""
-    limits = lease.limits
+    limits = lease.standing.limits
     return LimitsStatus(
-        version=lease.limits_version,
+        version=lease.standing.version,
         per_payment=limits.per_payment_cents,
         account_day_count=limits.account_day_count,
         account_day_sum=limits.account_day_cents,
@@ -304,11 +304,7 @@ def mode_view(lease: ModeLease) -> ModeView:
         since=lease.since,
         payments_open=lease.payments_open,
         archive_open=lease.archive_open,
-        limits=PaymentLimits(
-            per_payment_cents=lease.limits.per_payment_cents,
-            per_account_day_cents=lease.limits.account_day_cents,
-            per_account_day_count=lease.limits.account_day_count,
-        ),
+        standing=lease.standing,
     )
 
 

@@ -117,8 +117,8 @@ def standing(request: AnyRequest) -> Response[bytes]:
         mode=lease.mode,
         reason=lease.reason,
         breaker=lease.breaker,
-        limits_version=lease.limits_version,
-        limits_share_cents=lease.limits.edge_outstanding_cents,
+        limits_version=lease.standing.version,
+        limits_share_cents=lease.standing.limits.edge_outstanding_cents,
         **msgspec.structs.asdict(waiting),
     )
     return Response(msgspec.json.encode(told), media_type="application/json")

@@ -18,6 +18,7 @@ from cache_sync.documents import (
 )
 from cache_sync.frames import Position
 from failover.intents import Receipt
+from failover.standin import Exceeded, Standing
 
 Mode = Literal["normal", "degraded", "recovering"]
 
@@ -35,21 +36,14 @@ class Freshness(msgspec.Struct, frozen=True, kw_only=True):
     at_least: bool
 
 
-class PaymentLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """The stand-in limits as a customer is told them, in minor units."""
-
-    per_payment_cents: int
-    per_account_day_cents: int
-    per_account_day_count: int
-
-
 class ModeView(msgspec.Struct, frozen=True, kw_only=True):
     """
     The node's mode as its agent leased it; ``degraded`` when the lease ran out.
 
     ``payments_open`` is False when nothing can record a payment here (the agent is down, its disk is full, the
     core does not know this node, or no witness and no core).
-    ``archive_open`` says whether archive reads are being tried.
+    ``archive_open`` says whether archive reads are being tried. ``standing`` is where the node stands in its stand-in
+    limits, which may be in the way of payments, but not of messages.
     """
 
     mode: Mode
@@ -57,7 +51,17 @@ class ModeView(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime | None
     payments_open: bool
     archive_open: bool
-    limits: PaymentLimits
+    standing: Standing
+
+    def closed_by(self, freshness: Freshness) -> Exceeded | None:
+        """Name the stand-in limit in the way of every payment from data this old; none is while the core is asked."""
+        if self.mode != "degraded" or self.archive_open:
+            return None
+        return self.standing.closed_by(None if freshness.at_least else freshness.age_seconds)
+
+    def can_pay(self, freshness: Freshness) -> bool:
+        """Tell whether a payment from data this old can be taken here now."""
+        return self.payments_open and self.closed_by(freshness) is None
 
 
 class AccountView(msgspec.Struct, frozen=True, kw_only=True):

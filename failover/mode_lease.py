@@ -15,7 +15,7 @@ from failover.breaker_order import BreakerOrder
 from failover.journal_reader import QueueSummary
 from failover.modes import BreakerState, Mode, Reason
 from failover.noted_file import put_whole
-from failover.standin import Limits
+from failover.standin import Standing
 
 LEASE_SECONDS = 2.0
 RENEW_SECONDS = 0.5
@@ -29,8 +29,7 @@ class ModeLease(msgspec.Struct, frozen=True, kw_only=True):
     ``breaker_order`` is an operator's, where one holds the breaker. ``core_silence_seconds`` is None when the core
     never answered. ``witnesses`` says which siblings are there; ``payments_open`` whether a payment tried now has
     somewhere to go; ``archive_open`` whether archive reads may be tried. ``normal_entered_at`` (boot clock) lets a
-    restarted agent keep `normal` from flickering. ``limits_version`` is the operators' order that ``limits`` are of, 0
-    where they are the configuration's; ``outage_seconds`` is how long the node has not been in normal operation.
+    restarted agent keep `normal` from flickering. ``standing`` is where the node stands in its stand-in limits.
     """
 
     mode: Mode
@@ -46,9 +45,7 @@ class ModeLease(msgspec.Struct, frozen=True, kw_only=True):
     archive_open: bool = False
     journal_fenced: bool = False
     journal_full: bool = False
-    limits: Limits = Limits()
-    limits_version: int = 0
-    outage_seconds: float = 0.0
+    standing: Standing = Standing()
     witnesses: dict[str, bool] = {}
     incarnation: str = ""
     boot_id: str = ""

@@ -118,6 +118,45 @@ def exceeded(
     return next((name for broken, name in rules if broken), None)
 
 
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    The limits in force at a node, and where it stands in them.
+
+    ``version`` is the operators' order that they are of, 0 where they are the configuration's; ``outage_seconds`` how
+    long the node has not been in normal operation; ``outstanding_cents`` what counts against its share, None while that
+    is not known.
+    """
+
+    limits: Limits = Limits()
+    version: int = 0
+    outage_seconds: float = 0.0
+    outstanding_cents: int | None = 0
+
+    @property
+    def left_cents(self) -> int:
+        """Tell what is left of the node's share."""
+        known = self.outstanding_cents
+        return 0 if known is None else max(0, self.limits.edge_outstanding_cents - known)
+
+    def closed_by(self, snapshot_age_seconds: float | None) -> Exceeded | None:
+        """Name the limit that stands in the way of every payment here, whoever makes it; see `exceeded`."""
+        usable = self.limits.method_types
+        return exceeded(
+            self.limits,
+            Exposure(
+                account_day_count=0,
+                account_day_cents=0,
+                edge_outstanding_cents=self.outstanding_cents or 0,
+            ),
+            amount_cents=1,
+            method_verified=True,
+            method_type=usable[0] if usable else "card",
+            snapshot_age_seconds=snapshot_age_seconds,
+            outage_seconds=self.outage_seconds,
+            edge_share_known=self.outstanding_cents is not None,
+        )
+
+
 def exceeded_by_message(limits: Limits, exposure: Exposure) -> Exceeded | None:
     """
     Name the limit that one more message would exceed; None when it fits.

@@ -8,6 +8,7 @@ from litestar import Request, Response
 from litestar.types import ExceptionHandlersMap
 
 from cache_sync.frames import Position
+from edge_portal.api.limit_details import limit_detail
 from edge_portal.cookies import (
     SESSION_COOKIE,
     AnyRequest,
@@ -231,12 +232,13 @@ def _payment_problem(error: PaymentError) -> Problem:
                 **id_,
             )
         case OverLimit():
+            field, detail = limit_detail(error.which)
             return Problem(
                 "over_limit",
                 status=422,
                 title="More than can be taken while billing is away",
-                detail="Nothing was taken. Pay or send less, or wait until billing is back.",
-                errors=[FieldError("amount", error.which)],
+                detail=f"Nothing was taken. {detail}",
+                errors=[FieldError(field, error.which)],
                 **id_,
             )
         case NotTaken():

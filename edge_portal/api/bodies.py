@@ -244,7 +244,7 @@ def account_answer(view: AccountView) -> AccountAnswer:
         age_seconds=view.freshness.age_seconds,
         age_at_least=view.freshness.at_least,
         catching_up=view.catching_up,
-        payments_open=view.mode.payments_open,
+        payments_open=view.mode.can_pay(view.freshness),
     )
 
 

@@ -114,7 +114,8 @@ def choose_band(
     """
     long, short = as_of_words(freshness, timezone)
     if mode.mode == "degraded":
-        return _down(mode, kind, long, short, _not_again(checked), behind=behind)
+        can_pay = mode.can_pay(freshness)
+        return _down(mode, kind, (long, short), _not_again(checked), can_pay=can_pay, behind=behind)
     if behind:
         return Band(
             state="catching",
@@ -136,7 +137,7 @@ def choose_band(
             body=". You do not need to do anything.",
             as_of_label=short,
         )
-    return Band(state="live") if mode.payments_open else _closed(_not_again(checked))
+    return Band(state="live") if mode.can_pay(freshness) else _closed(_not_again(checked))
 
 
 def what_is_away(reason: str) -> str:
@@ -185,8 +186,15 @@ def _posting(waiting: int, not_again: str, long: str, short: str) -> Band:
 
 
 def _down(
-    mode: ModeView, kind: PageKind, long: str, short: str, not_again: str, *, behind: bool
+    mode: ModeView,
+    kind: PageKind,
+    as_of: tuple[str, str],
+    not_again: str,
+    *,
+    can_pay: bool,
+    behind: bool,
 ) -> Band:
+    long, short = as_of
     what = what_is_away(mode.reason)
     seen = {
         "account": "You see your account as it was at ",
@@ -194,7 +202,7 @@ def _down(
         "door": "You will see your account as it was at ",
     }[kind]
     older = " You have already seen newer figures elsewhere." if behind else ""
-    if not mode.payments_open:
+    if not can_pay:
         door = (
             "You can still sign in and read your bills."
             if kind == "door"

@@ -9,7 +9,7 @@ from edge_portal.errors import InvalidMessage
 from edge_portal.pages.failures import FORM_BYTES_MAX
 from edge_portal.pages.happenings import message_event
 from edge_portal.pages.message_words import EXTENTS
-from edge_portal.pages.pay import Problem
+from edge_portal.pages.problem import Problem
 from edge_portal.pages.sending import MessageForm
 from edge_portal.pages.visit import Visit, open_visit
 from edge_portal.pages.works import DAY

@@ -15,9 +15,11 @@ from edge_portal import words
 from edge_portal.cookies import AnyRequest
 from edge_portal.csrf import form_is_ours
 from edge_portal.errors import InvalidPayment, KeyReused, NotTaken, OverLimit, PaymentUnknown
+from edge_portal.pages import limit_words
 from edge_portal.pages.failures import FORM_BYTES_MAX
+from edge_portal.pages.problem import Problem
 from edge_portal.pages.visit import Visit, answer, open_visit
-from edge_portal.pages.works import counted, room_cents
+from edge_portal.pages.works import counted, in_the_way, method_types, room_cents
 from edge_portal.payment_checks import AMOUNT_MAX_CENTS
 from failover.intents import Receipt, intent_id
 from failover.own_pages import read_form, see_other
@@ -54,20 +56,6 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str
 
 
-class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """
-    Why a form was not taken.
-
-    ``field`` is the input's id to go to, empty when it is about none; ``call`` offers to pay more by phone.
-    """
-
-    field: str
-    told: str
-    link: str = ""
-    address: str = ""
-    call: bool = False
-
-
 @get("/pay", sync_to_thread=False, include_in_schema=False)
 def pay(request: AnyRequest) -> Response[bytes]:
     """Ask how much and with what; while nothing can be paid here, say so and how else."""
@@ -86,9 +74,12 @@ def review(request: AnyRequest) -> Response[bytes]:
     wanted = read_choice(visit, form)
     if isinstance(wanted, Problem):
         return pay_form(visit, wanted, status=422)
-    if visit.view.mode.mode == "degraded" and wanted.amount_cents > room_cents(visit):
+    if visit.view.mode.mode == "degraded":
         # The press would be refused; a repeated press is not asked here, for the edge may have it already.
-        return pay_form(visit, _over_limit(visit), status=422)
+        which = in_the_way(visit, amount_cents=wanted.amount_cents, method=wanted.method)
+        if which is not None:
+            problem = limit_words.over_limit(visit, which, wanted.method.type)
+            return pay_form(visit, problem, status=422)
     return review_page(visit, wanted)
 
 
@@ -120,8 +111,9 @@ async def _take(visit: Visit, wanted: Wanted) -> Response[bytes]:
         )
     except InvalidPayment as error:
         return pay_form(visit, _invalid(error), status=422)
-    except OverLimit:
-        return pay_form(visit, _over_limit(visit), status=422)
+    except OverLimit as error:
+        problem = limit_words.over_limit(visit, error.which, wanted.method.type)
+        return pay_form(visit, problem, status=422)
     except KeyReused:
         return pay_form(visit, _reused(visit, wanted), status=409)
     except NotTaken:
@@ -134,9 +126,12 @@ async def _take(visit: Visit, wanted: Wanted) -> Response[bytes]:
 def pay_form(visit: Visit, problem: Problem | None = None, status: int = 200) -> Response[bytes]:
     """Show the first step, with what was wrong the last time."""
     limited = visit.view.mode.mode == "degraded"
-    methods = [m for m in visit.view.account.payment_methods if m.status == "verified"]
     room = room_cents(visit) if limited else None
+    which = in_the_way(visit) if room == 0 and visit.can_send else None
     closed = not visit.can_pay or room == 0
+    usable = method_types(visit)
+    saved = visit.view.account.payment_methods
+    methods = [m for m in saved if m.status == "verified" and m.type in usable]
     choices = amount_choices(visit, room)
     chosen = visit.request.query_params.get("amount", "")
     return answer(
@@ -146,9 +141,10 @@ def pay_form(visit: Visit, problem: Problem | None = None, status: int = 200) ->
         current="Pay",
         status=status,
         closed=closed,
-        over=visit.can_pay and room == 0,
+        over=limit_words.closed(visit, which) if which else None,
+        used_up=which in limit_words.OF_THE_ACCOUNT,
         methods=methods,
-        unusable=[m for m in visit.view.account.payment_methods if m.status != "verified"],
+        unusable=[f"{m.label} {_why_unusable(m)}" for m in saved if m not in methods],
         choices=choices,
         chosen=chosen if chosen in {"left", "bill", "other"} else "",
         typed=visit.request.query_params.get("other", "")[:20],
@@ -165,6 +161,13 @@ def pay_form(visit: Visit, problem: Problem | None = None, status: int = 200) ->
         dollars=words.currency_name(visit.currency),
         problem=problem,
     )
+
+
+def _why_unusable(method: PaymentMethod) -> str:
+    return {
+        "expired": "has expired and cannot be used.",
+        "unverified": "is not verified yet and cannot be used.",
+    }.get(method.status, "cannot be used while our main system is down.")
 
 
 def amount_choices(visit: Visit, room: int | None) -> list[Choice]:
@@ -211,13 +214,13 @@ def over_room(visit: Visit, room: int | None) -> str:
 
 def limit_rows(visit: Visit) -> list[tuple[str, str]]:
     """Tell the limits that hold while the core cannot be asked, as a sum."""
-    limits = visit.view.mode.limits
+    limits = visit.view.mode.standing.limits
     waiting = sum(payment.amount_cents for payment in counted(visit))
     return [
         ("Limit for one payment", visit.money(limits.per_payment_cents)),
         (
             "Limit for one day",
-            visit.money(limits.per_account_day_cents),
+            visit.money(limits.account_day_cents),
         ),
         (
             "Accepted or being checked in the last 24 hours"
@@ -230,7 +233,7 @@ def limit_rows(visit: Visit) -> list[tuple[str, str]]:
 
 def read_choice(visit: Visit, form: dict[str, str]) -> Wanted | Problem:
     """Read the chosen amount, method and form key; a problem names the input that it is about."""
-    if not visit.can_pay:
+    if not visit.can_send:
         return Problem(field="", told="You cannot pay online right now. We did not take any money.")
     account = visit.view.account
     form_key = form.get("key", "")
@@ -342,19 +345,11 @@ def _invalid(error: InvalidPayment) -> Problem:
     )
 
 
-def _over_limit(visit: Visit) -> Problem:
-    room = room_cents(visit)
-    told = "We did not take your payment: it is over the limit that holds while our main system is down."
-    if room:
-        told += f" You can pay up to {visit.money(room)} now."
-    return Problem(field="other", told=told, call=True)
-
-
 def _over_the_most(visit: Visit, choice: str) -> Problem:
     return Problem(
         field="other" if choice == "other" else "amount-1",
         told=f"We did not take any money. The most you can pay online at once is {visit.money(AMOUNT_MAX_CENTS)}.",
-        call=True,
+        call="more",
     )
 
 

@@ -12,7 +12,7 @@ from edge_portal.cookies import AnyRequest
 from edge_portal.errors import InvalidMessage
 from edge_portal.message_checks import last_read
 from edge_portal.pages.failures import FORM_BYTES_MAX
-from edge_portal.pages.pay import Problem
+from edge_portal.pages.problem import Problem
 from edge_portal.pages.sending import MessageForm
 from edge_portal.pages.visit import Visit, open_visit
 from failover.message_bodies import MessageBody, MeterReading

@@ -8,7 +8,7 @@ from litestar import Response
 
 from edge_portal.csrf import form_is_ours
 from edge_portal.errors import InvalidMessage, KeyReused, NotTaken, OverLimit, PaymentUnknown
-from edge_portal.pages.pay import Problem
+from edge_portal.pages.problem import Problem
 from edge_portal.pages.visit import Visit, answer
 from failover.message_bodies import MessageBody
 from failover.own_pages import see_other
@@ -60,7 +60,7 @@ class MessageForm:
     def page(self, problem: Problem | None = None, status: int = 200) -> Response[bytes]:
         """Show the form, with what was wrong the last time; the key of a form that may have been sent stays."""
         visit = self._visit
-        closed = not visit.can_pay
+        closed = not visit.can_send
         account_id = visit.view.account.account_id
         return answer(
             visit,
@@ -123,7 +123,7 @@ class MessageForm:
         except NotTaken:
             # Pressed again, the same form may be taken after all: its key stays.
             self._key = form_key
-            told, status = NOT_TAKEN if visit.can_pay else CLOSED, 503
+            told, status = NOT_TAKEN if visit.can_send else CLOSED, 503
         except PaymentUnknown:
             self._key = form_key
         return self.page(Problem(field="", told=told), status)

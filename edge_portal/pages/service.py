@@ -26,9 +26,9 @@ def service(request: AnyRequest) -> Response[bytes]:
     portal, site = portal_of(request), site_of(request)
     mode, freshness = portal.mode(), portal.freshness()
     today = words.local_date(words.core_now(freshness), site.timezone)
-    state = _state(mode.mode, payments_open=mode.payments_open)
+    limits, can_pay = mode.standing.limits, mode.can_pay(freshness)
+    state = _state(mode.mode, payments_open=can_pay)
     since = mode.since
-    limits = mode.limits
     return _plain(
         request,
         "service.html",
@@ -37,16 +37,16 @@ def service(request: AnyRequest) -> Response[bytes]:
         name=f"{what_is_away(mode.reason)} {NAMES[state]}"
         if mode.mode == "degraded"
         else NAMES[state]
-        if mode.payments_open
+        if can_pay
         else f"Part of our system is down. {NAMES['reading']}",
         as_of=as_of_words(freshness, site.timezone)[0],
         age=words.age(freshness.age_seconds, at_least=freshness.at_least),
         since=words.moment_short(since, site.timezone, today) if since else "",
-        works=_works(payments_open=mode.payments_open, normal=mode.mode != "degraded"),
-        closed=not mode.payments_open and mode.mode == "normal",
+        works=_works(payments_open=can_pay, normal=mode.mode != "degraded"),
+        closed=not can_pay and mode.mode == "normal",
         archive_open=mode.archive_open,
         per_payment=words.money(limits.per_payment_cents, site.currency),
-        all_payments=words.money(limits.per_account_day_cents, site.currency),
+        all_payments=words.money(limits.account_day_cents, site.currency),
         zone=words.zone_name(site.timezone),
     )
 

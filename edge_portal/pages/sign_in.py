@@ -91,7 +91,7 @@ def door(
             "email": email,
             "told": told,
             "down": mode.mode == "degraded",
-            "payments_open": mode.payments_open,
+            "payments_open": mode.can_pay(freshness),
         },
     )
     response = page(content, status)

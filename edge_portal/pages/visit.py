@@ -54,7 +54,12 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def can_pay(self) -> bool:
-        """Whether a payment can be recorded here now: otherwise pages have a sentence, not a button."""
+        """Whether a payment can be taken here now: otherwise pages have a sentence, not a button."""
+        return self.view.mode.can_pay(self.view.freshness)
+
+    @property
+    def can_send(self) -> bool:
+        """Whether anything can be recorded here now; stand-in limits to payments are none to messages."""
         return self.view.mode.payments_open
 
     @property

@@ -1,13 +1,16 @@
 """What works now and what waits for the core, in words for customers."""
 
 from datetime import timedelta
+from typing import get_args
 
 import msgspec
 
+from cache_sync.documents import PaymentMethod
 from edge_portal import words
 from edge_portal.pages.band import being_checked, unsettled
 from edge_portal.pages.visit import Visit
 from failover.intents import Receipt
+from failover.standin import Exceeded, Exposure, MethodType, exceeded
 
 DAY = timedelta(days=1)
 
@@ -31,11 +34,41 @@ def room_cents(visit: Visit) -> int:
 
     What is accepted and not posted yet counts against the sum; the edge has the last word when it is paid.
     """
-    limits = visit.view.mode.limits
-    waiting = counted(visit)
-    room = limits.per_account_day_cents - sum(payment.amount_cents for payment in waiting)
-    full = len(waiting) >= limits.per_account_day_count
-    return 0 if full else max(0, min(room, limits.per_payment_cents))
+    if in_the_way(visit) is not None:
+        return 0
+    standing = visit.view.mode.standing
+    limits = standing.limits
+    room = limits.account_day_cents - sum(payment.amount_cents for payment in counted(visit))
+    return min(room, limits.per_payment_cents, standing.left_cents)
+
+
+def in_the_way(
+    visit: Visit, *, amount_cents: int = 1, method: PaymentMethod | None = None
+) -> Exceeded | None:
+    """Name the limit that this customer's next payment would exceed while the core cannot be asked."""
+    standing, freshness, waiting = visit.view.mode.standing, visit.view.freshness, counted(visit)
+    known = standing.outstanding_cents
+    usable = method_types(visit)
+    return exceeded(
+        standing.limits,
+        Exposure(
+            account_day_count=len(waiting),
+            account_day_cents=sum(payment.amount_cents for payment in waiting),
+            edge_outstanding_cents=known or 0,
+        ),
+        amount_cents=amount_cents,
+        method_verified=True,
+        method_type=method.type if method else next(iter(usable), "card"),
+        snapshot_age_seconds=None if freshness.at_least else freshness.age_seconds,
+        outage_seconds=standing.outage_seconds,
+        edge_share_known=known is not None,
+    )
+
+
+def method_types(visit: Visit) -> tuple[MethodType, ...]:
+    """Tell which kinds of methods may be used now: all of them while the core is asked."""
+    mode = visit.view.mode
+    return mode.standing.limits.method_types if mode.mode == "degraded" else get_args(MethodType)
 
 
 def works_now(visit: Visit, last_day: str | None) -> Works:
@@ -49,7 +82,7 @@ def works_now(visit: Visit, last_day: str | None) -> Works:
         can.append(
             "Pay by phone: you have reached the limit for paying online while our main system is down"
         )
-    if visit.can_pay:
+    if visit.can_send:
         can.append("Send a meter reading or report an outage")
     can.append("Read and download your bills")
     if last_day:

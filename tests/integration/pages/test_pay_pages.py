@@ -150,11 +150,7 @@ def test_a_form_from_elsewhere_pays_nothing(customer: Client, world: World) -> N
     [
         (InvalidPayment("amount", "at most 100"), 422, "We cannot take this amount"),
         (InvalidPayment("method_id", "expired"), 422, "We cannot use this payment method"),
-        (
-            OverLimit("per_payment", "over"),
-            422,
-            "over the limit that holds while our main system is down",
-        ),
+        (OverLimit("per_payment", "over"), 422, "one payment can be up to $500.00."),
         (KeyReused("reused"), 409, "You already paid with this form"),
         (NotTaken("no"), 503, "Nothing was paid. Press the button again"),
         (PaymentUnknown("?"), 504, "We could not confirm it yet."),

@@ -16,10 +16,11 @@ from edge_portal.pages.routes import page_handlers
 from edge_portal.pages.site import Site
 from edge_portal.portal import Portal
 from edge_portal.session import Session
-from edge_portal.views import AccountView, Freshness, Mode, ModeView, PaymentLimits
+from edge_portal.views import AccountView, Freshness, Mode, ModeView
 from failover.intents import Receipt
 from failover.intents import State as PaymentState
 from failover.message_bodies import MessageBody
+from failover.standin import Limits, Standing
 from failover.web import exception_handlers
 from tests.integration.pages.sample import (
     ACCOUNT,
@@ -65,6 +66,7 @@ class World(Portal):
         self.messages: list[Receipt] = []
         self.elsewhere: dict[str, Receipt] = {}
         self.renews = False
+        self.standing = Standing(limits=Limits(account_day_cents=50_000, account_day_count=5))
 
     def ride_through(self, *, payments_open: bool = True, minutes: float = 98) -> None:
         """Take the core away."""
@@ -114,9 +116,7 @@ class World(Portal):
             since=AS_OF,
             payments_open=self.payments_open,
             archive_open=self.archive_open,
-            limits=PaymentLimits(
-                per_payment_cents=50_000, per_account_day_cents=50_000, per_account_day_count=5
-            ),
+            standing=self.standing,
         )
 
     def freshness(self, account_id: str = "") -> Freshness:

@@ -38,10 +38,11 @@ from edge_portal.form_keys import FormKeys
 from edge_portal.portal import Portal
 from edge_portal.session import Tokens
 from edge_portal.signin import SignIn
-from edge_portal.views import ModeView, PaymentLimits
+from edge_portal.views import ModeView
 from failover import message_bodies
 from failover.intents import Receipt, State, fingerprint, intent_id, message_fingerprint
 from failover.message_bodies import MessageBody, hash_body, type_of
+from failover.standin import Standing
 
 LOOKUP_KEY, SESSION_KEY, FORM_KEY = b"l" * 32, b"s" * 32, b"f" * 32
 AS_OF = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -265,9 +266,7 @@ def mode() -> ModeView:
         since=AS_OF,
         payments_open=True,
         archive_open=True,
-        limits=PaymentLimits(
-            per_payment_cents=50_000, per_account_day_cents=100_000, per_account_day_count=20
-        ),
+        standing=Standing(),
     )
 
 

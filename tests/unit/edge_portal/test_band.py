@@ -8,7 +8,8 @@ import pytest
 
 from cache_sync.frames import Position
 from edge_portal.pages.band import Band, choose_band
-from edge_portal.views import Freshness, Mode, ModeView, PaymentLimits
+from edge_portal.views import Freshness, Mode, ModeView
+from failover.standin import Limits, Standing
 
 ZONE = "America/New_York"
 
@@ -21,7 +22,7 @@ def mode(name: Mode, *, payments_open: bool = True) -> ModeView:
         since=None,
         payments_open=payments_open,
         archive_open=name == "normal",
-        limits=PaymentLimits(per_payment_cents=1, per_account_day_cents=1, per_account_day_count=1),
+        standing=Standing(),
     )
 
 
@@ -67,6 +68,26 @@ def test_reading_only_says_that_paying_waits() -> None:
     assert shown.heading.endswith("You cannot pay online right now.")
     assert shown.call
     assert "safe" not in shown.promise
+
+
+def test_a_limit_in_the_way_of_every_payment_is_told_as_reading_only() -> None:
+    """Nobody is invited to pay what would be refused; while the core is asked, it decides."""
+    down, fresh = mode("degraded"), freshness(5_880)
+    full = Standing(limits=Limits(edge_outstanding_cents=500), outstanding_cents=500)
+    for standing in (
+        full,
+        Standing(outstanding_cents=None),
+        Standing(outage_seconds=73 * 3600.0),
+        Standing(limits=Limits(method_types=())),
+        Standing(limits=Limits(snapshot_age_seconds=5_000.0)),
+    ):
+        closed = msgspec.structs.replace(down, standing=standing)
+        shown = choose_band(closed, fresh, ZONE, kind="account")
+        assert (shown.state, shown.call) == ("reading", True)
+        asked = msgspec.structs.replace(closed, archive_open=True)
+        assert choose_band(asked, fresh, ZONE, kind="account").state == "riding"
+        live = msgspec.structs.replace(closed, mode="normal")
+        assert choose_band(live, freshness(1), ZONE, kind="account").state == "live"
 
 
 def test_an_outage_of_our_own_is_not_blamed_on_the_core() -> None:

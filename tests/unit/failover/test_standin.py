@@ -1,8 +1,10 @@
 """Stand-in limits, each at its edge."""
 
+import math
+
 import pytest
 
-from failover.standin import OWN_FILE, Exposure, Holding, Limits, OrderPlace, exceeded
+from failover.standin import OWN_FILE, Exposure, Holding, Limits, OrderPlace, Standing, exceeded
 
 LIMITS = Limits()
 NOTHING = Exposure(account_day_count=0, account_day_cents=0, edge_outstanding_cents=0)
@@ -95,3 +97,21 @@ def test_what_an_edge_says_is_read_as_it_was_meant(holding: Holding) -> None:
 def test_what_is_no_holding_says_nothing(text: str) -> None:
     """Whatever a node sends."""
     assert Holding.parse(text) is None
+
+
+def test_where_a_node_stands_in_its_limits() -> None:
+    """What is left of its share, and what is in the way of whatever payment."""
+    assert (Standing().closed_by(0.0), Standing().left_cents) == (None, 5_000_000)
+    limits = Limits(edge_outstanding_cents=500)
+    for standing, age, left, which in (
+        (Standing(limits=limits, outstanding_cents=499), 0.0, 1, None),
+        (Standing(limits=limits, outstanding_cents=500), 0.0, 0, "edge_outstanding"),
+        (Standing(limits=limits, outstanding_cents=900), 0.0, 0, "edge_outstanding"),
+        (Standing(limits=limits, outstanding_cents=None), 0.0, 0, "edge_outstanding"),
+        (Standing(outage_seconds=math.inf), 0.0, 5_000_000, "outage_length"),
+        (Standing(), None, 5_000_000, "snapshot_age"),
+        (Standing(limits=Limits(method_types=())), 0.0, 5_000_000, "method_type"),
+        (Standing(limits=Limits(per_payment_cents=0)), 0.0, 5_000_000, "per_payment"),
+        (Standing(limits=Limits(account_day_count=0)), 0.0, 5_000_000, "account_day_count"),
+    ):
+        assert (standing.closed_by(age), standing.left_cents) == (which, left)
