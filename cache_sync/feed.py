@@ -15,6 +15,7 @@ from cache_sync.clock import Clock
 from cache_sync.document_source import DocumentSource, FileSource
 from cache_sync.document_table import PAGE_BYTES_MAX, READ_SECONDS_MAX, Page, read_page
 from cache_sync.errors import BelowFloor, EpochChanged, FeedUnavailable, Forked
+from cache_sync.feed_news import FeedNews
 from cache_sync.frames import FRAME_FORMAT, Frame, sealed
 from cache_sync.offload import Offload, in_thread
 from cache_sync.row_hash import seal_position
@@ -22,7 +23,6 @@ from cache_sync.sql import Connection, Error
 
 PAGE_ROWS_MAX = 5000
 WAIT_SECONDS_MAX = 0.5
-LOOK_SECONDS = 0.05
 T_SHARED_SECONDS = 0.01
 CLOSE_SECONDS_MAX = 2.0
 
@@ -134,6 +134,21 @@ class PageReader:
             self._connection.close()
 
 
+class _Question(NamedTuple):
+    after: int
+    epoch: int
+    limit: int
+    bytes_max: int
+
+
+class _Reading(NamedTuple):
+    """A page, still on its way or read, and the boot-clock reading before its T was looked for."""
+
+    question: _Question
+    begun: float
+    task: asyncio.Task[Frame]
+
+
 class FeedSource:
     """
     Answers followers from one shard's documents table.
@@ -165,20 +180,16 @@ class FeedSource:
         self._seal_key = seal_key
         self._time_source = time_source
         self._clock = clock
-        self._moved = asyncio.Event()
-        self._waiting = 0
-        self._watcher: asyncio.Task[None] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        # The newest page is kept: of those who are told of a commit together, not all ask for it at once.
+        self._newest: _Reading | None = None
         documents = FileSource(source) if isinstance(source, Path) else source
-        # Looked at in the loop; pages are read beside it.
-        self._watch = documents.open_watch(shard, self.notify)
+        self._news = FeedNews(documents, shard, clock=clock)
         self._shares_pages = pages is not None
         try:
             self._pages = pages or PageReader(documents, offload=offload)
         except BaseException:
-            self._watch.close()
+            self._news.stop()
             raise
-        self._head = self._watch.look()
 
     async def page(
         self,
@@ -188,6 +199,7 @@ class FeedSource:
         limit: int = PAGE_ROWS_MAX,
         wait_seconds: float = 0.0,
         bytes_max: int = PAGE_BYTES_MAX,
+        asked: float | None = None,
     ) -> Frame:
         """
         Answer one question: the documents after a cursor, or at its end a heartbeat.
@@ -201,6 +213,8 @@ class FeedSource:
             limit: Rows, cut to `PAGE_ROWS_MAX`.
             wait_seconds: Cut to `WAIT_SECONDS_MAX`.
             bytes_max: Where a page of large bodies ends.
+            asked: The boot-clock reading from before the question was answered in any part; None for now. Who asked
+                before a page was begun may share it: to him its T is not too young.
 
         Raises:
             EpochChanged: The cursor is of another epoch.
@@ -208,21 +222,46 @@ class FeedSource:
             BelowFloor: Tombstones after the cursor are gone.
             FeedUnavailable: Core time cannot be closed, or the file cannot be read.
         """
+        begun = self._clock.boot_seconds() if asked is None else asked
         await self.wait_for_news(after, epoch, wait_seconds)
+        question = _Question(after, epoch, max(1, min(limit, PAGE_ROWS_MAX)), bytes_max)
+        reading = self._newest
+        # Its T's age was taken when it was begun: for a question that was sent later it would be too young.
+        if reading is None or reading.question != question or reading.begun < begun:
+            reading = self._begin(question)
+        return await asyncio.shield(reading.task)
+
+    async def wait_for_news(self, after: int, epoch: int, wait_seconds: float) -> None:
+        """Wait, for at most `WAIT_SECONDS_MAX`, until there is something after a cursor that stands at the head."""
+        if wait_seconds > 0:
+            await self._news.wait(after, epoch, min(wait_seconds, WAIT_SECONDS_MAX))
+
+    def _begin(self, question: _Question) -> _Reading:
+        task = asyncio.create_task(self._read(question))
+        task.add_done_callback(self._look_at_reading)
+        self._newest = _Reading(question, self._clock.boot_seconds(), task)
+        return self._newest
+
+    def _look_at_reading(self, task: asyncio.Task[Frame]) -> None:
+        _look_at_result(task)
+        failed = task.cancelled() or task.exception() is not None
+        if failed and self._newest is not None and self._newest.task is task:
+            self._newest = None
+
+    async def _read(self, question: _Question) -> Frame:
         closed = await self._time_source.closed()
-        limit = max(1, min(limit, PAGE_ROWS_MAX))
 
         def build(connection: Connection) -> Frame:
             page = read_page(
                 connection,
                 self._shard,
-                after,
-                limit,
-                bytes_max=bytes_max,
+                question.after,
+                question.limit,
+                bytes_max=question.bytes_max,
                 overdue=overdue_after(READ_SECONDS_MAX, self._clock),
             )
-            _refuse_what_cannot_follow(page, after=after, epoch=epoch)
-            return self._frame(page, after, closed)
+            _refuse_what_cannot_follow(page, after=question.after, epoch=question.epoch)
+            return self._frame(page, question.after, closed)
 
         try:
             return await self._pages.read(build)
@@ -259,64 +298,14 @@ class FeedSource:
         )
 
     def notify(self) -> None:
-        """Say that this process has committed: waiting readers are answered at once. From any thread."""
-        loop = self._loop
-        if loop is not None and self._waiting:
-            loop.call_soon_threadsafe(self._look)
-
-    async def wait_for_news(self, after: int, epoch: int, wait_seconds: float) -> None:
-        """Wait, for at most `WAIT_SECONDS_MAX`, until there is something after a cursor that stands at the head."""
-        if wait_seconds <= 0:
-            return
-        self._loop = asyncio.get_running_loop()
-        deadline = self._clock.boot_seconds() + min(wait_seconds, WAIT_SECONDS_MAX)
-        self._waiting += 1
-        try:
-            if self._watcher is None:
-                self._watcher = asyncio.create_task(self._watch_commits())
-            self._look()
-            while self._is_at_head(after, epoch):
-                remaining = deadline - self._clock.boot_seconds()
-                if remaining <= 0:
-                    return
-                moved = self._moved
-                try:
-                    async with asyncio.timeout(remaining):
-                        await moved.wait()
-                except TimeoutError:
-                    return
-        finally:
-            self._waiting -= 1
-
-    def _is_at_head(self, after: int, epoch: int) -> bool:
-        # Only who stands exactly at the head has anything to wait for; all others get their answer now.
-        head = self._head
-        return head is not None and (head.head, head.epoch) == (after, epoch or head.epoch)
-
-    async def _watch_commits(self) -> None:
-        # Other processes write to the file too (a billing run, an import) and cannot notify.
-        try:
-            while self._waiting:
-                await self._clock.sleep(LOOK_SECONDS)
-                self._look()
-        finally:
-            self._watcher = None
-
-    def _look(self) -> None:
-        head = self._watch.look()
-        if head is not None and head != self._head:
-            self._head = head
-            self._moved.set()
-            self._moved = asyncio.Event()
+        """Say that this process has committed: who waits need not be looked for. From any thread."""
+        self._news.notify()
 
     async def close(self) -> None:
         """Stop watching and let the documents go."""
-        if self._watcher is not None:
-            self._watcher.cancel()
-            await asyncio.gather(self._watcher, return_exceptions=True)
+        await self._news.close()
         if not self._shares_pages:
             await self._pages.close()
-        self._watch.close()
 
 
 def overdue_after(seconds: float, clock: Clock) -> Callable[[], bool]:

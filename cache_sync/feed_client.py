@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from cache_sync.clock import Clock
 from cache_sync.errors import FeedUnavailable, InvalidFrame
 from cache_sync.frame_guards import check_frame, check_versions
-from cache_sync.frames import Frame
+from cache_sync.frames import CheckedFrame, Frame
 
 
 class FeedClient(Protocol):
@@ -68,7 +68,9 @@ class Asker:
         self._newest: _Answer | None = None
         self.stopped = False
 
-    async def ask(self, after: int, epoch: int, limit: int, wait: float) -> tuple[Frame, float]:
+    async def ask(
+        self, after: int, epoch: int, limit: int, wait: float
+    ) -> tuple[CheckedFrame, float]:
         """
         Return the answer, undamaged, and the boot-clock reading from which its age counts.
 
@@ -98,8 +100,7 @@ class Asker:
         check_frame(frame)
         counted = self._count_from(frame, asked)
         self._heard(frame.head, counted)
-        check_versions(frame, self._known_versions)
-        return frame, counted
+        return check_versions(frame, self._known_versions), counted
 
     def _count_from(self, frame: Frame, asked: float) -> float:
         answer = _Answer(frame.epoch, frame.as_of, asked - frame.age_seconds)

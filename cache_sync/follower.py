@@ -31,7 +31,7 @@ from cache_sync.feed_client import Asker, FeedClient
 from cache_sync.follower_settings import FollowerSettings
 from cache_sync.follower_status import FollowerStatus, Phase, StatusKeeper, read_status
 from cache_sync.frame_guards import FATAL_TO_A_BUILD, Held, check_follows, check_no_step_back
-from cache_sync.frames import Frame
+from cache_sync.frames import CheckedFrame
 from cache_sync.leftovers import Leftovers
 from cache_sync.offload import Offload, in_thread
 from cache_sync.page_pace import PagePace
@@ -96,15 +96,13 @@ class Follower:
         )
         self._leftovers = Leftovers(self._folder, clock=clock, settings=self._settings)
         self._files = SnapshotStart(files, gap_seqs_min=self._settings.file_gap_seqs)
-        self._maker = SnapshotMaker(
-            self._folder, shard, clock=clock, known_versions=self._settings.known_versions
-        )
+        self._maker = SnapshotMaker(self._folder, shard, clock=clock)
         self._opened = False
         self._current: Path | None = None
         self._writer: ReplicaWriter | None = None
         self._held: Held | None = None
         self._least = (0, 0)
-        self._pages: list[Frame] = []
+        self._pages: list[CheckedFrame] = []
         self._build: SnapshotBuild | None = None
         self._refusals = 0
         self._keeper = StatusKeeper(
@@ -243,7 +241,7 @@ class Follower:
         self._held = held
         self._least = max(self._least, (held.epoch, held.cursor))
 
-    async def _ask(self) -> tuple[Frame, float]:
+    async def _ask(self) -> tuple[CheckedFrame, float]:
         after, epoch, wait = self._question()
         return await self._asker.ask(after, epoch, self._pace.rows, wait)
 
@@ -257,7 +255,7 @@ class Follower:
 
     # Tailing
 
-    async def _tail(self, frame: Frame, asked: float) -> None:
+    async def _tail(self, frame: CheckedFrame, asked: float) -> None:
         held, writer = self._held, self._writer
         assert held is not None
         assert writer is not None
@@ -339,7 +337,9 @@ class Follower:
         else:
             self._build = self._maker.build(path, from_copy=True)
 
-    async def _continue_build(self, build: SnapshotBuild, frame: Frame, asked: float) -> None:
+    async def _continue_build(
+        self, build: SnapshotBuild, frame: CheckedFrame, asked: float
+    ) -> None:
         if frame.epoch < self._least[0]:
             raise EpochChanged(frame.epoch)
         self._count(lambda: build.add(frame, asked))

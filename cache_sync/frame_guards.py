@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from msgspec.structs import asdict
+
 from cache_sync.body_dictionaries import knows_dictionary
 from cache_sync.errors import DocumentTooLarge, InvalidFrame, UnknownVersion, UnreadableBody
-from cache_sync.frames import Frame, check_format, digest_frame
+from cache_sync.frames import CheckedFrame, Frame, check_format, digest_frame
 from cache_sync.packed_bodies import BODY_BYTES_MAX, read_facts
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -54,7 +56,9 @@ def check_frame(frame: Frame) -> None:
     )
     previous = frame.after
     for row in frame.rows:
-        _require(row.seq > previous, "order", f"seq {row.seq} comes after {previous}")
+        # Not `_require`, which would write a sentence about every row.
+        if row.seq <= previous:
+            raise InvalidFrame("order", f"seq {row.seq} comes after {previous}")
         previous = row.seq
     _require(previous <= frame.upto, "range", f"seq {previous} is above {frame.upto}")
     if frame.barrier:
@@ -140,9 +144,11 @@ def check_live(frame: Frame, live_hash: int, live_rows: int) -> None:
     )
 
 
-def check_versions(frame: Frame, known_versions: Mapping[str, int]) -> None:
+def check_versions(frame: Frame, known_versions: Mapping[str, int]) -> CheckedFrame:
     """
     Check that a node can take every body: its version, by the newest of each kind that it reads, and how it is packed.
+
+    Return the frame, which `check_frame` has found whole before, as one that may be applied.
 
     A kind that it does not know at all is nobody's business here, and is kept for those further down.
 
@@ -153,19 +159,19 @@ def check_versions(frame: Frame, known_versions: Mapping[str, int]) -> None:
         InvalidFrame: `body`: it is packed in no known way.
     """
     for row in frame.rows:
-        if row.body is None:
+        body, known = row.body, known_versions.get(row.kind)
+        if body is None:
             continue
-        known = known_versions.get(row.kind)
         if known is not None and row.version > known:
             raise UnknownVersion(row.kind, row.version)
-        _check_body(row.kind, row.body, is_read=known is not None)
+        if len(body) > BODY_BYTES_MAX:
+            raise DocumentTooLarge(row.kind, len(body))
+        if known is not None:
+            _check_packing(row.kind, body)
+    return CheckedFrame(**asdict(frame))
 
 
-def _check_body(kind: str, body: bytes, *, is_read: bool) -> None:
-    if len(body) > BODY_BYTES_MAX:
-        raise DocumentTooLarge(kind, len(body))
-    if not is_read:
-        return
+def _check_packing(kind: str, body: bytes) -> None:
     try:
         facts = read_facts(body)
     except UnreadableBody as error:

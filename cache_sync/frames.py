@@ -55,6 +55,10 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     seal: bytes
 
 
+class CheckedFrame(Frame, frozen=True, kw_only=True):
+    """A frame that `cache_sync.frame_guards` have found whole and readable here; never made otherwise."""
+
+
 class Position(msgspec.Struct, frozen=True):
     """How far a reader has seen: epoch, shard and seq. Travels with the customer as ``epoch.shard.seq``."""
 
@@ -145,6 +149,20 @@ def sealed(frame: Frame) -> Frame:
 def encode_frame(frame: Frame) -> bytes:
     """Encode a frame as it travels."""
     return msgspec.msgpack.encode(frame)
+
+
+class EncodedFrames:
+    """Encodes a frame once where many are answered with it, one after the other."""
+
+    def __init__(self) -> None:
+        self._newest: tuple[Frame, bytes] | None = None
+
+    def encode(self, frame: Frame) -> bytes:
+        """Encode a frame as it travels."""
+        newest = self._newest
+        if newest is None or newest[0] is not frame:
+            newest = self._newest = (frame, encode_frame(frame))
+        return newest[1]
 
 
 def decode_frame(content: bytes) -> Frame:

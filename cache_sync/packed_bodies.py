@@ -28,6 +28,8 @@ BODY_BYTES_MAX: Final = 1024 * 1024
 
 _PACKED: Final = 1
 _HEADER_BYTES: Final = 2
+# The longest header of a zstd frame has 18 bytes (RFC 8878, section 3.1.1.1), four of them magic.
+_FACTS_BYTES: Final = _HEADER_BYTES + 14
 # What changes with every payment is packed fast; what is written once and kept, harder. Matches of three or four bytes
 # cost more than they save in texts that are half digits.
 _FAST: Final = frozenset({ACCOUNT, CREDENTIAL, MESSAGE, PAYMENT})
@@ -100,7 +102,7 @@ def read_facts(stored: bytes) -> BodyFacts:
         return BodyFacts(NO_DICTIONARY, len(stored))
     try:
         frame = zstandard.get_frame_parameters(
-            stored[_HEADER_BYTES:], format=zstandard.FORMAT_ZSTD1_MAGICLESS
+            stored[_HEADER_BYTES:_FACTS_BYTES], format=zstandard.FORMAT_ZSTD1_MAGICLESS
         )
     except zstandard.ZstdError as error:
         raise UnreadableBody("a body is packed in no known way") from error

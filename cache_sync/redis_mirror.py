@@ -8,6 +8,7 @@ there; what would be too much for one script, and everything that begins anew, i
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -17,6 +18,7 @@ import msgspec
 
 from cache_sync.backoff import Backoff
 from cache_sync.clock import Clock
+from cache_sync.documents import KNOWN_VERSIONS
 from cache_sync.errors import (
     Behind,
     BelowFloor,
@@ -33,8 +35,8 @@ from cache_sync.errors import (
     SyncError,
 )
 from cache_sync.file_keys import PLAIN, FileKeys
-from cache_sync.frame_guards import Held
-from cache_sync.frames import Frame
+from cache_sync.frame_guards import Held, check_frame, check_versions
+from cache_sync.frames import CheckedFrame
 from cache_sync.offload import Offload, in_thread
 from cache_sync.redis_replica import RedisBuild, RedisReplica
 from cache_sync.replica_feed import ReplicaFeed
@@ -53,6 +55,7 @@ class MirrorSettings(msgspec.Struct, frozen=True, kw_only=True):
     Bounds of a mirror.
 
     ``tail_rows_max`` rows at most are applied by one script, which holds up every reader: 10,000 take some 60 ms.
+    A body of a later version than ``known_versions`` names for its kind is not copied.
     """
 
     page_rows: int = 2000
@@ -63,6 +66,7 @@ class MirrorSettings(msgspec.Struct, frozen=True, kw_only=True):
     rebuild_first_seconds: float = 0.5
     rebuild_cap_seconds: float = 60.0
     status_seconds: float = 0.5
+    known_versions: Mapping[str, int] = KNOWN_VERSIONS
 
 
 class MirrorStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -232,7 +236,7 @@ class RedisMirror:
         return 0.0
 
     async def _tail(self, held: Held) -> None:
-        frames: list[Frame] = []
+        frames: list[CheckedFrame] = []
         cursor = held.cursor
         while True:
             frame, asked = await self._ask(cursor, held.epoch)
@@ -247,10 +251,11 @@ class RedisMirror:
         rows = await self._offload(lambda: self._replica.apply(frames, asked))
         self._reached(cursor, held.epoch, rows)
 
-    async def _ask(self, after: int, epoch: int) -> tuple[Frame, float]:
+    async def _ask(self, after: int, epoch: int) -> tuple[CheckedFrame, float]:
         asked = self._clock.boot_seconds()
         answer = await self._feed.page(after=after, epoch=epoch, limit=self._settings.page_rows)
-        return answer.frame, asked
+        check_frame(answer.frame)
+        return check_versions(answer.frame, self._settings.known_versions), asked
 
     # Another generation beside
 

@@ -7,13 +7,12 @@ readers see the barrier before or the one after it.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 from cache_sync.clock import Clock
-from cache_sync.documents import KNOWN_VERSIONS
 from cache_sync.errors import (
     DamagedSnapshot,
     InvalidFrame,
@@ -21,8 +20,8 @@ from cache_sync.errors import (
     RedisLost,
     RedisUnavailable,
 )
-from cache_sync.frame_guards import Held, check_follows, check_frame, check_live, check_versions
-from cache_sync.frames import Frame
+from cache_sync.frame_guards import Held, check_follows, check_live
+from cache_sync.frames import CheckedFrame
 from cache_sync.redis_layout import LAYOUT_FORMAT, RedisLayout, RedisState, pack_rows
 from cache_sync.redis_link import Command, RedisLink, RedisRefusal, Reply
 from cache_sync.replica import to_microseconds
@@ -106,15 +105,7 @@ class RedisReplica:
         DamagedSnapshot: What is held is not what was written; nothing was changed. Only a new generation helps.
     """
 
-    def __init__(
-        self,
-        link: RedisLink,
-        layout: RedisLayout,
-        *,
-        clock: Clock,
-        known_versions: Mapping[str, int] = KNOWN_VERSIONS,
-    ) -> None:
-        self.known_versions = known_versions
+    def __init__(self, link: RedisLink, layout: RedisLayout, *, clock: Clock) -> None:
         self._link = link
         self._layout = layout
         self._clock = clock
@@ -142,7 +133,7 @@ class RedisReplica:
             return Held(self._layout.shard, 0, 0, 0, None)
         return self._state.held
 
-    def apply(self, frames: Sequence[Frame], asked_boot_seconds: float) -> int:
+    def apply(self, frames: Sequence[CheckedFrame], asked_boot_seconds: float) -> int:
         """
         Apply consecutive frames that end at a barrier, at once; return the number of rows.
 
@@ -159,8 +150,6 @@ class RedisReplica:
             raise RedisLost("there is nothing to continue")
         held = state.held
         for frame in frames:
-            check_frame(frame)
-            check_versions(frame, self.known_versions)
             check_follows(frame, held)
             held = held._replace(cursor=frame.upto)
         moved = moved_state(state, barrier, asked_boot_seconds, self._clock)
@@ -270,7 +259,7 @@ class RedisBuild:
     def _mark(self) -> bytes:
         return f"{self.generation} {self._state.cursor}".encode()
 
-    def add(self, frame: Frame, asked_boot_seconds: float) -> int:
+    def add(self, frame: CheckedFrame, asked_boot_seconds: float) -> int:
         """
         Add the next frame; return the number of rows.
 
@@ -278,8 +267,6 @@ class RedisBuild:
             InvalidFrame: It does not fit, or floor or epoch have moved under the build.
             RedisLost: What was written is gone: the build cannot be finished.
         """
-        check_frame(frame)
-        check_versions(frame, self._replica.known_versions)
         check_follows(frame, self._state.held._replace(as_of=None))
         if self._floor_max is None:
             self._floor_max = frame.head
@@ -330,7 +317,7 @@ def empty_state(shard: str, generation: str) -> RedisState:
     )
 
 
-def moved_state(state: RedisState, barrier: Frame, asked: float, clock: Clock) -> RedisState:
+def moved_state(state: RedisState, barrier: CheckedFrame, asked: float, clock: Clock) -> RedisState:
     """
     Return the state at the next barrier.
 

@@ -5,7 +5,7 @@ Readers of the same file are in `replica_reader`. The file can be fetched again,
 (synchronous NORMAL): power loss may take the newest commits, whole ones, and the feed brings them again.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,11 +20,11 @@ from cache_sync.document_table import (
     forget_tombstones,
     read_head,
 )
-from cache_sync.documents import KNOWN_VERSIONS, Document
+from cache_sync.documents import Document
 from cache_sync.erased import leaves_traces, mark_traces, may_hold_traces
 from cache_sync.errors import DamagedSnapshot, InvalidFrame, KeyNotHeld, StorageFailed
-from cache_sync.frame_guards import Held, check_follows, check_frame, check_live, check_versions
-from cache_sync.frames import Frame
+from cache_sync.frame_guards import Held, check_follows, check_live
+from cache_sync.frames import CheckedFrame
 from cache_sync.repairs import Repair, put_right
 from cache_sync.row_hash import add_hashes, row_hash
 from cache_sync.snapshot_folder import SnapshotFolder
@@ -84,7 +84,6 @@ class ReplicaWriter:
         shard: The shard it holds.
         clock: Names the boot that ages are measured in.
         folder: Where it lies, and how it is opened.
-        known_versions: The newest version of each kind of body that is read.
 
     Raises:
         DamagedSnapshot: The file is not a replica of this shard, or cannot be read.
@@ -99,10 +98,8 @@ class ReplicaWriter:
         *,
         clock: Clock,
         folder: SnapshotFolder | None = None,
-        known_versions: Mapping[str, int] = KNOWN_VERSIONS,
     ) -> None:
         self.path = path
-        self._known_versions = known_versions
         self._shard = shard
         self._clock = clock
         self._folder = folder or SnapshotFolder(path.parent)
@@ -161,7 +158,7 @@ class ReplicaWriter:
         as_of = from_microseconds(row[0]) if row is not None else None
         return Held(self._shard, head.epoch, head.head, head.floor, as_of)
 
-    def apply(self, frames: Sequence[Frame], asked_boot_seconds: float) -> int:
+    def apply(self, frames: Sequence[CheckedFrame], asked_boot_seconds: float) -> int:
         """
         Apply consecutive frames that end at a barrier, as one transaction; return the number of rows.
 
@@ -174,7 +171,6 @@ class ReplicaWriter:
 
         Raises:
             InvalidFrame: A frame does not fit; nothing was changed.
-            UnknownVersion: Only a newer release can read it; nothing was changed.
             DamagedSnapshot: The file cannot be read.
             StorageFailed: The disk refused; nothing was changed.
         """
@@ -187,7 +183,7 @@ class ReplicaWriter:
             self._move_as_of(barrier, asked_boot_seconds)
         return sum(frame.count for frame in frames)
 
-    def stage(self, frame: Frame) -> int:
+    def stage(self, frame: CheckedFrame) -> int:
         """
         Apply one frame to a file that no reader sees yet, barrier or not; return the number of rows.
 
@@ -195,7 +191,6 @@ class ReplicaWriter:
 
         Raises:
             InvalidFrame: The frame does not fit; nothing was changed.
-            UnknownVersion: Only a newer release can read it; nothing was changed.
             StorageFailed: The disk refused; nothing was changed.
         """
         with mapped_errors(self.path), write(self._connection):
@@ -203,9 +198,7 @@ class ReplicaWriter:
             self._connection.execute("DELETE FROM as_of")
         return frame.count
 
-    def _apply_rows(self, frame: Frame) -> None:
-        check_frame(frame)
-        check_versions(frame, self._known_versions)
+    def _apply_rows(self, frame: CheckedFrame) -> None:
         held = self._held()
         check_follows(frame, held)
         head = read_head(self._connection, self._shard)
@@ -270,7 +263,7 @@ class ReplicaWriter:
         self._connection.create_function("row_replaced", 2, row_replaced)
         self._connection.create_function("row_is_newer", 3, row_is_newer)
 
-    def _move_as_of(self, frame: Frame, asked_boot_seconds: float) -> None:
+    def _move_as_of(self, frame: CheckedFrame, asked_boot_seconds: float) -> None:
         self._connection.execute(
             _MOVE_AS_OF,
             (

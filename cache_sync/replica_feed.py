@@ -22,7 +22,8 @@ from cache_sync.errors import (
     NoSnapshot,
     StorageFailed,
 )
-from cache_sync.feed import LOOK_SECONDS, PAGE_ROWS_MAX, WAIT_SECONDS_MAX, overdue_after
+from cache_sync.feed import PAGE_ROWS_MAX, WAIT_SECONDS_MAX, overdue_after
+from cache_sync.feed_news import LOOK_SECONDS
 from cache_sync.file_keys import PLAIN, FileKeys
 from cache_sync.frames import FRAME_FORMAT, Frame, encode_frame, sealed
 from cache_sync.offload import Offload, in_thread

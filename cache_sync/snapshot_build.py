@@ -1,12 +1,11 @@
 """A snapshot being built beside the one that serves, until it has reached a barrier and was verified."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from cache_sync.clock import Clock
 from cache_sync.errors import InvalidFrame
 from cache_sync.frame_guards import Held
-from cache_sync.frames import Frame
+from cache_sync.frames import CheckedFrame
 from cache_sync.replica import ReplicaWriter
 from cache_sync.snapshot_folder import SnapshotFolder
 
@@ -39,14 +38,13 @@ class SnapshotBuild:
         """Return the epoch to ask for: none in particular for a build from the beginning."""
         return self._epoch if self.from_copy else 0
 
-    def add(self, frame: Frame, asked_boot_seconds: float) -> int:
+    def add(self, frame: CheckedFrame, asked_boot_seconds: float) -> int:
         """
         Add the next frame; return the number of rows.
 
         Raises:
             InvalidFrame: The frame does not fit. When floor or epoch have moved under a build from the beginning it
                 cannot be finished (`floor`, `epoch`).
-            UnknownVersion: Only a newer release can read it.
             StorageFailed: The disk refused.
         """
         if not self.from_copy:
@@ -95,31 +93,16 @@ class SnapshotMaker:
         folder: Where they lie, and how they are opened.
         shard: The shard that they hold.
         clock: Names the boot that ages are measured in.
-        known_versions: The newest version of each kind of body that is read.
     """
 
-    def __init__(
-        self,
-        folder: SnapshotFolder,
-        shard: str,
-        *,
-        clock: Clock,
-        known_versions: Mapping[str, int],
-    ) -> None:
+    def __init__(self, folder: SnapshotFolder, shard: str, *, clock: Clock) -> None:
         self._folder = folder
         self._shard = shard
         self._clock = clock
-        self._known_versions = known_versions
 
     def writer(self, path: Path) -> ReplicaWriter:
         """Open a file to write it. Raises as `ReplicaWriter`."""
-        return ReplicaWriter(
-            path,
-            self._shard,
-            clock=self._clock,
-            folder=self._folder,
-            known_versions=self._known_versions,
-        )
+        return ReplicaWriter(path, self._shard, clock=self._clock, folder=self._folder)
 
     def build(self, path: Path, *, from_copy: bool) -> SnapshotBuild:
         """Begin or go on with a build in a file. Raises as `ReplicaWriter`."""

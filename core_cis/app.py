@@ -11,6 +11,7 @@ from litestar import Litestar, Request, Response
 from litestar.datastructures import State
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.types import ASGIApp
 
 from cache_sync.clock import Clock
 from cache_sync.sql import OperationalError
@@ -23,6 +24,7 @@ from core_cis.api.returns import take_outcomes_back
 from core_cis.api.snapshots import fetch_snapshot, offer_snapshot
 from core_cis.api.status import healthz, readyz, show_metrics, show_status
 from core_cis.errors import NotBegun, WriterFull
+from core_cis.hot_feed import HotFeed
 from core_cis.keys import load_keys
 from core_cis.listeners import listener_guard
 from core_cis.ops.api import API_ROUTES
@@ -36,6 +38,7 @@ from core_cis.peer_journals import PeerJournals
 from core_cis.redis_feed import publishing
 from core_cis.services import CoreServices
 from core_cis.settings import ServerSettings, Utility
+from failover.head_requests import HeadAsGet
 from failover.node_config import CORE_NODE_ID
 from failover.tls_door import RefusedHandshakes
 from failover.web import NodeKeys, Problem, exception_handlers, problem_response
@@ -102,6 +105,11 @@ def _handle_busy(_: Request[Any, Any, Any], error: NotBegun | WriterFull) -> Res
             retry="same",
         )
     )
+
+
+def in_front(app: Litestar) -> ASGIApp:
+    """Put before an application what answers faster than the framework, or what that would refuse."""
+    return HeadAsGet(HotFeed(app))
 
 
 def create_app(

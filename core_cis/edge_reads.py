@@ -84,10 +84,12 @@ class EdgeReads:
             at = to_text(self._clock.now())
             await self._write(lambda connection: keep_reads(connection, news.items(), at))
             self._kept |= news
+        # Not those whose word came after this: what is asked for below may not hold it yet.
+        heard = frozenset(self._kept)
         found = await self._ask(unread_by)
         self.unread, before = found, self._alarmed
         # One that was not heard yet since the start may say in a moment that it reads it.
-        self._alarmed = {kind: edges & self._said.keys() for kind, edges in found.items()}
+        self._alarmed = {kind: edges & heard for kind, edges in found.items()}
         for kind, edges in self._alarmed.items():
             for node_id in sorted(edges - before.get(kind, set())):
                 log.error(

@@ -4,6 +4,7 @@ from cache_sync.clock import Clock
 from cache_sync.document_source import DocumentSource
 from cache_sync.errors import UnknownShard
 from cache_sync.feed import CoreTimeSource, FeedSource, PageReader
+from cache_sync.frames import EncodedFrames
 from cache_sync.offload import Offload, in_thread
 
 
@@ -33,6 +34,7 @@ class ShardFeeds:
         offload: Offload = in_thread,
     ) -> None:
         self.shards = shards
+        self.encoded = EncodedFrames()
         self._documents = documents
         self._time_source = time_source
         self._clock = clock

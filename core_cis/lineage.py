@@ -19,6 +19,7 @@ from cache_sync.document_table import ShardHead
 from cache_sync.frames import Proof
 from failover.web import Problem
 
+_AGREED_MAX = 1024
 _log = structlog.get_logger(__name__)
 
 
@@ -63,6 +64,32 @@ class Lineage:
 
     def __init__(self) -> None:
         self._forgotten: ForgottenPosition | None = None
+        self._agreed: set[str] = set()
+        self._agreed_at: int | None = None
+
+    def agrees(self, shown: str, version: int | None) -> bool:
+        """
+        Tell whether a proof as it was shown has been compared with this very state of the database.
+
+        Many followers show the same barrier, and ask again before anything was committed.
+
+        Args:
+            shown: The proof.
+            version: What changes with every commit; None where that cannot be told: then it has to be compared.
+        """
+        return (
+            version is not None
+            and version == self._agreed_at
+            and self._forgotten is None
+            and shown in self._agreed
+        )
+
+    def note_agreed(self, shown: str, version: int | None) -> None:
+        """Note that a proof was compared with a state of the database, without a contradiction."""
+        if version != self._agreed_at or len(self._agreed) >= _AGREED_MAX:
+            self._agreed.clear()
+            self._agreed_at = version
+        self._agreed.add(shown)
 
     def forgotten(self, head: ShardHead) -> ForgottenPosition | None:
         """Return what this core has forgotten, None while it has not, or since its epoch was raised above it."""

@@ -40,6 +40,11 @@ class Listener:
         await self._app(scope, receive, send)
 
 
+def is_for_nodes(scope: Scope) -> bool:
+    """Tell whether a request came in where nodes are heard."""
+    return scope.get("state", {}).get(_KEY) != "operators"
+
+
 async def listener_guard(
     connection: ASGIConnection[Any, Any, Any, Any], route_handler: BaseRouteHandler
 ) -> None:

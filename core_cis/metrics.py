@@ -40,10 +40,10 @@ class CoreMetrics:
             ["alarm"],
             registry=self.registry,
         )
-        self.frames = Counter(
+        self._frames = Counter(
             "ridethrough_core_feed_frames", "Frames answered to followers.", registry=self.registry
         )
-        self.rows = Counter(
+        self._rows = Counter(
             "ridethrough_core_feed_documents",
             "Documents sent to followers.",
             registry=self.registry,
@@ -82,6 +82,11 @@ class CoreMetrics:
             ["shard", "by"],
             registry=self.registry,
         )
+
+    def count_frame(self, rows: int) -> None:
+        """Count a frame that a follower was answered with."""
+        self._frames.inc()
+        self._rows.inc(rows)
 
     def tell_unread(self, unread: Mapping[str, Collection[str]]) -> None:
         """Take over which edges, by kind, cannot read what is written."""

@@ -9,9 +9,12 @@ import asyncio
 import queue
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Protocol, TypeVar
 
+from cache_sync.once_a_turn import OnceATurn
 from cache_sync.sql import Connection, OperationalError
+from cache_sync.sqlite import connect, data_version
 from core_cis.database import Database
 
 THREADS = 4
@@ -32,6 +35,10 @@ class Readers(Protocol):
         """
         ...
 
+    def version(self) -> int | None:
+        """Return a number that changes with every commit; None where that cannot be told without waiting."""
+        ...
+
     def close(self) -> None:
         """Stop."""
         ...
@@ -40,8 +47,9 @@ class Readers(Protocol):
 class FileReaders:
     """Asks a file, here and now."""
 
-    def __init__(self, database: Database) -> None:
-        self._connection = database.open_reader()
+    def __init__(self, path: Path) -> None:
+        self._connection = connect(path, synchronous="FULL", read_only=True)
+        self._version = OnceATurn(lambda: data_version(self._connection))
 
     async def ask(
         self, question: Callable[[Connection], _ResultT], *, within_seconds: float
@@ -49,6 +57,10 @@ class FileReaders:
         """Answer a question that only reads."""
         del within_seconds
         return question(self._connection)
+
+    def version(self) -> int | None:
+        """Return a number that changes with every commit."""
+        return self._version.get()
 
     def close(self) -> None:
         """Let the file go."""
@@ -80,6 +92,10 @@ class ServerReaders:
         except TimeoutError as error:
             raise OperationalError("the database does not answer in time") from error
 
+    def version(self) -> int | None:
+        """Tell nothing: a server would have to be asked."""
+        return None
+
     def _answer(self, question: Callable[[Connection], _ResultT]) -> _ResultT:
         # As many connections as threads: there is always one.
         connection = self._connections.get()
@@ -103,4 +119,4 @@ class ServerReaders:
 
 def open_readers(database: Database) -> Readers:
     """Open what asks a core's database."""
-    return ServerReaders(database) if database.file is None else FileReaders(database)
+    return ServerReaders(database) if database.file is None else FileReaders(database.file)

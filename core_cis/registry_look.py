@@ -1,13 +1,16 @@
 """
 The registered edges as a running core looks them up, with every request that one of them makes.
 
-A file is asked each time. A server would be asked too often, and might not answer: what it said is kept for a moment.
+A file is asked each time whether it has changed. A server would be asked too often, and might not answer: what it said
+is kept for a moment.
 """
 
 import asyncio
+from pathlib import Path
 from typing import Protocol
 
 from cache_sync.clock import Clock
+from cache_sync.sqlite import connect
 from core_cis.database import Database
 from core_cis.readers import Readers
 from core_cis.registry import Credential, find_credential, read_credentials
@@ -15,6 +18,8 @@ from core_cis.registry import Credential, find_credential, read_credentials
 # A revoked edge, and a shard that is no longer granted, are refused after this at the latest.
 FRESH_SECONDS = 0.5
 _ANSWER_SECONDS_MAX = 1.5
+# Names that nobody registered may be asked for too.
+_KEPT_MAX = 4096
 
 
 class RegistryLook(Protocol):
@@ -39,17 +44,26 @@ class RegistryLook(Protocol):
 
 
 class FileRegistry:
-    """Asks a file for every node, each time."""
+    """Asks a file for every node, each time after something in it has changed."""
 
-    def __init__(self, database: Database) -> None:
-        self._connection = database.open_reader()
+    def __init__(self, path: Path, readers: Readers) -> None:
+        self._connection = connect(path, synchronous="FULL", read_only=True)
+        self._readers = readers
+        self._version: int | None = None
+        self._known: dict[str, Credential | None] = {}
 
     async def look(self) -> None:
         """Nothing is kept that could be stale."""
 
     def find(self, node_id: str) -> Credential | None:
         """Tell what an active edge is known by; None for every other node."""
-        return find_credential(self._connection, node_id)
+        version = self._readers.version()
+        if version != self._version or len(self._known) >= _KEPT_MAX:
+            self._known.clear()
+            self._version = version
+        if node_id not in self._known:
+            self._known[node_id] = find_credential(self._connection, node_id)
+        return self._known[node_id]
 
     def close(self) -> None:
         """Let the file go."""
@@ -99,4 +113,6 @@ class ServerRegistry:
 
 def open_registry(database: Database, readers: Readers, clock: Clock) -> RegistryLook:
     """Open the look at a core's registry."""
-    return ServerRegistry(readers, clock) if database.file is None else FileRegistry(database)
+    if database.file is None:
+        return ServerRegistry(readers, clock)
+    return FileRegistry(database.file, readers)

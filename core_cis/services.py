@@ -266,6 +266,9 @@ class CoreServices:
             DatabaseError: The database does not answer.
         """
         assert self._keys is not None, "the services were entered"
+        version = None if self._readers is None else self._readers.version()
+        if self.lineage.agrees(shown, version):
+            return
         proof = Proof.parse(shown)
         if proof is not None and not proof.is_sealed(self._keys.seal_key_bytes):
             _log.warning("a position that this core has not sealed", edge=node_id)
@@ -275,6 +278,7 @@ class CoreServices:
         except UnknownShard:
             return
         self.lineage.check(proof, known, node_id=node_id, now=self.clock.now())
+        self.lineage.note_agreed(shown, version)
 
     async def take_intents(
         self, intents: list[Intent], *, delivered_by: str, drain: bool, within_seconds: float

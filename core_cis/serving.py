@@ -14,7 +14,7 @@ import structlog
 from litestar import Litestar
 
 from cache_sync.clock import SystemClock
-from core_cis.app import create_app
+from core_cis.app import create_app, in_front
 from core_cis.errors import CoreBusy
 from core_cis.keys import load_keys
 from core_cis.listeners import Audience, Listener
@@ -27,7 +27,6 @@ from core_cis.settings import (
 )
 from core_cis.snapshot_schedule import SnapshotSchedule
 from core_cis.snapshot_settings import SnapshotSettings
-from failover.head_requests import HeadAsGet
 from failover.http_server import open_socket, serve
 from failover.logs import configure_logs
 from failover.node_addresses import is_loopback
@@ -129,7 +128,7 @@ async def serve_core(
         try:
             if operators is None:
                 server_files(data_dir, None)
-                await serve(HeadAsGet(app), listener, stop=stop)
+                await serve(in_front(app), listener, stop=stop)
             else:
                 await _serve_apart(app, data_dir, listener, operators, stop)
         finally:
@@ -154,6 +153,6 @@ async def _serve_apart(
             ("operators", operators, None),
         )
         for audience, listener, files in doors:
-            served = Listener(HeadAsGet(app), audience)
+            served = Listener(in_front(app), audience)
             refused = app.state.handshakes
             serving.create_task(serve(served, listener, stop=stop, tls=files, refused=refused))

@@ -15,11 +15,11 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from cache_sync.clock import Clock
 from cache_sync.errors import SyncError
+from cache_sync.once_a_turn import OnceATurn
 from edge_portal.errors import EdgeError
 from edge_portal.hot_moments import HotMoment, HotMoments
 from edge_portal.hot_questions import HotQuestions, Question
 from edge_portal.kept_answers import KEPT_SECONDS, Headers, Kept, KeptAnswers, take_apart
-from edge_portal.once_a_turn import OnceATurn
 from edge_portal.portal import Portal
 from edge_portal.request_counts import RequestCounts
 from edge_portal.session import IDLE_LIFETIME, RENEW_AFTER, Session

@@ -6,7 +6,7 @@ from random import Random
 from cache_sync.clock import Clock
 from cache_sync.redis_layout import RedisLayout
 from cache_sync.redis_link import RedisLink
-from cache_sync.redis_mirror import RedisMirror
+from cache_sync.redis_mirror import MirrorSettings, RedisMirror
 from cache_sync.redis_reader import RedisReader
 from cache_sync.redis_replica import RedisReplica
 from cache_sync.replica_reader import ReplicaReader
@@ -24,11 +24,15 @@ CONNECT_SECONDS = 1.0
 def new_mirror(settings: EdgeSettings, shard: str, *, clock: Clock, rng: Random) -> RedisMirror:
     """Make the writer of a shard's copy. Raises `ConfigError`."""
     link = _link(_configured(settings), clock, WRITE_SECONDS)
-    replica = RedisReplica(
-        link, _layout(settings, shard), clock=clock, known_versions=settings.known_versions
+    return RedisMirror(
+        snapshot_folder(settings, shard),
+        RedisReplica(link, _layout(settings, shard), clock=clock),
+        shard=shard,
+        clock=clock,
+        rng=rng,
+        settings=MirrorSettings(known_versions=settings.known_versions),
+        keys=settings.file_keys,
     )
-    folder = snapshot_folder(settings, shard)
-    return RedisMirror(folder, replica, shard=shard, clock=clock, rng=rng, keys=settings.file_keys)
 
 
 def shared_accounts(settings: EdgeSettings, *, clock: Clock, rng: Random) -> SharedAccounts | None:

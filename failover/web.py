@@ -16,7 +16,7 @@ from litestar import Request, Response
 from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException, MethodNotAllowedException
 from litestar.handlers import BaseRouteHandler
-from litestar.types import ExceptionHandlersMap
+from litestar.types import ExceptionHandlersMap, Send
 
 from failover.errors import where
 from failover.signing import secret_hash
@@ -98,6 +98,26 @@ def problem_response(problem: Problem) -> Response[bytes]:
         media_type=PROBLEM_JSON,
         headers={"Cache-Control": "no-store"} | problem.headers,
     )
+
+
+async def send_response(response: Response[bytes], send: Send) -> None:
+    """Send an answer of a few headers and whole content, from before the framework."""
+    headers = {
+        "Content-Type": response.media_type or "application/octet-stream",
+        "Content-Length": str(len(response.content)),
+        **response.headers,
+    }
+    await send(
+        {
+            "type": "http.response.start",
+            "status": response.status_code or HTTPStatus.OK,
+            "headers": [
+                (name.lower().encode("latin-1"), value.encode("latin-1"))
+                for name, value in headers.items()
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": response.content, "more_body": False})
 
 
 def _phrase_slug(status: int) -> tuple[str, str]:
@@ -324,14 +344,25 @@ def node_guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandl
         Problem: 401, and 403 `wrong_certificate`.
     """
     keys: NodeKeys = connection.app.state.node_keys
-    node_id = keys.check(connection.headers.get("authorization"))
-    if connection.state.get(CERTIFIED_NODE, node_id) != node_id:
+    header = connection.headers.get("authorization")
+    connection.state.node_id = let_in(keys, header, connection.state.get(CERTIFIED_NODE))
+
+
+def let_in(keys: NodeKeys, header: str | None, certified: str | None) -> str:
+    """
+    Return the id of the node that sent an ``Authorization`` header, `certified` where nodes speak TLS.
+
+    Raises:
+        Problem: As `node_guard`.
+    """
+    node_id = keys.check(header)
+    if certified not in {None, node_id}:
         raise Problem(
             "wrong_certificate",
             status=403,
             title="This secret is not of the node whose certificate was shown",
         )
-    connection.state.node_id = node_id
+    return node_id
 
 
 def caller(request: Request[Any, Any, Any]) -> str:

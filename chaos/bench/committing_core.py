@@ -18,12 +18,11 @@ import msgspec
 from cache_sync.clock import SystemClock
 from cache_sync.documents import PAYMENT
 from chaos.bench.population import PAYMENTS, Population
-from core_cis.app import create_app
+from core_cis.app import create_app, in_front
 from core_cis.services import CoreServices
 from core_cis.settings import ServerSettings
 from core_cis.store import CoreStore
 from core_cis.writer import Turn
-from failover.head_requests import HeadAsGet
 from failover.http_server import open_socket, serve
 from failover.logs import configure_logs
 
@@ -64,8 +63,10 @@ async def _commit_one(
     return committed
 
 
-async def _commit(services: CoreServices, plan: Plan, first: int) -> list[Committed]:
-    population, done = Population(), []
+async def _commit(
+    services: CoreServices, population: Population, plan: Plan, first: int
+) -> list[Committed]:
+    done = []
     begun = time.monotonic()
     for number in range(first, first + plan.commits):
         due = begun + (number - first) / plan.rate
@@ -91,16 +92,18 @@ async def _run(plan: Plan) -> None:
     loop.add_signal_handler(signal.SIGUSR1, go.set)
     app = create_app(Path(plan.data), SystemClock(), ServerSettings())
 
+    population = Population()
+
     async def when_told() -> None:
         for first in itertools.count(0, plan.commits):
             await go.wait()
             go.clear()
-            _keep(Path(plan.notes), await _commit(app.state.services, plan, first))
+            _keep(Path(plan.notes), await _commit(app.state.services, population, plan, first))
 
     with open_socket("127.0.0.1", plan.port) as listener:
         committing = asyncio.create_task(when_told())
         try:
-            await serve(HeadAsGet(app), listener, stop=stop)
+            await serve(in_front(app), listener, stop=stop)
         finally:
             committing.cancel()
 

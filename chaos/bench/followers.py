@@ -1,8 +1,9 @@
 """
 What followers cost the core: its CPU time a commit at a steady rate, with one follower and with many.
 
-The core commits by itself. Followers ask as edges do, one connection each, and wait for news; what they do with it is
-not measured. Then the many follow an edge, and the edge follows the core: a tree costs the core one follower.
+The core commits by itself. Followers ask as edges do, one connection each, show the barrier that they have reached and
+wait for news; what they do with it is not measured. Then the many follow an edge, and the edge follows the core: a tree
+costs the core one follower.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from typing import Final
 
 from cache_sync.documents import DEFAULT_SHARD
 from cache_sync.errors import FeedError
+from cache_sync.frames import Proof
 from chaos.bench.figures import Figure, Goal, Result
 from chaos.bench.fleet import BenchFleet
 from chaos.bench.process_facts import cpu_seconds
@@ -133,7 +135,9 @@ async def _following(config: EdgeConfig, url: str, followers: int) -> AsyncItera
             purpose=f"bench {number}",
             calls_max=1,
         )
-        feed, cursor, epoch = CoreFeed(client, DEFAULT_SHARD), 0, 0
+        shown: list[Proof] = []
+        feed = CoreFeed(client, DEFAULT_SHARD, reached=lambda: shown[-1] if shown else None)
+        cursor, epoch = 0, 0
         try:
             while True:
                 try:
@@ -144,6 +148,7 @@ async def _following(config: EdgeConfig, url: str, followers: int) -> AsyncItera
                 cursor, epoch = frame.upto, frame.epoch
                 if frame.barrier:
                     arrived[number] = cursor
+                    shown[:] = [Proof(epoch, DEFAULT_SHARD, cursor, frame.chain, frame.seal)]
         finally:
             await client.close()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, NamedTuple
 
@@ -14,7 +15,7 @@ from cache_sync.body_versions import parse_versions
 from cache_sync.document_table import read_head
 from cache_sync.errors import BelowFloor, EpochChanged, FeedUnavailable, Forked, UnknownShard
 from cache_sync.feed import WAIT_SECONDS_MAX
-from cache_sync.frames import FRAME_CONTENT_TYPE, Frame, encode_frame, parse_positions
+from cache_sync.frames import FRAME_CONTENT_TYPE, Frame, parse_positions
 from cache_sync.shards import FIRST_SHARD
 from core_cis.api.guards import fleet_guard, services, shard_guard
 from core_cis.api.problems import problems
@@ -22,6 +23,7 @@ from core_cis.grants import read_word
 from core_cis.services import CoreServices
 from core_cis.standin_shares import look as look_at_share
 from failover.feed_route import frame_answer
+from failover.held_answers import LargeAnswer
 from failover.standin import Holding
 from failover.standin_orders import SignedOrder
 from failover.web import Problem, caller, remaining_seconds
@@ -52,7 +54,7 @@ class Probe(msgspec.Struct, frozen=True):
 
 
 class FeedQuestion(NamedTuple):
-    """What a follower asks; see `read_feed`."""
+    """What a follower asks; see `read_feed`. ``asked`` is the boot-clock reading when it came, None for now."""
 
     shard: str
     after: int
@@ -60,6 +62,7 @@ class FeedQuestion(NamedTuple):
     limit: int
     wait: float
     proof: str
+    asked: float | None = None
 
 
 async def answer_feed(
@@ -83,6 +86,7 @@ async def answer_feed(
                 epoch=question.epoch,
                 limit=min(question.limit, running.settings.feed_rows_max),
                 wait_seconds=min(question.wait, seconds, WAIT_SECONDS_MAX),
+                asked=question.asked,
             )
     except EpochChanged as error:
         raise Problem(
@@ -130,24 +134,30 @@ async def read_feed(
     (with `floor`), 503 `feed_unavailable`, 503 `too_many_answers` while the asker has not taken earlier ones, 503
     `restored` when ``proof`` shows that this core has forgotten a barrier.
     """
-    running = services(request)
-    seconds = remaining_seconds(request.headers, default=_FEED_SECONDS, maximum=_FEED_SECONDS)
-    question = FeedQuestion(shard, after, epoch, limit, 0.0, proof)
-    node_id = caller(request)
+    question = FeedQuestion(shard, after, epoch, limit, wait, proof)
+    return feed_answer(services(request), caller(request), question, request.headers)
+
+
+def feed_answer(
+    running: CoreServices, node_id: str, question: FeedQuestion, headers: Mapping[str, str]
+) -> LargeAnswer:
+    """Make the answer to a registered node's question over HTTP; it raises what `answer_feed` does."""
+    seconds = remaining_seconds(headers, default=_FEED_SECONDS, maximum=_FEED_SECONDS)
+    asked = running.clock.boot_seconds()
 
     async def before() -> None:
         with contextlib.suppress(UnknownShard):  # the answer says so
-            await running.feeds.of(shard).wait_for_news(after, epoch, min(wait, seconds))
+            await running.feeds.of(question.shard).wait_for_news(
+                question.after, question.epoch, min(question.wait, seconds)
+            )
 
     async def make() -> bytes:
-        frame = await answer_feed(running, node_id, question, seconds)
-        running.metrics.frames.inc()
-        running.metrics.rows.inc(frame.count)
-        return encode_frame(frame)
+        at_once = question._replace(wait=0.0, asked=asked)
+        frame = await answer_feed(running, node_id, at_once, seconds)
+        running.metrics.count_frame(frame.count)
+        return running.feeds.encoded.encode(frame)
 
-    return frame_answer(
-        running.answers, node_id, make, request.headers, seconds=seconds, before=before
-    )
+    return frame_answer(running.answers, node_id, make, headers, seconds=seconds, before=before)
 
 
 class ProbeQuestion(NamedTuple):

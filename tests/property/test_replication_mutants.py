@@ -11,7 +11,7 @@ import cache_sync.feed_client
 import cache_sync.replica
 from cache_sync.feed_client import Asker
 from cache_sync.follower import Follower
-from cache_sync.frames import Frame
+from cache_sync.frames import CheckedFrame, Frame
 from cache_sync.replica import ReplicaWriter
 from cache_sync.snapshot_folder import POINTER
 from cache_sync.sqlite import write
@@ -44,7 +44,7 @@ def ignore_barriers(patch: pytest.MonkeyPatch) -> None:
     """Each page of a longer change is shown as it comes."""
     tail = Follower._tail
 
-    async def planted(self: Follower, frame: Frame, asked: float) -> None:
+    async def planted(self: Follower, frame: CheckedFrame, asked: float) -> None:
         if frame.barrier or self._writer is None:
             await tail(self, frame, asked)
             return
@@ -59,7 +59,7 @@ def count_age_from_the_answer(patch: pytest.MonkeyPatch) -> None:
     """How long an answer took is left out of its age."""
     ask = Asker.ask
 
-    async def planted(self: Asker, *question: int) -> tuple[Frame, float]:
+    async def planted(self: Asker, *question: int) -> tuple[CheckedFrame, float]:
         frame, _ = await ask(self, *question)
         return frame, self._clock.boot_seconds()
 

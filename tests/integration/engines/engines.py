@@ -9,7 +9,7 @@ from cache_sync.clock import Clock, SystemClock
 from cache_sync.documents import Document
 from cache_sync.errors import RedisLost
 from cache_sync.frame_guards import Held
-from cache_sync.frames import Frame
+from cache_sync.frames import CheckedFrame, Frame
 from cache_sync.packed_bodies import unpack_body
 from cache_sync.redis_layout import RedisLayout
 from cache_sync.redis_link import RedisLink
@@ -19,7 +19,7 @@ from cache_sync.replica import ReplicaWriter
 from cache_sync.replica_reader import ReplicaReader, ReplicaState
 from cache_sync.snapshot_build import SnapshotBuild
 from cache_sync.snapshot_folder import SnapshotFolder
-from tests.unit.cache_sync.feed_world import State, read_all
+from tests.unit.cache_sync.feed_world import State, checked, read_all
 
 NODE_KEY = b"the key of a node in the tests"
 
@@ -27,7 +27,7 @@ NODE_KEY = b"the key of a node in the tests"
 class Build(Protocol):
     """A copy under construction."""
 
-    def add(self, frame: Frame, asked_boot_seconds: float) -> int:
+    def add(self, frame: CheckedFrame, asked_boot_seconds: float) -> int:
         """Add the next frame."""
         ...
 
@@ -119,7 +119,7 @@ class SqliteEngine:
     def apply(self, frames: Sequence[Frame], asked_boot_seconds: float) -> int:
         """Apply frames to the current file."""
         assert self._writer is not None
-        return self._writer.apply(frames, asked_boot_seconds)
+        return self._writer.apply([checked(frame) for frame in frames], asked_boot_seconds)
 
     def held(self) -> Held:
         """Tell where the file stands."""
@@ -202,7 +202,7 @@ class RedisEngine:
 
     def apply(self, frames: Sequence[Frame], asked_boot_seconds: float) -> int:
         """Apply frames to the current generation."""
-        return self._replica.apply(frames, asked_boot_seconds)
+        return self._replica.apply([checked(frame) for frame in frames], asked_boot_seconds)
 
     def held(self) -> Held:
         """Tell where it stands."""

@@ -15,7 +15,7 @@ from cache_sync.errors import InvalidFrame, UnknownVersion
 from cache_sync.frames import Frame, sealed
 from cache_sync.shards import first_seq
 from tests.integration.engines.engines import Engine
-from tests.unit.cache_sync.feed_world import NOON, FakeClock, State, make_frame
+from tests.unit.cache_sync.feed_world import NOON, FakeClock, State, checked, make_frame
 
 ACCOUNTS = ("a", "b", "c")
 
@@ -30,7 +30,7 @@ def document(
 def built(engine: Engine, rows: Sequence[Document], clock: FakeClock, **changes: Any) -> None:
     """Build a copy out of one frame and send readers to it."""
     build = engine.begin()
-    build.add(make_frame(list(rows), **changes), clock.boot_seconds())
+    build.add(checked(make_frame(list(rows), **changes)), clock.boot_seconds())
     engine.adopt(build)
 
 
@@ -61,9 +61,9 @@ FIRST_STATE: State = {
 def test_a_copy_is_invisible_until_its_barrier(engine: Engine, clock: FakeClock) -> None:
     """Pages before a barrier show nobody anything; the barrier shows the whole state, with where it stands."""
     build = engine.begin()
-    build.add(make_frame(FIRST[:2], barrier=False, head=3), clock.boot_seconds())
+    build.add(checked(make_frame(FIRST[:2], barrier=False, head=3)), clock.boot_seconds())
     assert not engine.is_readable()
-    build.add(make_frame(FIRST[2:], after=2, onto=FIRST), clock.boot_seconds())
+    build.add(checked(make_frame(FIRST[2:], after=2, onto=FIRST)), clock.boot_seconds())
     assert not engine.is_readable()
     engine.adopt(build)
     assert engine.everything(ACCOUNTS) == FIRST_STATE
@@ -96,9 +96,9 @@ def test_a_barrier_moves_rows_cursor_and_time_together(engine: Engine, clock: Fa
 def test_a_document_that_moves_between_pages_counts_once(engine: Engine, clock: FakeClock) -> None:
     """A row that was read, changed, and read again at its new place leaves one document, in a build and in a tail."""
     build = engine.begin()
-    build.add(make_frame(FIRST, barrier=False, head=5), clock.boot_seconds())
+    build.add(checked(make_frame(FIRST, barrier=False, head=5)), clock.boot_seconds())
     moved = [document("a", "1", 4, b"moved"), document("b", "1", 5, None)]
-    build.add(following(moved, FIRST), clock.boot_seconds())
+    build.add(checked(following(moved, FIRST)), clock.boot_seconds())
     engine.adopt(build)
     again = [document("a", "1", 6, b"again")]
     last = [document("a", "1", 7, b"last")]
@@ -122,7 +122,7 @@ def test_a_later_version_of_a_body_is_applied_by_nobody(engine: Engine, clock: F
         engine.apply([following([later], FIRST)], clock.boot_seconds())
     build = engine.begin()
     with pytest.raises(UnknownVersion, match="payment"):
-        build.add(make_frame([later]), clock.boot_seconds())
+        build.add(checked(make_frame([later])), clock.boot_seconds())
     assert (engine.everything(ACCOUNTS), engine.held()) == (before, held)
     stranger = Document("a", "of a later release", "1", 4, b"\x00 not even text", 7)
     engine.apply([following([stranger], FIRST)], clock.boot_seconds())
@@ -197,17 +197,17 @@ def test_what_does_not_sum_up_is_refused(engine: Engine, clock: FakeClock) -> No
     unchanged(engine, clock, [following([document("c", "1", 4)], kept)], "hash")
     build = engine.begin()
     with pytest.raises(InvalidFrame, match="hash"):
-        build.add(make_frame(FIRST[:2], onto=FIRST, upto=3, head=3), clock.boot_seconds())
+        build.add(checked(make_frame(FIRST[:2], onto=FIRST, upto=3, head=3)), clock.boot_seconds())
     assert engine.everything(ACCOUNTS) == FIRST_STATE
 
 
 def test_forgotten_deletes_spoil_a_build(engine: Engine, clock: FakeClock) -> None:
     """When the floor passes the head that a build began under, a delete may be missing: it is given up."""
     build = engine.begin()
-    build.add(make_frame(FIRST, barrier=False, head=4), clock.boot_seconds())
+    build.add(checked(make_frame(FIRST, barrier=False, head=4)), clock.boot_seconds())
     row = document("c", "1", 9)
     with pytest.raises(InvalidFrame, match="floor"):
-        build.add(following([row], FIRST, floor=8), clock.boot_seconds())
+        build.add(checked(following([row], FIRST, floor=8)), clock.boot_seconds())
 
 
 def test_tombstones_leave_nothing_to_read(engine: Engine, clock: FakeClock) -> None:
@@ -234,7 +234,9 @@ def test_a_crash_in_the_middle_of_a_build_leaves_the_old_copy(
     """Readers go on with what they had; the next life begins another build and finishes it."""
     built(engine, FIRST, clock)
     build = engine.begin()
-    build.add(make_frame([document("x", "1", 1)], barrier=False, head=2), clock.boot_seconds())
+    build.add(
+        checked(make_frame([document("x", "1", 1)], barrier=False, head=2)), clock.boot_seconds()
+    )
     engine.reopen()
     assert engine.everything(ACCOUNTS) == FIRST_STATE
     assert engine.held().cursor == 3
@@ -249,7 +251,7 @@ def test_a_new_copy_replaces_the_old_one_whole(engine: Engine, clock: FakeClock)
     built(engine, FIRST, clock)
     build = engine.begin()
     new = [document("a", "1", 1, b"of epoch two")]
-    build.add(make_frame(new, epoch=2), clock.boot_seconds())
+    build.add(checked(make_frame(new, epoch=2)), clock.boot_seconds())
     assert (engine.state().epoch, engine.everything(ACCOUNTS)) == (1, FIRST_STATE)
     engine.adopt(build)
     assert engine.state().position.epoch == 2

@@ -13,11 +13,12 @@ from cache_sync.document_table import (
     forget_tombstones,
     read_head,
 )
-from cache_sync.documents import DEFAULT_SHARD, Document
+from cache_sync.documents import DEFAULT_SHARD, KNOWN_VERSIONS, Document
 from cache_sync.feed import CoreTimeSource, FeedSource
 from cache_sync.follower import Follower
 from cache_sync.follower_settings import FollowerSettings
-from cache_sync.frames import FRAME_FORMAT, Frame, sealed
+from cache_sync.frame_guards import check_frame, check_versions
+from cache_sync.frames import FRAME_FORMAT, CheckedFrame, Frame, sealed
 from cache_sync.offload import inline
 from cache_sync.packed_bodies import unpack_body
 from cache_sync.publication import Change as Publication
@@ -257,6 +258,12 @@ def make_frame(rows: list[Document], *, onto: Iterable[Document] = (), **changes
         **changes,
     }
     return sealed(Frame(**fields))  # type: ignore[arg-type]
+
+
+def checked(frame: Frame) -> CheckedFrame:
+    """Check a frame as a follower of this release does before it applies it."""
+    check_frame(frame)
+    return check_versions(frame, KNOWN_VERSIONS)
 
 
 def make_document(seq: int, *, account_id: str = "a", body: bytes | None = b"{}") -> Document:

@@ -8,7 +8,7 @@ import pytest
 from cache_sync.errors import FeedUnavailable, InvalidFrame
 from cache_sync.feed_client import Asker
 from cache_sync.frames import Frame
-from tests.unit.cache_sync.feed_world import NOON, FakeClock, make_document, make_frame
+from tests.unit.cache_sync.feed_world import NOON, FakeClock, checked, make_document, make_frame
 
 FRAME = make_frame([make_document(1)], age_seconds=0.5)
 
@@ -46,7 +46,7 @@ async def test_age_counts_from_before_the_question(clock: FakeClock) -> None:
     """The reading is from before anything was sent."""
     before = clock.boot
     frame, asked = await make_asker(clock, FRAME).ask(0, 0, 10, 0.0)
-    assert frame == FRAME
+    assert frame == checked(FRAME)
     assert before <= asked <= clock.boot
 
 

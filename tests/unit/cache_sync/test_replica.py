@@ -28,6 +28,7 @@ from cache_sync.snapshot_folder import SnapshotFolder
 from tests.unit.cache_sync.feed_world import (
     NOON,
     FakeClock,
+    checked,
     make_document,
     make_frame,
     read_all,
@@ -40,11 +41,16 @@ def folder(tmp_path: Path) -> SnapshotFolder:
     return SnapshotFolder(tmp_path / "snapshot")
 
 
+def apply(writer: ReplicaWriter, frames: list[Frame], asked: float) -> int:
+    """Check frames and apply them, as a follower does."""
+    return writer.apply([checked(frame) for frame in frames], asked)
+
+
 def build(folder: SnapshotFolder, clock: FakeClock, frames: list[Frame], seed: int = 1) -> Path:
     """Build a snapshot of frames and make it the current one."""
     path = folder.new_build(Random(seed))
     writer = ReplicaWriter(path, "0", clock=clock)
-    writer.apply(frames, clock.boot_seconds())
+    apply(writer, frames, clock.boot_seconds())
     writer.verify()
     cursor = writer.held().cursor
     writer.write_back()
@@ -78,10 +84,10 @@ def test_rows_cursor_and_label_move_together(writer: ReplicaWriter, reader: Repl
     good = make_frame([make_document(3)], onto=BASE, after=2, as_of=NOON.replace(hour=13))
     bad = make_frame([make_document(5)], onto=BASE, after=4, as_of=NOON.replace(hour=14))
     with pytest.raises(InvalidFrame, match="gap"):
-        writer.apply([good, bad], 0.0)
+        apply(writer, [good, bad], 0.0)
     assert read_all(reader)[1] == before[1]
     assert read_all(reader)[0].as_of == NOON
-    writer.apply([good], 0.0)
+    apply(writer, [good], 0.0)
     seen, state = read_all(reader)
     assert (seen.cursor, seen.as_of, len(state)) == (3, NOON.replace(hour=13), 3)
     assert seen.position == Position(1, "0", 3)
@@ -91,14 +97,14 @@ def test_readers_get_barriers_only(writer: ReplicaWriter) -> None:
     """A page that did not reach the head is a mixture of versions."""
     page = make_frame([make_document(3)], onto=BASE, after=2, barrier=False, head=9)
     with pytest.raises(InvalidFrame, match="barrier"):
-        writer.apply([page], 0.0)
+        apply(writer, [page], 0.0)
 
 
 def test_two_documents_at_one_seq_are_a_fork(writer: ReplicaWriter, reader: ReplicaReader) -> None:
     """The database's own key refuses what the frame's guards cannot see."""
     writer._connection.execute("UPDATE shard_head SET head = 1")
     with pytest.raises(InvalidFrame, match="collision"):
-        writer.apply([make_frame([make_document(2, account_id="b")], onto=BASE, after=1)], 0.0)
+        apply(writer, [make_frame([make_document(2, account_id="b")], onto=BASE, after=1)], 0.0)
     assert len(read_all(reader)[1]) == 2
 
 
@@ -106,7 +112,7 @@ def test_an_older_version_never_replaces_a_newer_one(
     writer: ReplicaWriter, reader: ReplicaReader
 ) -> None:
     """The newest seq of a document wins in any order of arrival."""
-    writer.apply([make_frame([Document("a", "payment", "1", 3, b"new")], onto=BASE, after=2)], 0.0)
+    apply(writer, [make_frame([Document("a", "payment", "1", 3, b"new")], onto=BASE, after=2)], 0.0)
     _, state = read_all(reader)
     assert state["a", "payment", "1"] == b"new"
     assert len(state) == 2
@@ -116,10 +122,12 @@ def test_a_version_below_what_is_held_is_left_out(
     writer: ReplicaWriter, reader: ReplicaReader
 ) -> None:
     """Even a cursor that was set back does not bring an old balance back."""
-    writer.apply([make_frame([Document("a", "payment", "1", 5, b"new")], onto=BASE, after=2)], 0.0)
+    apply(writer, [make_frame([Document("a", "payment", "1", 5, b"new")], onto=BASE, after=2)], 0.0)
     writer._connection.execute("UPDATE shard_head SET head = 2")
     newer = [*BASE, Document("a", "payment", "1", 5, b"new")]
-    writer.apply([make_frame([Document("a", "payment", "1", 4, b"old")], onto=newer, after=2)], 0.0)
+    apply(
+        writer, [make_frame([Document("a", "payment", "1", 4, b"old")], onto=newer, after=2)], 0.0
+    )
     assert read_all(reader)[1]["a", "payment", "1"] == b"new"
 
 
@@ -128,9 +136,9 @@ def test_the_same_t_never_looks_younger(
 ) -> None:
     """An answer that is applied again after a restart keeps the age that it had."""
     heartbeat = make_frame([], onto=BASE, after=2, upto=2, head=2, as_of=NOON.replace(minute=1))
-    writer.apply([heartbeat], clock.boot_seconds())
+    apply(writer, [heartbeat], clock.boot_seconds())
     clock.advance(60)
-    writer.apply([heartbeat], clock.boot_seconds())
+    apply(writer, [heartbeat], clock.boot_seconds())
     assert read_all(reader)[0].age_seconds >= 60
 
 
@@ -138,11 +146,11 @@ def test_tombstones_go_when_the_source_forgets_them(
     writer: ReplicaWriter, reader: ReplicaReader
 ) -> None:
     """The replica's floor follows its source's, so that it can be a source itself."""
-    writer.apply([make_frame([Document("a", "payment", "1", 3, None)], onto=BASE, after=2)], 0.0)
+    apply(writer, [make_frame([Document("a", "payment", "1", 3, None)], onto=BASE, after=2)], 0.0)
     count = "SELECT count(*) FROM documents"
     assert writer._connection.execute(count).fetchone() == (2,)
     left = [make_document(2)]
-    writer.apply([make_frame([], onto=left, after=3, upto=3, head=3, floor=3)], 0.0)
+    apply(writer, [make_frame([], onto=left, after=3, upto=3, head=3, floor=3)], 0.0)
     assert writer._connection.execute(count).fetchone() == (1,)
     assert writer.held().floor == 3
     assert read_all(reader)[0].floor == 3
@@ -154,7 +162,7 @@ def test_a_staged_file_cannot_be_read_before_its_barrier(
     """A build that is given to readers too early is noticed by both sides."""
     path = folder.new_build(Random(1))
     writer = ReplicaWriter(path, "0", clock=clock)
-    writer.stage(make_frame([make_document(1)], barrier=False, head=2))
+    writer.stage(checked(make_frame([make_document(1)], barrier=False, head=2)))
     with pytest.raises(DamagedSnapshot, match="barrier"):
         writer.verify()
     writer.write_back()
@@ -195,7 +203,7 @@ def test_age_counts_from_the_question_and_what_it_was_then(
     frame = make_frame(
         [], onto=BASE, after=2, upto=2, head=2, age_seconds=10.0, as_of=NOON.replace(minute=1)
     )
-    writer.apply([frame], asked)
+    apply(writer, [frame], asked)
     clock.advance(4)
     seen, _ = read_all(reader)
     assert 17 <= seen.age_seconds < 17.1
@@ -209,7 +217,7 @@ def test_age_survives_a_restart_and_says_at_least_after_a_boot(
     frame = make_frame(
         [], onto=BASE, after=2, upto=2, head=2, age_seconds=10.0, as_of=NOON.replace(minute=1)
     )
-    writer.apply([frame], clock.boot_seconds())
+    apply(writer, [frame], clock.boot_seconds())
     clock.advance(5)
     again = ReplicaReader(folder.directory, clock=clock)
     assert 15 <= read_all(again)[0].age_seconds < 15.1
@@ -287,7 +295,7 @@ def test_view_finds_live_documents(writer: ReplicaWriter, reader: ReplicaReader)
         Document("a", CREDENTIAL, "k", 4, encode_body(credential)),
         Document("b", "payment", "9", 5, b"{}"),
     ]
-    writer.apply([make_frame(rows, onto=BASE, after=2)], 0.0)
+    apply(writer, [make_frame(rows, onto=BASE, after=2)], 0.0)
     with reader.read() as view:
         assert view.document("a", "payment", "1") is None
         assert view.document("a", "payment", "9") is None
@@ -305,7 +313,7 @@ def test_a_body_that_does_not_decode_is_damage_that_tells_nothing_of_it(
 ) -> None:
     """No personal data gets into a log through an error."""
     row = Document("a", "payment", "1", 3, b'{"secret": "4711"')
-    writer.apply([make_frame([row], onto=BASE, after=2)], 0.0)
+    apply(writer, [make_frame([row], onto=BASE, after=2)], 0.0)
     with reader.read() as view, pytest.raises(DamagedSnapshot) as caught:
         view.body(PaymentBody, "a", "1")
     assert "4711" not in str(caught.value)
@@ -327,7 +335,7 @@ def test_a_barrier_that_does_not_sum_up_changes_nothing(
     """A row that was left out above, or never deleted here, shows at the next barrier."""
     before = read_all(reader)[1]
     with pytest.raises(InvalidFrame, match="hash"):
-        writer.apply([make_frame([make_document(3)], onto=BASE, after=2, **live)], 0.0)
+        apply(writer, [make_frame([make_document(3)], onto=BASE, after=2, **live)], 0.0)
     assert read_all(reader)[1] == before
 
 
@@ -336,9 +344,9 @@ def test_a_version_that_nobody_here_knows_is_not_applied(
 ) -> None:
     """Kinds that are new to this release are kept as they are; a newer body of a known kind is not."""
     stranger = Document("a", "tree_trimming", "k", 3, b"{}", 9)
-    writer.apply([make_frame([stranger], onto=BASE, after=2)], 0.0)
+    apply(writer, [make_frame([stranger], onto=BASE, after=2)], 0.0)
     assert len(read_all(reader)[1]) == 3
     newer = Document("a", "payment", "1", 4, b"{}", 2)
     with pytest.raises(UnknownVersion, match="payments of version 2"):
-        writer.apply([make_frame([newer], onto=[*BASE, stranger], after=3)], 0.0)
+        apply(writer, [make_frame([newer], onto=[*BASE, stranger], after=3)], 0.0)
     assert len(read_all(reader)[1]) == 3

@@ -213,7 +213,7 @@ def test_credential_is_found_by_a_hash_of_the_address(store: CoreStore) -> None:
     key = sign_in_key(store.keys.lookup_key_bytes, " ada@EXAMPLE.org")
     credential: CredentialBody = documents(store, "credential")[key]
     assert (credential.account_ids, credential.status) == (["A", "B"], "active")
-    assert "ada" not in key
+    assert "example" not in key.lower()
 
 
 def test_changed_address_withdraws_the_old_key(store: CoreStore) -> None:

@@ -15,7 +15,7 @@ from cache_sync.shards import first_seq, shard_of
 from cache_sync.snapshot_folder import SnapshotFolder
 from edge_portal.errors import NotHeldHere
 from edge_portal.held_snapshots import HeldSnapshots
-from tests.unit.cache_sync.feed_world import FakeClock, make_frame
+from tests.unit.cache_sync.feed_world import FakeClock, checked, make_frame
 
 SHARDS = 4
 ACCOUNTS = [f"A-{number}" for number in range(40)]
@@ -39,7 +39,7 @@ def build(folder: Path, shard: str, clock: FakeClock, *, asked_ago: float) -> No
     path = snapshots.new_build(Random(1))
     writer = ReplicaWriter(path, shard, clock=clock)
     frame = make_frame(rows, shard=shard, seal=SEAL)
-    writer.apply([frame], clock.boot_seconds() - asked_ago)
+    writer.apply([checked(frame)], clock.boot_seconds() - asked_ago)
     writer.write_back()
     writer.close()
     snapshots.adopt(path, rows[-1].seq)

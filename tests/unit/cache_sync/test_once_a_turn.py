@@ -5,7 +5,7 @@ from itertools import count
 
 import pytest
 
-from edge_portal.once_a_turn import OnceATurn
+from cache_sync.once_a_turn import OnceATurn
 
 
 async def test_those_who_wait_together_share_one_look() -> None:

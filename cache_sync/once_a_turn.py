@@ -1,7 +1,7 @@
 """
 What is looked at once for all the requests that wait together, instead of once for each.
 
-A worker under load finds many requests at hand whenever its event loop comes round. All of them had arrived before the
+A server under load finds many requests at hand whenever its event loop comes round. All of them had arrived before the
 loop turned to the first: what is looked at then is as new to the last of them as a look of its own would be.
 """
 
