@@ -22,6 +22,7 @@ from failover.peer_messages import (
     Source,
 )
 from failover.retry import RetrySettings, retrying
+from failover.retry_budget import RetryBudget
 from failover.web import MSGPACK, authorization_header
 
 PAGE_ROWS = 500
@@ -65,6 +66,7 @@ class PeerJournals:
         self.clock = clock or SystemClock()
         self.rng = rng or SystemRandom()
         self.answer_seconds = answer_seconds
+        self.budget = RetryBudget(self.clock)
 
     def read(self, node_id: str, peer_url: str) -> Journal:
         """
@@ -145,6 +147,7 @@ class _Edge:
         self._url = f"{peer_url}/peer/v1"
         self._clock = asking.clock
         self._rng = asking.rng
+        self._budget = asking.budget
         self._answer_seconds = asking.answer_seconds
         self.outages: list[Outage] = []
 
@@ -202,6 +205,7 @@ class _Edge:
                 lambda: self._ask("/intents", wanted),
                 clock=self._clock,
                 rng=self._rng,
+                budget=self._budget,
                 settings=_PATIENCE,
                 errors=(NotSent, Ambiguous, Overloaded),
             )

@@ -57,6 +57,7 @@ from failover.mode_lease import LeaseReader
 from failover.node_config import CORE_NODE_ID, ProcessorAccess
 from failover.node_tls import server_files
 from failover.probe import CoreProbe
+from failover.retry_budget import RetryBudget
 from failover.returning import Returning
 from failover.signing import Signer
 from failover.standin import Holding
@@ -121,6 +122,7 @@ class Agent:
             clock=clock,
             rng=rng,
         )
+        self._budgets = {road: RetryBudget(clock) for road in ("live", "drain")}
         self._core_clock = CoreClock(self._probe, clock)
         # What is drained and what is brought back share their calls.
         self._drained = self._clients.intake("drain", self._snapshot.proof)
@@ -137,6 +139,7 @@ class Agent:
             drain=self._drain,
             peers=self._peers,
             snapshot=self._snapshot,
+            budgets=self._budgets,
             core_clock=self._core_clock,
             standin=self._word.limits,
             clock=clock,
@@ -158,6 +161,7 @@ class Agent:
             outage_seconds=lambda: self._keeper.outage_seconds(),  # noqa: PLW0108 - looked up when called
             core_key=config.core_public_key,
             core_takes=self._returning.core_takes_intents,
+            budget=self._budgets["live"],
             clock=clock,
             capturing=self._make_capturing(config.processor, clock),
         )
@@ -201,6 +205,7 @@ class Agent:
             in_flight=self._submission.in_flight,
             core_now=self._core_now,
             core_takes=self._returning.core_takes_intents,
+            budget=self._budgets["drain"],
             clock=clock,
             rng=rng,
         )

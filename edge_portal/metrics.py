@@ -6,12 +6,12 @@ sets), so that any worker can tell the sum. Gauges are read from the lease and t
 an id of a customer or an account.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
@@ -20,6 +20,7 @@ from edge_portal.node_status import BreakerOrderStatus, EdgeStatus
 from edge_portal.request_counts import ManyAtOnce, RequestCounts
 from edge_portal.settings import metrics_are_shared
 from edge_portal.shard_status import ShardStatus
+from failover.retry_budget import RetryCounts
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4"
 
@@ -85,6 +86,7 @@ def _state_metrics(status: EdgeStatus) -> Iterator[Metric]:
         breaker.add_metric([name], float(status.breaker == name))
     yield breaker
     yield from _order_metrics(status.breaker_order)
+    yield from _retry_metrics(status.retries)
     upstream = GaugeMetricFamily(
         "ridethrough_edge_upstream",
         "1 for the node that documents are asked from.",
@@ -165,6 +167,27 @@ def _order_metrics(order: BreakerOrderStatus | None) -> Iterator[Metric]:
             "How long ago an operator ordered that.",
             value=order.given_seconds_ago,
         )
+
+
+def _retry_metrics(retries: Mapping[str, RetryCounts]) -> Iterator[Metric]:
+    first = CounterMetricFamily(
+        "ridethrough_edge_core_first_tries",
+        "What was offered to the core for the first time: intents live, batches by the drain.",
+        labels=["road"],
+    )
+    made = CounterMetricFamily(
+        "ridethrough_edge_core_retries", "What was offered again.", labels=["road"]
+    )
+    refused = CounterMetricFamily(
+        "ridethrough_edge_core_retries_refused",
+        "Retries that were not made: the budget had none left.",
+        labels=["road"],
+    )
+    for road, counts in retries.items():
+        first.add_metric([road], counts.first)
+        made.add_metric([road], counts.retries)
+        refused.add_metric([road], counts.refused)
+    yield from (first, made, refused)
 
 
 def _key_metric(status: EdgeStatus) -> Metric:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -36,6 +36,7 @@ from failover.mode_lease import (
 from failover.modes import Mode, ModeInputs, ModeSettings, ModeState, decide, initial
 from failover.outages import OutageLog
 from failover.probe import CoreProbe
+from failover.retry_budget import RetryBudget
 from failover.standin import Standing
 from failover.standin_orders import StandinLimits
 from failover.submission import Submission
@@ -96,6 +97,7 @@ class ModeKeeper:
         drain: Drain,
         peers: PeerWatch,
         snapshot: SnapshotAge,
+        budgets: Mapping[str, RetryBudget],
         core_clock: CoreClock,
         standin: StandinLimits,
         clock: Clock,
@@ -109,6 +111,7 @@ class ModeKeeper:
         self._drain = drain
         self._peers = peers
         self._snapshot = snapshot
+        self._budgets = budgets
         self._core_clock = core_clock
         self._standin = standin
         self._clock = clock
@@ -214,6 +217,7 @@ class ModeKeeper:
             forced=forced,
             breaker=self._breaker.state,
             breaker_order=self._orders.in_force,
+            retries={road: budget.counts for road, budget in self._budgets.items()},
             core_silence_seconds=silence,
             queue=self._queue(snapshot),
             payments_open=snapshot is not None and self._submission.payments_open,

@@ -18,6 +18,7 @@ from failover.errors import JournalError
 from failover.journal_reader import JournalReader
 from failover.mode_lease import LeaseReader, ModeLease
 from failover.node_tls import read_expiry
+from failover.retry_budget import RetryCounts
 from failover.standin import MethodType
 
 _DAY: Final = timedelta(days=1)
@@ -120,6 +121,7 @@ class EdgeStatus(msgspec.Struct, frozen=True, kw_only=True):
     ``certificate_days`` is how long this node's certificate is still good, None where nodes do without TLS.
     ``breaker_order`` is an operator's, while it holds the breaker.
     ``limits`` are the stand-in limits, ``outage_seconds`` how long it has not been in normal operation.
+    ``retries`` counts offers to the core since the agent started: of what is new (``live``), and the drain's.
     ``redis`` says how far the copies in a Redis are, by shard, where there is one.
     """
 
@@ -136,6 +138,7 @@ class EdgeStatus(msgspec.Struct, frozen=True, kw_only=True):
     outage_seconds: float
     breaker: str
     breaker_order: BreakerOrderStatus | None
+    retries: dict[str, RetryCounts]
     core_silence_seconds: float | None
     payments_open: bool
     archive_open: bool
@@ -214,6 +217,7 @@ class NodeStatus:
             outage_seconds=round(lease.standing.outage_seconds, 3),
             breaker=lease.breaker,
             breaker_order=self._breaker_order(lease),
+            retries=lease.retries,
             core_silence_seconds=lease.core_silence_seconds,
             payments_open=lease.payments_open,
             archive_open=lease.archive_open,

@@ -23,6 +23,7 @@ from failover.journal_schema import JournalEntry
 from failover.offering import CoreIntake
 from failover.peer_messages import OutcomeNotice
 from failover.probe import CoreProbe
+from failover.retry_budget import RetryBudget
 from failover.witness import PeerWatch, Sibling
 
 _END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
@@ -74,6 +75,7 @@ class Drain:
 
     ``in_flight`` tells whether an intent is being submitted just now; ``core_now`` estimates core time (None while
     nothing is known of it); ``core_takes`` whether the core takes intents, and not only what it had decided before.
+    After a call that failed, every call is a retry and taken from ``budget`` until one is answered.
     """
 
     def __init__(  # noqa: PLR0913 — everything it touches is a parameter
@@ -88,6 +90,7 @@ class Drain:
         in_flight: Callable[[str], bool],
         core_now: Callable[[], datetime | None],
         core_takes: Callable[[], bool],
+        budget: RetryBudget,
         clock: Clock,
         rng: random.Random,
         settings: DrainSettings | None = None,
@@ -101,6 +104,8 @@ class Drain:
         self._in_flight = in_flight
         self._core_now = core_now
         self._core_takes = core_takes
+        self._budget = budget
+        self._retrying = False
         self._clock = clock
         self._rng = rng
         self._settings = settings or DrainSettings()
@@ -211,32 +216,46 @@ class Drain:
 
         async def send(batch: Sequence[JournalEntry]) -> int:
             async with gate:
+                if self._retrying and not self._budget.take():
+                    return 0
+                if not self._retrying:
+                    self._budget.tried()
                 return await self._offer(batch)
 
         return sum(await asyncio.gather(*(send(batch) for batch in batches)))
 
     async def _offer(self, batch: Sequence[JournalEntry]) -> int:
-        """Offer a batch; where the core refuses it as a whole, find the one that spoils it by halves."""
+        """
+        Offer a batch; where the core refuses it as a whole, find the one that spoils it by halves.
+
+        The halves are no retries: the core is there and answers, and they go one after the other.
+        """
         try:
             answer = await self._post(batch)
-        except (BreakerOpen, NotSent):
-            self._slow_down()
-            return 0
-        except Overloaded as error:
-            self._slow_down()
-            self._pause(error.retry_after or self._settings.interval)
-            return 0
         except NodeRefused:
-            if len(batch) > 1:
-                middle = len(batch) // 2
-                return await self._offer(batch[:middle]) + await self._offer(batch[middle:])
-            self._failed(batch, core_is_there=True)
-            return 0
-        except NodeError:
-            self._slow_down()
-            self._failed(batch, core_is_there=False)
+            self._retrying = False
+            return await self._offer_halves(batch)
+        except (BreakerOpen, NodeError) as error:
+            self._not_answered(batch, error)
             return 0
         return await self._decided(batch, answer)
+
+    async def _offer_halves(self, batch: Sequence[JournalEntry]) -> int:
+        if len(batch) == 1:
+            self._failed(batch, core_is_there=True)
+            return 0
+        middle = len(batch) // 2
+        return await self._offer(batch[:middle]) + await self._offer(batch[middle:])
+
+    def _not_answered(self, batch: Sequence[JournalEntry], error: BreakerOpen | NodeError) -> None:
+        self._slow_down()
+        if isinstance(error, BreakerOpen):
+            return
+        self._retrying = True
+        if isinstance(error, Overloaded):
+            self._pause(error.retry_after or self._settings.interval)
+        elif not isinstance(error, NotSent):
+            self._failed(batch, core_is_there=False)
 
     async def _post(self, batch: Sequence[JournalEntry]) -> OutcomeBatch:
         for entry in batch:
@@ -247,6 +266,7 @@ class Drain:
         async with self._breaker.calling(deadline_seconds=deadline):
             answer = await self._core.post(intents, deadline_seconds=deadline, drain=True)
         self._probe.answered()
+        self._retrying = False
         self._credits = answer.credits
         if answer.retry_after_seconds:
             self._pause(answer.retry_after_seconds)

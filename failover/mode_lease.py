@@ -15,6 +15,7 @@ from failover.breaker_order import BreakerOrder
 from failover.journal_reader import QueueSummary
 from failover.modes import BreakerState, Mode, Reason
 from failover.noted_file import put_whole
+from failover.retry_budget import RetryCounts
 from failover.standin import Standing
 
 LEASE_SECONDS = 2.0
@@ -30,6 +31,7 @@ class ModeLease(msgspec.Struct, frozen=True, kw_only=True):
     never answered. ``witnesses`` says which siblings are there; ``payments_open`` whether a payment tried now has
     somewhere to go; ``archive_open`` whether archive reads may be tried. ``normal_entered_at`` (boot clock) lets a
     restarted agent keep `normal` from flickering. ``standing`` is where the node stands in its stand-in limits.
+    ``retries`` counts what was offered to the core, by its road.
     """
 
     mode: Mode
@@ -39,6 +41,7 @@ class ModeLease(msgspec.Struct, frozen=True, kw_only=True):
     forced: Mode | None = None
     breaker: BreakerState = "closed"
     breaker_order: BreakerOrder | None = None
+    retries: dict[str, RetryCounts] = {}
     core_silence_seconds: float | None = None
     queue: QueueSummary = QueueSummary()
     payments_open: bool = False

@@ -20,6 +20,7 @@ from failover.journal import Journal
 from failover.journal_schema import JournalEntry
 from failover.peer_messages import CopyBatch
 from failover.probe import CoreProbe
+from failover.retry_budget import RetryBudget
 from failover.witness import PeerWatch, Sibling, rank_witnesses
 
 _log = structlog.get_logger(__name__)
@@ -79,6 +80,7 @@ class Offering:
         probe: CoreProbe,
         siblings: Mapping[str, Sibling],
         peers: PeerWatch,
+        budget: RetryBudget,
         settings: SubmissionSettings,
     ) -> None:
         self._journal = journal
@@ -87,6 +89,7 @@ class Offering:
         self._probe = probe
         self._siblings = siblings
         self._peers = peers
+        self._budget = budget
         self._settings = settings
         self._to_core: Batcher[Intent, Outcome | None] = Batcher(self._send_core)
         self._to_peer: dict[str, Batcher[Intent, bool]] = {
@@ -94,8 +97,17 @@ class Offering:
             for peer in siblings
         }
 
-    async def to_core(self, entry: JournalEntry) -> Outcome | Reached:
-        """Submit an intent to the core and take its outcome over into the journal; never raises."""
+    async def to_core(self, entry: JournalEntry, *, again: bool = False) -> Outcome | Reached:
+        """
+        Submit an intent to the core and take its outcome over into the journal; never raises.
+
+        ``again`` says that it has been offered before: then only where the budget has a retry left, and "unknown"
+        otherwise. The drain asks in any case.
+        """
+        if not again:
+            self._budget.tried()
+        elif not self._budget.take():
+            return "unknown"
         return await _surely(self._to_core_at_once(entry))
 
     async def to_witnesses(self, entry: JournalEntry) -> Outcome | Reached:

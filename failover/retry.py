@@ -1,5 +1,5 @@
 """
-Repeating a call that may be repeated, in one place: with jitter, a deadline, and only for the errors named.
+Repeating a call that may be repeated, in one place: with jitter, a deadline, a budget, and only for the errors named.
 
 For reads, and for writes that carry their own id. One layer retries, never two. Built on tenacity, whose defaults
 repeat for ever without waiting, look at the real clock and can swallow a cancellation; none of them is used.
@@ -14,6 +14,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from cache_sync.clock import Clock
 from failover.errors import NodeError, NotSent, Overloaded
+from failover.retry_budget import RetryBudget
 
 T = TypeVar("T")
 
@@ -37,16 +38,19 @@ async def retrying(
     *,
     clock: Clock,
     rng: random.Random,
+    budget: RetryBudget,
     settings: RetrySettings | None = None,
     errors: tuple[type[NodeError], ...] = (NotSent, Overloaded),
 ) -> T:
     """
     Await ``call()`` again while it raises one of ``errors``; raises the last of them in the end.
 
-    By default only what certainly was not done is repeated. Pass `Ambiguous` too where a repetition changes nothing.
+    Nor is it called again when ``budget`` has no retry left. By default only what certainly was not done is repeated.
+    Pass `Ambiguous` too where a repetition changes nothing.
     """
     chosen = settings or RetrySettings()
     started = clock.boot_seconds()
+    budget.tried()
 
     def wait(state: RetryCallState) -> float:
         longest = min(
@@ -59,7 +63,8 @@ async def retrying(
     def stop(state: RetryCallState) -> bool:
         used = clock.boot_seconds() - started
         would_end = used + (state.upcoming_sleep or 0.0)
-        return state.attempt_number >= chosen.attempts or would_end >= chosen.deadline_seconds
+        over = state.attempt_number >= chosen.attempts or would_end >= chosen.deadline_seconds
+        return over or not budget.take()
 
     repeat = AsyncRetrying(
         sleep=clock.sleep,

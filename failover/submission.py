@@ -41,6 +41,7 @@ from failover.journal_schema import JournalEntry
 from failover.offering import CoreIntake, Offering, SubmissionSettings
 from failover.peer_messages import Ask
 from failover.probe import CoreProbe
+from failover.retry_budget import RetryBudget
 from failover.signing import verify_outcome
 from failover.standin import Limits
 from failover.wishes import MessageWish, PaymentWish, draft_message, draft_payment
@@ -62,10 +63,9 @@ class Submission:
     Takes payments and messages for one node; one instance in its agent, used from one event loop.
 
     ``limits`` and ``outage_seconds`` tell the stand-in limits in force and how long the outage has lasted, for each
-    payment anew.
-    ``core_key`` is what the core signs outcomes with; ``core_takes`` tells whether it takes intents just now.
-    ``run`` must run beside it: it copies again what has no second copy yet, counts what siblings hold of an earlier
-    incarnation, and reopens a fenced journal.
+    payment anew. ``core_key`` is what the core signs outcomes with; ``core_takes`` tells whether it takes intents just
+    now; ``budget`` is what repetitions may cost the core. ``run`` must run beside it: it copies again what has no
+    second copy yet, counts what siblings hold of an earlier incarnation, and reopens a fenced journal.
     """
 
     def __init__(  # noqa: PLR0913 — everything it touches is a parameter
@@ -81,6 +81,7 @@ class Submission:
         outage_seconds: Callable[[], float],
         core_key: str,
         core_takes: Callable[[], bool],
+        budget: RetryBudget,
         clock: Clock,
         settings: SubmissionSettings | None = None,
         capturing: Capturing | None = None,
@@ -108,6 +109,7 @@ class Submission:
             probe=probe,
             siblings=siblings,
             peers=peers,
+            budget=budget,
             settings=self._settings,
         )
 
@@ -261,7 +263,9 @@ class Submission:
         tasks: set[asyncio.Task[Any]] = set()
         core = copy = None
         if self._core_open() or (fresh and entry.offered_core):
-            core = self._spawn(self._offering.to_core(entry))
+            core = self._spawn(
+                self._offering.to_core(entry, again=entry.offered_core and not fresh)
+            )
             tasks.add(core)
         if entry.source == "own" and entry.reserved and not entry.durable:
             copy = self._spawn(self._offering.to_witnesses(entry))

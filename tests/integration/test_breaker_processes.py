@@ -100,6 +100,8 @@ def test_held_closed_a_frozen_core_holds_nobody(fleet: EdgeFleet) -> None:
         fleet.core.send_signal(signal.SIGCONT)
     assert {answer.json()["state"] for answer in paid} == {"accepted"}
     assert (told["breaker"], told["reason"]) == ("closed", "core_silent")
+    tries = 'ridethrough_edge_core_first_tries_total{road="live"}'
+    wait_until("counted", lambda: metric(edge, tries) >= len(paid))
     ids = [answer.json()["id"] for answer in paid]
     wait_until("posted", lambda: {customer.state(one) for one in ids} == {"posted"})
     amounts = sorted(entry["amount"] for entry in fleet.posted(customer.account_id))

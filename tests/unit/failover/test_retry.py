@@ -7,6 +7,7 @@ import pytest
 
 from failover.errors import Ambiguous, NodeError, NotSent, Overloaded
 from failover.retry import RetrySettings, retrying
+from failover.retry_budget import RetryBudget, RetryBudgetSettings
 from tests.unit.failover.virtual import VirtualClock, run_virtually
 
 
@@ -32,6 +33,7 @@ def tried(
     settings: RetrySettings | None = None,
     *,
     errors: tuple[type[NodeError], ...] = (NotSent, Overloaded),
+    budget: RetryBudgetSettings | None = None,
 ) -> tuple[object, float]:
     """Run a call under virtual time; returns how it ended, and when."""
 
@@ -40,7 +42,12 @@ def tried(
         result: object
         try:
             result = await retrying(
-                call, clock=clock, rng=random.Random(3), settings=settings, errors=errors
+                call,
+                clock=clock,
+                rng=random.Random(3),
+                budget=RetryBudget(clock, budget),
+                settings=settings,
+                errors=errors,
             )
         except NodeError as error:
             result = error
@@ -54,7 +61,13 @@ def test_any_awaitable_is_awaited_and_judged() -> None:
     call = Call(NotSent("1"))
 
     async def main() -> str:
-        return await retrying(lambda: call(), clock=VirtualClock(), rng=random.Random(3))  # noqa: PLW0108
+        clock = VirtualClock()
+        return await retrying(
+            lambda: call(),  # noqa: PLW0108 - that it is one is the test
+            clock=clock,
+            rng=random.Random(3),
+            budget=RetryBudget(clock),
+        )
 
     assert run_virtually(0, main) == "done"
     assert len(call.at) == 2
@@ -103,12 +116,25 @@ def test_waits_are_drawn_and_a_nodes_wish_is_respected() -> None:
     assert call.at[1] >= 1.6
 
 
+def test_a_spent_budget_ends_it_with_the_error() -> None:
+    """However many attempts and however much time it has left; the first call is nobody's retry."""
+    last = NotSent("3")
+    call = Call(NotSent("1"), NotSent("2"), last, NotSent("4"))
+    settings = RetrySettings(attempts=10, deadline_seconds=1000)
+    spare = RetryBudgetSettings(saved_max=2, floor_per_second=0, share=0)
+    assert tried(call, settings, budget=spare)[0] is last
+    assert len(call.at) == 3
+
+
 def test_cancellation_passes_through() -> None:
     """A cancelled caller is not repeated."""
 
     async def main() -> int:
         call = Call(NotSent("x"), NotSent("x"))
-        task = asyncio.ensure_future(retrying(call, clock=VirtualClock(), rng=random.Random(1)))
+        clock = VirtualClock()
+        task = asyncio.ensure_future(
+            retrying(call, clock=clock, rng=random.Random(1), budget=RetryBudget(clock))
+        )
         await asyncio.sleep(0.05)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -23,6 +23,7 @@ from failover.group_commit import InlineCommitter
 from failover.journal import Journal, JournalBounds
 from failover.offering import SubmissionSettings
 from failover.probe import CoreProbe
+from failover.retry_budget import RetryBudget, RetryBudgetSettings
 from failover.returning import Returning
 from failover.signing import Signer, generate_signing_key, public_key
 from failover.standin import Limits
@@ -93,6 +94,7 @@ class Node:
             clock=clock,
             rng=rng,
         )
+        self.live_budget, self.drain_budget = (RetryBudget(clock, world.retries) for _ in range(2))
         self.submission = Submission(
             journal=self.journal,
             core=core,
@@ -104,6 +106,7 @@ class Node:
             outage_seconds=lambda: world.outage_seconds,
             core_key=world.core.public_key,
             core_takes=self.returning.core_takes_intents,
+            budget=self.live_budget,
             clock=clock,
             settings=SubmissionSettings(),
             capturing=self.make_capturing() if world.charging else None,
@@ -118,6 +121,7 @@ class Node:
             in_flight=self.submission.in_flight,
             core_now=clock.now,
             core_takes=self.returning.core_takes_intents,
+            budget=self.drain_budget,
             clock=clock,
             rng=rng,
             settings=DrainSettings(),
@@ -165,7 +169,9 @@ class World:
         *,
         charging: bool = False,
         capturing: CaptureSettings | None = None,
+        retries: RetryBudgetSettings | None = None,
     ) -> None:
+        self.retries = retries
         self.capturing = capturing
         self.charging = charging
         self.processor = FakeProcessor()
@@ -230,11 +236,13 @@ def live(
     settle_seconds: float = 3.0,
     charging: bool = False,
     capturing: CaptureSettings | None = None,
+    retries: RetryBudgetSettings | None = None,
 ) -> None:
     """Tell a story in a running world, after it has had time to find itself."""
 
     async def main() -> None:
-        with World(folder, seed, names, charging=charging, capturing=capturing).running() as world:
+        made = World(folder, seed, names, charging=charging, capturing=capturing, retries=retries)
+        with made.running() as world:
             await asyncio.sleep(settle_seconds)
             await story(world)
 
