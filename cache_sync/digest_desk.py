@@ -41,19 +41,20 @@ class DigestDesk:
             raise FeedUnavailable("too many compare themselves with this node at once")
         self._waiting += 1
         try:
-            # A thread cannot be stopped: whoever hangs up leaves the turn to it until it is done.
-            reading = asyncio.create_task(self._in_turn(shard, question))
-            reading.add_done_callback(_look_at_result)
+            # Nothing is read for whoever hangs up before the turn has come.
+            await self._turn.acquire()
+            # A thread cannot be stopped: whoever hangs up later leaves the turn to it until it is done.
+            reading = asyncio.create_task(self._reading(shard, question))
+            reading.add_done_callback(self._read_to_its_end)
             return await asyncio.shield(reading)
         finally:
             self._waiting -= 1
 
-    async def _in_turn(self, shard: str, question: DigestQuestion) -> DigestAnswer:
-        async with self._turn:
-            return await self._offload(lambda: self._read(shard, question))
+    async def _reading(self, shard: str, question: DigestQuestion) -> DigestAnswer:
+        return await self._offload(lambda: self._read(shard, question))
 
-
-def _look_at_result(task: asyncio.Task[DigestAnswer]) -> None:
-    # With nobody left to tell, asyncio would report an error that nobody missed.
-    if not task.cancelled():
-        task.exception()
+    def _read_to_its_end(self, task: asyncio.Task[DigestAnswer]) -> None:
+        self._turn.release()
+        # With nobody left to tell, asyncio would report an error that nobody missed.
+        if not task.cancelled():
+            task.exception()

@@ -233,7 +233,7 @@ async def offer_snapshot(request: AnyRequest, shard: FromPath[str]) -> Response[
     """Answer with a `SnapshotOffer`, as the core does; 503 `snapshot_being_made` while this node cuts a file."""
     feeds: Feeds = request.app.state.feeds
     feeds.snapshots.note_asked(shard)
-    return await answer_offer(feeds.snapshots.desk, shard)
+    return await answer_offer(feeds.snapshots.desk, shard, request.headers)
 
 
 @get("/snapshots/{shard:str}/{name:str}", media_type=FILE_CONTENT_TYPE)

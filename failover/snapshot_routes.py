@@ -15,12 +15,14 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from cache_sync.errors import SnapshotUnavailable, UnknownShard
 from cache_sync.snapshot_file import CHUNK_BYTES_MAX, encode_offer
 from cache_sync.snapshot_file_desk import SnapshotDesk
+from cache_sync.sql import DatabaseError
 from failover.held_answers import send_whole
-from failover.web import Problem
+from failover.web import Problem, remaining_seconds
 
 FILE_CONTENT_TYPE: Final = "application/octet-stream"
 # Whoever asks for more is answered with so much, and asks on: no answer keeps a place for long, or much memory.
 ANSWER_BYTES_MAX: Final = CHUNK_BYTES_MAX
+OFFER_SECONDS: Final = 10.0
 
 _RANGE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{0,18})")
 _STATUS = {"none": 404, "gone": 404, "being_made": 503, "busy": 503}
@@ -32,19 +34,28 @@ _SLUGS = {
 }
 
 
-async def answer_offer(desk: SnapshotDesk, shard: str) -> Response[bytes]:
+async def answer_offer(
+    desk: SnapshotDesk, shard: str, headers: Mapping[str, str]
+) -> Response[bytes]:
     """
-    Answer with a `SnapshotOffer` as JSON.
+    Answer with a `SnapshotOffer` as JSON, as long as the caller waits.
 
     Raises:
-        Problem: 404 `unknown_shard`, 404 `no_snapshot_file`, 503 `snapshot_being_made` with ``Retry-After``.
+        Problem: 404 `unknown_shard`, 404 `no_snapshot_file`, 503 `snapshot_being_made` with ``Retry-After``, 503
+            `offer_unavailable`.
     """
+    seconds = remaining_seconds(headers, default=OFFER_SECONDS, maximum=OFFER_SECONDS)
     try:
-        offer = await desk.offer(shard)
+        async with asyncio.timeout(seconds):
+            offer = await desk.offer(shard)
     except UnknownShard as error:
         raise _unknown(error) from error
     except SnapshotUnavailable as error:
         raise _unavailable(error) from error
+    except (DatabaseError, TimeoutError) as error:
+        raise Problem(
+            "offer_unavailable", status=503, title="No offer can be made now", retry="same"
+        ) from error
     return Response(
         encode_offer(offer), media_type="application/json", headers={"Cache-Control": "no-store"}
     )

@@ -335,17 +335,25 @@ def unknown_node() -> Problem:
 
 def node_guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """
-    Let only nodes of the fleet in; a litestar guard.
+    Let only nodes of the fleet in, and only while they still wait for an answer; a litestar guard.
 
     Needs `NodeKeys` at ``app.state.node_keys``; leaves the caller's id for `caller`. Where nodes speak TLS the secret
     must come with its own node's certificate: stolen from one node it opens nothing at another.
 
     Raises:
-        Problem: 401, and 403 `wrong_certificate`.
+        Problem: 401, 403 `wrong_certificate`, and 503 `too_late` where the caller's deadline has passed.
     """
     keys: NodeKeys = connection.app.state.node_keys
     header = connection.headers.get("authorization")
     connection.state.node_id = let_in(keys, header, connection.state.get(CERTIFIED_NODE))
+    if remaining_seconds(connection.headers, default=1.0, maximum=1.0) <= 0:
+        raise Problem(
+            "too_late",
+            status=503,
+            title="The caller does not wait any more",
+            detail="Nothing was done.",
+            retry="same",
+        )
 
 
 def let_in(keys: NodeKeys, header: str | None, certified: str | None) -> str:

@@ -26,7 +26,7 @@ async def offer_snapshot(request: Request[Any, Any, Any], shard: FromPath[str]) 
     For nodes of the fleet (`Authorization: Node`). Problems: 403 `wrong_shard`, 404 `unknown_shard`, 404
     `no_snapshot_file`.
     """
-    return await answer_offer(services(request).snapshots, shard)
+    return await answer_offer(services(request).snapshots, shard, request.headers)
 
 
 @get(

@@ -279,7 +279,7 @@ async def test_largest_batch_is_taken_and_a_larger_one_refused(core: Any) -> Non
 
 async def test_nothing_is_begun_for_a_caller_who_has_gone(core: Any) -> None:
     """A deadline that has passed before the batch's turn comes leaves nothing behind."""
-    headers = core.node() | {"Ridethrough-Deadline-Ms": "0"}
+    headers = core.node() | {"Ridethrough-Deadline-Ms": "900"}
     body = msgspec.msgpack.encode(IntentBatch([core.intent()]))
     async with core.serving() as client:
         answer = await deliver_late(client, core, body, headers)
