@@ -124,6 +124,7 @@ def _gauges(status: EdgeStatus) -> tuple[tuple[str, str, float | None], ...]:
             "The operators' order that the limits are of, 0 for the configuration's.",
             float(status.limits.version),
         ),
+        ("outstanding", "What counts against its share.", status.limits.outstanding),
         ("payments_open", "1 when payments are taken.", float(status.payments_open)),
         ("journal_fenced", "1 when the journal takes nothing.", float(status.journal_fenced)),
         ("journal_full", "1 when its disk is nearly full.", float(status.journal_full)),
@@ -147,7 +148,7 @@ def _limits_metric(status: EdgeStatus) -> Metric:
         labels=["limit"],
     )
     for name, value in msgspec.to_builtins(status.limits).items():
-        if name not in {"version", "method_types"}:
+        if name not in {"version", "method_types", "outstanding"}:
             family.add_metric([name], float(value))
     return family
 

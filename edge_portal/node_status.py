@@ -54,9 +54,10 @@ class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 class LimitsStatus(msgspec.Struct, frozen=True, kw_only=True):
     """
-    The stand-in limits in force, as `Limits`, in minor units; ``edge_outstanding`` is this edge's share of the total.
+    The stand-in limits in force, as `Limits`, in minor units.
 
-    ``version`` is the operators' order that they are of, 0 where they are the configuration's.
+    ``version`` is the operators' order that they are of, 0 where they are the configuration's. ``edge_outstanding`` is
+    this edge's share of the total, ``outstanding`` what counts against that, None while it is not known.
     """
 
     version: int
@@ -64,6 +65,7 @@ class LimitsStatus(msgspec.Struct, frozen=True, kw_only=True):
     account_day_count: int
     account_day_sum: int
     edge_outstanding: int
+    outstanding: int | None
     snapshot_age_seconds: float
     outage_seconds: float
     method_types: tuple[MethodType, ...]
@@ -294,6 +296,7 @@ def limits_status(lease: ModeLease) -> LimitsStatus:
         account_day_count=limits.account_day_count,
         account_day_sum=limits.account_day_cents,
         edge_outstanding=limits.edge_outstanding_cents,
+        outstanding=lease.standing.outstanding_cents,
         snapshot_age_seconds=limits.snapshot_age_seconds,
         outage_seconds=limits.outage_seconds,
         method_types=limits.method_types,
