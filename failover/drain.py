@@ -40,6 +40,7 @@ class DrainSettings(msgspec.Struct, frozen=True, kw_only=True):
     with every failure. A copy is taken over when its writer was silent for ``takeover``, came back as another
     incarnation, or has not got rid of it for ``patience`` although it is there. An intent that failed alone
     ``failures_max`` times while the core answered others is parked, for ``park`` doubled each time up to ``park_max``.
+    ``listed_idle`` is how many are looked at while the core takes nothing.
     """
 
     interval: float = 0.5
@@ -52,6 +53,7 @@ class DrainSettings(msgspec.Struct, frozen=True, kw_only=True):
     window_start: int = 20
     window_step: int = 50
     window_max: int = 500
+    listed_idle: int = 50
     takeover: float = 5.0
     patience: float = 30.0
     failures_max: int = 3
@@ -146,27 +148,35 @@ class Drain:
         Returns:
             How many intents the core decided.
         """
-        due = self._due()
         delivered = 0
         allowance = self._allowance()
-        if due and allowance and self._core_takes() and self._breaker.admits():
+        takes = self._core_takes() and self._breaker.admits()
+        due = self._due(takes=takes)
+        if due and allowance and takes:
             delivered = await self._deliver(due[:allowance])
         await asyncio.gather(*(self._release(peer) for peer in self._siblings))
         return delivered
 
     # -- what is due ---------------------------------------------------------------------------------------------------
 
-    def _due(self) -> list[JournalEntry]:
-        """List what should be offered now: those that never failed first, then oldest first; each pair once."""
-        limit = self._settings.window_max + len(self._trouble)
+    def _due(self, *, takes: bool) -> list[JournalEntry]:
+        """
+        List what should be offered now: those that never failed first, then oldest first; each pair once.
+
+        While the core takes nothing only the oldest are read, to tell how long they wait: reading hundreds of them over
+        and over would take the time in which new ones are accepted.
+        """
+        listed = self._settings.window_max if takes else self._settings.listed_idle
+        limit = listed + len(self._trouble)
         own = self._journal.reader.undecided(limit=limit)
         entries = [self._journal.reader.promised(entry) for entry in own]
         entries += self._taken_over(limit)
         # Charged here, and decided otherwise before the core could know: it has to give the money back.
         entries += self._journal.reader.owed_captures(limit=limit)
         now = self._clock.boot_seconds()
-        known = {pair(entry) for entry in entries}
-        self._trouble = {of: trouble for of, trouble in self._trouble.items() if of in known}
+        if takes:
+            known = {pair(entry) for entry in entries}
+            self._trouble = {of: trouble for of, trouble in self._trouble.items() if of in known}
         waiting = {
             pair(entry): entry
             for entry in entries

@@ -3,6 +3,9 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
+from failover.journal_schema import JournalEntry
 from failover.standin import Limits
 from tests.unit.failover.world import World, live
 
@@ -51,6 +54,36 @@ def test_nothing_is_offered_while_the_breaker_is_open(tmp_path: Path) -> None:
         world["east"].breaker.force(None)
         await asyncio.sleep(5)
         assert len(world.core.ledger) == 3
+
+    live(tmp_path, story)
+
+
+def test_few_are_read_while_the_core_takes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever accepts payments has better things to do than to read the whole queue; how long it waits is told."""
+
+    async def story(world: World) -> None:
+        ids = await queued(world, 120)
+        reader, drain = world["east"].journal.reader, world["east"].drain
+        listed, read = reader.undecided, list[int]()
+
+        def undecided(*, limit: int) -> list[JournalEntry]:
+            found = listed(limit=limit)
+            read.append(len(found))
+            return found
+
+        monkeypatch.setattr(reader, "undecided", undecided)
+        await asyncio.sleep(10)
+        assert len(read) > 10
+        assert max(read) == 50
+        waits = drain.oldest_unparked_seconds()
+        assert waits is not None
+        assert waits >= 10
+        world.core.up = True
+        await asyncio.sleep(15)
+        assert sorted(world.core.ledger) == sorted(ids)
+        assert max(read) > 50
 
     live(tmp_path, story)
 
