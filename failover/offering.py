@@ -7,7 +7,7 @@ what certainly left no byte may ever be voided.
 
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 import structlog
@@ -24,6 +24,9 @@ from failover.retry_budget import RetryBudget
 from failover.witness import PeerWatch, Sibling, rank_witnesses
 
 _log = structlog.get_logger(__name__)
+
+COPIES_IN_FLIGHT: Final = 2
+"""Requests to one witness at a time: one is being written there while the next gathers, and is the larger for it."""
 
 Reached = Literal["done", "not_sent", "unknown"]
 """How far an offer came: it is certain, no byte left this node, or nobody knows."""
@@ -92,8 +95,11 @@ class Offering:
         self._budget = budget
         self._settings = settings
         self._to_core: Batcher[Intent, Outcome | None] = Batcher(self._send_core)
-        self._to_peer: dict[str, Batcher[Intent, bool]] = {
-            peer: Batcher(lambda intents, peer=peer: self._send_copies(peer, intents))  # type: ignore[misc]
+        self._to_peer: dict[str, Batcher[JournalEntry, bool]] = {
+            peer: Batcher(
+                lambda entries, peer=peer: self._send_copies(peer, entries),  # type: ignore[misc]
+                in_flight_max=COPIES_IN_FLIGHT,
+            )
             for peer in siblings
         }
 
@@ -160,7 +166,7 @@ class Offering:
                     entry.position, witness=peer
                 ):
                     return "unknown"
-                held = await self._to_peer[peer].submit(entry.intent)
+                held = await self._to_peer[peer].submit(entry)
             except (NotSent, KeyError):
                 # A sibling that is no longer configured cannot be asked.
                 continue
@@ -168,30 +174,36 @@ class Offering:
                 reached = "unknown"
                 continue
             if held:
-                await self._confirmed(entry, peer)
                 return "done"
         return reached
 
-    async def _confirmed(self, entry: JournalEntry, peer: str) -> None:
+    async def _confirmed(self, peer: str, positions: Sequence[int]) -> None:
         try:
-            await self._journal.confirm([entry.position], peer)
+            await self._journal.confirm(positions, peer)
         except JournalError:
             # Both copies exist all the same; the note is made when the copy is asked for again.
-            _log.warning("a confirmed copy could not be journaled yet")
+            _log.warning("confirmed copies could not be journaled yet")
 
-    async def _send_copies(self, peer: str, intents: Sequence[Intent]) -> list[bool]:
+    async def _send_copies(self, peer: str, entries: Sequence[JournalEntry]) -> list[bool]:
         deadline = self._settings.copy
         try:
             async with asyncio.timeout(deadline):
                 answer = await self._siblings[peer].copy(
-                    CopyBatch(list(intents)), deadline_seconds=deadline
+                    CopyBatch([entry.intent for entry in entries]), deadline_seconds=deadline
                 )
         except TimeoutError as error:
             raise Ambiguous("no answer in time") from error
         if answer.refused:
             _log.error("a sibling refuses to keep copies", peer=peer, count=len(answer.refused))
-        held = set(answer.intent_ids)
-        return [intent.intent_id in held for intent in intents]
+        ids = set(answer.intent_ids)
+        held = [entry.intent.intent_id in ids for entry in entries]
+        positions = [
+            entry.position for entry, is_held in zip(entries, held, strict=True) if is_held
+        ]
+        if positions:
+            # One note of all that a sibling confirmed at once; whoever is told "accepted" then reads it everywhere.
+            await self._confirmed(peer, positions)
+        return held
 
 
 async def _surely(offering: Coroutine[Any, Any, Outcome | Reached]) -> Outcome | Reached:
