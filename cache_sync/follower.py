@@ -435,9 +435,8 @@ class Follower:
             self._keeper.note(epoch=held.epoch, cursor=held.cursor)
         epoch, cursor = self._durable.place
         self._keeper.note(durable_epoch=epoch, durable_cursor=cursor)
-        self._keeper.note(
-            building_cursor=build.cursor if build is not None else None, path=self._path()
-        )
+        self._keeper.note(building_cursor=None if build is None else build.cursor)
+        self._keeper.note(path=self._path(), file_refused=self._files.refused)
         self._keeper.write()
 
     def close(self) -> None:

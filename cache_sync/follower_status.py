@@ -30,7 +30,8 @@ class FollowerStatus(msgspec.Struct, frozen=True, kw_only=True):
     ``durable_epoch`` and ``durable_cursor`` are what of it would survive a power loss, 0 while that is not known.
     ``answered_at`` is when the question was sent that the feed last answered, by this node's wall clock.
     ``rebuild_snapshot`` names a snapshot that is not to be followed further, only replaced: it survives a restart.
-    ``file_bytes`` of ``file_bytes_total`` have come of a snapshot file that is being fetched.
+    ``file_bytes`` of ``file_bytes_total`` have come of a snapshot file that is being fetched; ``file_refused`` is why
+    the newest file that was looked at was refused, empty when it was taken.
     ``path`` names the nodes that the documents come through: whom this node asks first, the core last.
     """
 
@@ -49,6 +50,7 @@ class FollowerStatus(msgspec.Struct, frozen=True, kw_only=True):
     snapshots_built: int = 0
     file_bytes: int = 0
     file_bytes_total: int = 0
+    file_refused: str = ""
     answered_at: datetime | None = None
     answered_boot_seconds: float | None = None
     written_boot_seconds: float = 0.0

@@ -57,8 +57,9 @@ class DownloadSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     After ``refusals_max`` refusals, and after ``patience_seconds`` in which nothing came, the feed must do.
     ``making_seconds`` is how long a file that is being made is waited for; ``chunk_seconds`` is what a chunk may take,
-    so that nobody can hold us by sending little by little. A preferred node's file is taken when its T
-    is at most ``older_seconds`` behind the newest that is offered. A step lasts ``step_seconds`` at most.
+    so that nobody can hold us by sending little by little. A preferred node's file is taken when its T is at most
+    ``older_seconds`` behind the newest that is offered; one that arrived wrong twice is not fetched from the same node
+    for ``wrong_seconds``. A step lasts ``step_seconds`` at most.
     """
 
     refusals_max: int = 3
@@ -71,6 +72,7 @@ class DownloadSettings(msgspec.Struct, frozen=True, kw_only=True):
     retry_cap_seconds: float = 5.0
     refused_first_seconds: float = 1.0
     refused_cap_seconds: float = 300.0
+    wrong_seconds: float = 600.0
 
 
 class _Choice(NamedTuple):
@@ -130,16 +132,22 @@ class SnapshotDownload:
         self._refused = Backoff(bounds.refused_first_seconds, bounds.refused_cap_seconds, rng)
         self._unwanted: set[str] = set()
         self._wrong: Counter[tuple[str, str]] = Counter()
+        self._wrong_until: dict[tuple[str, str], float] = {}
         self._task: asyncio.Task[Fetched] | None = None
         self._part: FilePart | None = None
         self._total_bytes = 0
         self._not_before = 0.0
-        self._reason = ""
+        self._reason = self._newest_refused = ""
         self._refusals = 0
         self._silent_since: float | None = None
         self._making_since: float | None = None
 
     # As a follower sees it
+
+    @property
+    def refused(self) -> str:
+        """Why the newest file was refused; see `SnapshotSource.refused`."""
+        return self._newest_refused
 
     async def step(self, need: Need) -> Fetching | Fetched | None:
         """Go on for a moment; see `SnapshotSource.step`."""
@@ -164,6 +172,7 @@ class SnapshotDownload:
             return self._refuse(SnapshotRefused("storage", str(error)))
         self._begin_anew()
         self._refused.reset()
+        self._newest_refused = ""
         self._fetched(fetched.manifest)
         return fetched
 
@@ -225,7 +234,7 @@ class SnapshotDownload:
 
     def _refuse(self, error: SnapshotRefused) -> Fetching | None:
         self._refusals += 1
-        self._reason = error.reason
+        self._reason = self._newest_refused = error.reason
         wait_seconds = self._refused.next_seconds()
         self._not_before = self._clock.boot_seconds() + wait_seconds
         if self._refusals >= self._settings.refusals_max or error.reason in _NOT_FOR_US:
@@ -253,7 +262,7 @@ class SnapshotDownload:
             await self._offload(part.remove)
             self._let_part_go(part)
             if error.reason in _OF_THE_BYTES:
-                self._wrong[choice.holder.name, manifest.name] += 1
+                self._note_wrong(choice.holder.name, manifest.name)
             raise
         except SnapshotUnavailable as error:
             if error.reason == "gone":
@@ -265,6 +274,14 @@ class SnapshotDownload:
             raise
         self._let_part_go(part)
         return Fetched(path, manifest)
+
+    def _note_wrong(self, holder: str, name: str) -> None:
+        """Pass a node over for a while whose file has arrived wrong again; then it, or the line, may be mended."""
+        self._wrong[holder, name] += 1
+        if self._wrong[holder, name] >= _WRONG_MAX:
+            self._wrong[holder, name] = 0
+            until = self._clock.boot_seconds() + self._settings.wrong_seconds
+            self._wrong_until[holder, name] = until
 
     async def _open_part(self, manifest: SnapshotManifest) -> FilePart:
         """Go on with what is open, or with what an earlier life left; what is of another file is removed."""
@@ -359,7 +376,7 @@ class SnapshotDownload:
         except SnapshotRefused as error:
             log.warning("refused an offer of %s: %s", holder.name, error)
             return error
-        if self._wrong[holder.name, manifest.name] >= _WRONG_MAX:
+        if self._wrong_until.get((holder.name, manifest.name), 0.0) > asked:
             return SnapshotUnavailable("none", "its file arrived wrong, and again")
         age = AsOf(
             manifest.as_of, asked, offer.age_seconds, offer.age_at_least, self._clock.boot_id()

@@ -25,6 +25,11 @@ class Fetched(NamedTuple):
 class SnapshotSource(Protocol):
     """A follower's way to snapshot files."""
 
+    @property
+    def refused(self) -> str:
+        """Why the newest file was refused, a code; empty when it was taken, or none was looked at."""
+        ...
+
     async def step(self, need: Need) -> Fetching | Fetched | None:
         """
         Go on fetching for a moment; None when there is no file to be had, so that the feed must do.

@@ -25,6 +25,11 @@ class SnapshotStart:
         """Whether there is a source of files."""
         return self._source is not None
 
+    @property
+    def refused(self) -> str:
+        """Why the newest file was refused; empty without a source too."""
+        return self._source.refused if self._source is not None else ""
+
     def need(self, *, epoch_min: int = 0, seq_min: int = 0) -> None:
         """Note what a file must be to be of use, for the time until something was begun with."""
         self._need = Need(epoch_min, seq_min)

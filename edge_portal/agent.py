@@ -29,6 +29,7 @@ from edge_portal.agent_link import (
 from edge_portal.child import all_of, child_command, seeded_rng
 from edge_portal.core_clock import CoreClock
 from edge_portal.core_word import CoreWord
+from edge_portal.door_metrics import counting_refusals
 from edge_portal.held_shards import held_shards, snapshot_folder, snapshot_folders
 from edge_portal.held_snapshots import open_held
 from edge_portal.kept_places import KeptPlaces
@@ -97,6 +98,7 @@ class Agent:
         config, paths = settings.config, settings.paths
         self._settings = settings
         self._held = open_held(settings, clock=clock)
+        self._refused = counting_refusals("peer", clock)
         folders = [snapshot_folder(settings, shard) for shard in held_shards(config)]
         self._lease = LeaseReader(paths.lease, clock)
         self._snapshot = SnapshotAge(self._held, folders, clock)
@@ -243,7 +245,8 @@ class Agent:
         link = AgentServer(self._settings.paths.data, self.answer)
         await link.start()
         try:
-            await all_of(stop, serve(app, peer_socket, stop=stop, tls=tls), *self.jobs(stop))
+            serving = serve(app, peer_socket, stop=stop, tls=tls, refused=self._refused)
+            await all_of(stop, serving, *self.jobs(stop))
         finally:
             await link.close()
             await self.close()

@@ -39,6 +39,7 @@ from cache_sync.replica_feed import ReplicaFeed
 from cache_sync.replica_reader import ReplicaReader
 from cache_sync.standing import encode_standing
 from edge_portal.child import child_command, seeded_rng
+from edge_portal.door_metrics import counting_refusals
 from edge_portal.held_shards import snapshot_folders
 from edge_portal.settings import EdgeSettings
 from edge_portal.snapshot_serving import ServedSnapshots, ServingSettings
@@ -300,7 +301,8 @@ async def run_feeder(settings: EdgeSettings, sockets: list[int], stop: asyncio.E
     feeds.snapshots.start()
     with socket.socket(fileno=sockets[0]) as feed_socket:
         try:
-            await serve(feeder_app(feeds, keys, grants), feed_socket, stop=stop, tls=tls)
+            app, refused = feeder_app(feeds, keys, grants), counting_refusals("feed", SystemClock())
+            await serve(app, feed_socket, stop=stop, tls=tls, refused=refused)
         finally:
             await feeds.close()
 

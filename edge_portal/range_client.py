@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from failover.errors import Ambiguous, NotSent, Overloaded
+from failover.errors import Ambiguous, AnswerTooLarge, NotSent, Overloaded
 from failover.node_tls import TlsLink
 from failover.web import DEADLINE_HEADER, authorization_header, deadline_header
 
@@ -32,6 +32,10 @@ class RangeAnswer(NamedTuple):
 
 class _Broken(Exception):
     """What came is not an answer to the question, or the connection ended before it was one."""
+
+
+class _Longer(_Broken):
+    """More is announced than was asked for."""
 
 
 class RangeClient:
@@ -73,6 +77,7 @@ class RangeClient:
         Raises:
             NotSent: No byte left this node.
             Ambiguous: No usable answer came in time.
+            AnswerTooLarge: It is longer than what was asked for; nothing of it was kept.
             Overloaded: 429 or 503.
         """
         if self._check is not None:
@@ -86,6 +91,8 @@ class RangeClient:
         try:
             async with asyncio.timeout(deadline_seconds):
                 return await self._ask(head, end - begin)
+        except _Longer as error:
+            raise AnswerTooLarge(str(error)) from error
         except (TimeoutError, OSError, _Broken) as error:
             raise Ambiguous(type(error).__name__) from error
 
@@ -228,7 +235,7 @@ class _Connection(asyncio.BufferedProtocol):
         surplus = self._head[found + 4 : self._received]
         limit = self._wanted if self._status == _PARTIAL else PROBLEM_BYTES_MAX
         if length > limit or len(surplus) > length:
-            self._fail("a longer answer than was asked for")
+            self._fail("a longer answer than was asked for", _Longer)
             return
         self._body = bytearray(length)
         self._body[: len(surplus)] = surplus
@@ -254,7 +261,7 @@ class _Connection(asyncio.BufferedProtocol):
             raise ValueError("no length")
         return int(length)
 
-    def _fail(self, detail: str) -> None:
+    def _fail(self, detail: str, kind: type[_Broken] = _Broken) -> None:
         if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(_Broken(detail))
+            self._answer.set_exception(kind(detail))
         self.abort()

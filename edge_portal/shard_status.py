@@ -29,7 +29,8 @@ class ShardStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     ``head`` is the feed's as last heard and ``lag`` how many seqs the snapshot is behind it; ``lag_seconds`` is the age
     of ``as_of``, at least where ``lag_at_least`` says so. ``heartbeat_seconds`` is how long ago the feed last answered.
-    ``phase`` and ``reason`` say what the follower does; ``bytes`` is what the current snapshot takes on the disk.
+    ``phase`` and ``reason`` say what the follower does, ``file_refused`` why the newest snapshot file was not taken;
+    ``bytes`` is what the current snapshot takes on the disk.
     ``verified_at`` is the end of the last comparison with the node above that was clean.
     ``key`` is the id of the key that the file is encrypted under, empty for a plain one.
     """
@@ -50,6 +51,7 @@ class ShardStatus(msgspec.Struct, frozen=True, kw_only=True):
     rows_applied: int = 0
     frames_refused: int = 0
     snapshots_built: int = 0
+    file_refused: str = ""
     verified_at: datetime | None = None
     key: str = ""
 
@@ -126,6 +128,7 @@ def _status(
         rows_applied=told.rows_applied,
         frames_refused=told.frames_refused,
         snapshots_built=told.snapshots_built,
+        file_refused=told.file_refused,
         verified_at=report.ended_at if report is not None and report.clean else None,
     )
 

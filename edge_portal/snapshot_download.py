@@ -23,7 +23,7 @@ from cache_sync.snapshot_file_download import SnapshotDownload
 from edge_portal.links import Links
 from edge_portal.node_client import NodeClient, read_problem, slug_of
 from edge_portal.range_client import RangeClient
-from failover.errors import NodeError, Overloaded
+from failover.errors import AnswerTooLarge, NodeError, Overloaded
 from failover.node_config import CORE_NODE_ID, EdgeConfig
 from failover.signing import is_signed
 
@@ -92,6 +92,8 @@ def _unavailable() -> Iterator[None]:
         raise SnapshotUnavailable(
             reason, str(error), retry_after_seconds=error.retry_after or 0.0
         ) from error
+    except AnswerTooLarge as error:
+        raise SnapshotRefused("too_large", str(error)) from error
     except NodeError as error:
         raise SnapshotUnavailable("silent", str(error)) from error
 

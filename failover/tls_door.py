@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final
 
 import structlog
@@ -35,10 +35,12 @@ class RefusedHandshakes:
 
     Args:
         clock: What the rate is measured on.
+        counted: Called for each.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, counted: Callable[[], None] = lambda: None) -> None:
         self._clock = clock
+        self._counted = counted
         self._logged_at: float | None = None
         self._untold = 0
         self.count = 0
@@ -46,6 +48,7 @@ class RefusedHandshakes:
     def note(self, reason: str) -> None:
         """Count one; ``reason`` is OpenSSL's."""
         self.count += 1
+        self._counted()
         self._untold += 1
         now = self._clock.boot_seconds()
         if self._logged_at is None or now - self._logged_at >= LOG_EVERY_SECONDS:

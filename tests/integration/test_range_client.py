@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from edge_portal.range_client import HEAD_BYTES_MAX, RangeClient
-from failover.errors import Ambiguous, NotSent, Overloaded
+from failover.errors import Ambiguous, AnswerTooLarge, NotSent, Overloaded
 
 Answering = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 206 Partial Content\r\nContent-Length: 5\r\n\r\nhello"
@@ -156,3 +156,17 @@ async def test_nobody_there_is_not_sent() -> None:
         pass
     with pytest.raises(NotSent):
         await get(client)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 206 P\r\nContent-Length: 6\r\n\r\nhello!",
+        b"HTTP/1.1 206 P\r\nContent-Length: 99999999999999\r\n\r\n",
+    ],
+)
+async def test_a_longer_answer_is_refused_as_such(answer: bytes) -> None:
+    """By what it announces, before a byte of it is kept."""
+    async with server(answer) as (client, _):
+        with pytest.raises(AnswerTooLarge):
+            await get(client)

@@ -1,6 +1,7 @@
 """A fleet whose nodes speak TLS with certificates on both sides: it does all it does without, and strangers nothing."""
 
 import asyncio
+import re
 import ssl
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -383,6 +384,29 @@ def test_the_core_tells_of_its_certificate_and_of_whom_it_refused(fleet: EdgeFle
     assert "ridethrough_core_certificate_days 82" in metrics
     logged = (fleet.folder / "core.log").read_bytes()[since:].decode()
     assert logged.count("callers were refused") <= 1
+
+
+@pytest.mark.parametrize("door", ["peer", "feed"])
+def test_an_edge_counts_whom_it_refused(fleet: EdgeFleet, door: str) -> None:
+    """By the door, of all its processes together, in the metrics that any worker tells."""
+    east = fleet.edges[0]
+
+    def refused() -> float:
+        metrics = httpx.get(f"{east.url}/metrics", trust_env=False).text
+        found = re.search(
+            rf'^ridethrough_edge_handshakes_refused_total{{door="{door}"}} (.+)$',
+            metrics,
+            re.MULTILINE,
+        )
+        assert found is not None
+        return float(found[1])
+
+    before = refused()
+    url, name = listeners(fleet)[door]
+    for _ in range(3):
+        with pytest.raises((ssl.SSLError, httpx.TransportError)):
+            call(url, None, read_config(fleet.edges[1].config), name)
+    wait_until("counted", lambda: refused() == before + 3)
 
 
 def test_a_revoked_edge_is_refused_by_its_siblings_too(fleet: EdgeFleet) -> None:

@@ -16,6 +16,7 @@ from cache_sync.sqlite import connect
 from tests.unit.cache_sync.feed_world import Core, FakeClock
 from tests.unit.cache_sync.file_world import (
     CHUNK_BYTES,
+    DOWNLOADS,
     Holder,
     altered,
     cut_from,
@@ -319,6 +320,24 @@ async def test_another_node_is_asked_where_one_hands_out_what_is_wrong(
     assert found is not None
     assert reasons == ["chunk"]
     assert east.asked
+    found.path.unlink()
+
+
+async def test_a_node_whose_file_arrived_wrong_is_asked_again_later(
+    holder: Holder, arriving: Path, clock: FakeClock
+) -> None:
+    """It, or the line, may be mended; until then its file is none, and what was refused stays told."""
+    source = download([holder], arriving, clock)
+    holder.alter_part = lambda _, content: bytes(len(content))
+    assert await fetch(source, clock) == (None, ["chunk"])
+    holder.alter_part = lambda _, content: content
+    holder.asked.clear()
+    assert (await fetch(source, clock))[0] is None
+    assert (holder.asked, source.refused) == ([], "chunk")
+    clock.advance(DOWNLOADS.wrong_seconds)
+    found, _ = await fetch(source, clock)
+    assert found is not None
+    assert source.refused == ""
     found.path.unlink()
 
 

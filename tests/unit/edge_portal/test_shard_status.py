@@ -56,6 +56,7 @@ def test_each_shard_has_its_place_age_and_feed(tmp_path: Path) -> None:
             rows_applied=7,
             frames_refused=3,
             snapshots_built=1,
+            file_refused="signature",
             path=["east", "core"],
         ),
     )
@@ -70,6 +71,7 @@ def test_each_shard_has_its_place_age_and_feed(tmp_path: Path) -> None:
     assert (told.phase, told.reason) == ("stopped", "unknown_version:account:2")
     assert (told.upstream, told.path) == ("east", ["east", "core"])
     assert (told.rows_applied, told.frames_refused, told.snapshots_built) == (7, 3, 1)
+    assert told.file_refused == "signature"
     assert told.bytes > 4096
     assert told.verified_at is None, "what differed was not verified"
     assert shards["0"].verified_at == ENDED

@@ -9,7 +9,8 @@ from tests.unit.cache_sync.feed_world import FakeClock
 def test_the_log_is_told_once_a_minute(capsys: pytest.CaptureFixture[str]) -> None:
     """With how many there were since."""
     clock = FakeClock()
-    refused = RefusedHandshakes(clock)
+    counted: list[int] = []
+    refused = RefusedHandshakes(clock, lambda: counted.append(1))
     for _ in range(3):
         refused.note("no certificate")
     clock.advance(LOG_EVERY_SECONDS)
@@ -17,4 +18,4 @@ def test_the_log_is_told_once_a_minute(capsys: pytest.CaptureFixture[str]) -> No
     said = capsys.readouterr().out
     assert said.count("callers were refused") == 2
     assert "callers=3" in said
-    assert refused.count == 4
+    assert refused.count == len(counted) == 4
