@@ -10,7 +10,7 @@ The node above may have moved on. Its digest counts the rows that have stood sti
 names those that have moved; the asker leaves these out on its own side.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -18,7 +18,7 @@ import msgspec
 
 from cache_sync.document_table import read_head
 from cache_sync.documents import Document
-from cache_sync.errors import EpochChanged, NotComparable
+from cache_sync.errors import EpochChanged, FeedUnavailable, NotComparable
 from cache_sync.publication import Name
 from cache_sync.row_hash import add_hashes, row_hash
 from cache_sync.shards import first_seq
@@ -29,6 +29,7 @@ MOVED_MAX = 20_000
 ROWS_MAX = 20_000
 ROWS_BYTES_MAX = 8 * 1024 * 1024
 BOUND_CHARACTERS_MAX = 512
+_LOOK_EVERY = 100
 
 # The plus keeps the range on the index of names: the rows of one account are few, the seqs below a barrier are all.
 _ROWS = """
@@ -144,7 +145,9 @@ def check_question(question: DigestQuestion) -> None:
         raise ValueError("epoch and at: a barrier that was reached")
 
 
-def answer_question(connection: Connection, shard: str, question: DigestQuestion) -> DigestAnswer:
+def answer_question(
+    connection: Connection, shard: str, question: DigestQuestion, *, overdue: Callable[[], bool]
+) -> DigestAnswer:
     """
     Answer out of a documents table, within the caller's read transaction.
 
@@ -152,8 +155,10 @@ def answer_question(connection: Connection, shard: str, question: DigestQuestion
         connection: Of the core or of a replica.
         shard: The shard.
         question: Checked by `check_question`.
+        overdue: Tells that reading has lasted long enough.
 
     Raises:
+        FeedUnavailable: It was overdue before all was read.
         EpochChanged: The asker is in another epoch.
         NotComparable: The asker is ahead of what is held here, or so far behind that too much has moved.
     """
@@ -165,7 +170,7 @@ def answer_question(connection: Connection, shard: str, question: DigestQuestion
     ranges = ranges_of(question.bounds, closed=question.closed)
     moved = _moved(connection, question.at, head.head, ranges)
     if question.wanted == "rows":
-        rows, whole = _bounded(_rows(connection, ranges, first, question.at))
+        rows, whole = _bounded(_in_time(_rows(connection, ranges, first, question.at), overdue))
         return DigestAnswer(
             epoch=head.epoch,
             head=head.head,
@@ -174,7 +179,10 @@ def answer_question(connection: Connection, shard: str, question: DigestQuestion
             moved=moved,
             whole=whole,
         )
-    digests = [digest_rows(read_range(connection, part, first, question.at)) for part in ranges]
+    digests = [
+        digest_rows(_in_time(read_range(connection, part, first, question.at), overdue))
+        for part in ranges
+    ]
     return DigestAnswer(epoch=head.epoch, head=head.head, digests=digests, moved=moved)
 
 
@@ -203,10 +211,14 @@ def list_accounts(connection: Connection, lower: str, limit: int) -> list[str]:
 
 
 def digest_rows(rows: Iterable[StoredRow], leave_out: frozenset[Name] = frozenset()) -> RangeDigest:
-    """Sum the hashes of rows; those that are left out count nothing."""
-    counted = [row for row in rows if row.name not in leave_out]
-    damaged = sum(row.damaged for row in counted)
-    return RangeDigest(len(counted), add_hashes(0, (row.hashed for row in counted)), damaged)
+    """Sum the hashes of rows, as they come; those that are left out count nothing."""
+    count = damaged = total = 0
+    for row in rows:
+        if row.name not in leave_out:
+            count += 1
+            damaged += row.damaged
+            total += row.hashed
+    return RangeDigest(count, add_hashes(0, (total,)), damaged)
 
 
 def _rows(
@@ -214,6 +226,14 @@ def _rows(
 ) -> Iterator[StoredRow]:
     for part in ranges:
         yield from read_range(connection, part, first, at)
+
+
+def _in_time(rows: Iterator[StoredRow], overdue: Callable[[], bool]) -> Iterator[StoredRow]:
+    """Pass rows on until it is overdue: whoever asks for too much must not keep a read transaction open."""
+    for number, row in enumerate(rows):
+        if number % _LOOK_EVERY == 0 and overdue():
+            raise FeedUnavailable("there is more in these ranges than can be read at once")
+        yield row
 
 
 def _bounded(rows: Iterator[StoredRow]) -> tuple[list[StoredRow], bool]:

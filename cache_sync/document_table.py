@@ -13,6 +13,7 @@ seal on it (at the core itself it is empty: the core makes it when it answers).
 from collections.abc import Callable
 from typing import NamedTuple
 
+from cache_sync.clock import Clock
 from cache_sync.documents import CREDENTIAL, Document
 from cache_sync.errors import UnknownShard
 from cache_sync.row_hash import FIRST_CHAIN
@@ -158,6 +159,17 @@ def lock_head(connection: Connection, shard: str) -> ShardHead:
 
 def _never() -> bool:
     return False
+
+
+def overdue_after(seconds: float, clock: Clock) -> Callable[[], bool]:
+    """Make what tells, some seconds from now on, that they are over."""
+    until = clock.boot_seconds() + seconds
+    return lambda: clock.boot_seconds() > until
+
+
+def read_overdue(clock: Clock) -> Callable[[], bool]:
+    """Make what tells that a read transaction that begins now has lasted for as long as any may."""
+    return overdue_after(READ_SECONDS_MAX, clock)
 
 
 def read_page(

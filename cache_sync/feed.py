@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from cache_sync.clock import Clock
 from cache_sync.document_source import DocumentSource, FileSource
-from cache_sync.document_table import PAGE_BYTES_MAX, READ_SECONDS_MAX, Page, read_page
+from cache_sync.document_table import PAGE_BYTES_MAX, Page, read_overdue, read_page
 from cache_sync.errors import BelowFloor, EpochChanged, FeedUnavailable, Forked
 from cache_sync.feed_news import FeedNews
 from cache_sync.frames import FRAME_FORMAT, Frame, sealed
@@ -258,7 +258,7 @@ class FeedSource:
                 question.after,
                 question.limit,
                 bytes_max=question.bytes_max,
-                overdue=overdue_after(READ_SECONDS_MAX, self._clock),
+                overdue=read_overdue(self._clock),
             )
             _refuse_what_cannot_follow(page, after=question.after, epoch=question.epoch)
             return self._frame(page, question.after, closed)
@@ -306,12 +306,6 @@ class FeedSource:
         await self._news.close()
         if not self._shares_pages:
             await self._pages.close()
-
-
-def overdue_after(seconds: float, clock: Clock) -> Callable[[], bool]:
-    """Make what tells, some seconds from now on, that they are over."""
-    until = clock.boot_seconds() + seconds
-    return lambda: clock.boot_seconds() > until
 
 
 def _look_at_result(task: asyncio.Task[Any]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cache_sync.clock import Clock
-from cache_sync.document_table import PAGE_BYTES_MAX, READ_SECONDS_MAX, Page
+from cache_sync.document_table import PAGE_BYTES_MAX, Page, read_overdue
 from cache_sync.errors import (
     Behind,
     BelowFloor,
@@ -22,7 +22,7 @@ from cache_sync.errors import (
     NoSnapshot,
     StorageFailed,
 )
-from cache_sync.feed import PAGE_ROWS_MAX, WAIT_SECONDS_MAX, overdue_after
+from cache_sync.feed import PAGE_ROWS_MAX, WAIT_SECONDS_MAX
 from cache_sync.feed_news import LOOK_SECONDS
 from cache_sync.file_keys import PLAIN, FileKeys
 from cache_sync.frames import FRAME_FORMAT, Frame, encode_frame, sealed
@@ -184,7 +184,7 @@ class ReplicaFeed:
                     question.after,
                     question.limit,
                     bytes_max=question.bytes_max,
-                    overdue=overdue_after(READ_SECONDS_MAX, self._clock),
+                    overdue=read_overdue(self._clock),
                 )
         except _UNREADABLE as error:
             raise FeedUnavailable("there is no snapshot to pass on") from error

@@ -19,7 +19,7 @@ from cache_sync.digests import (
     list_accounts,
     read_range,
 )
-from cache_sync.document_table import Page, read_page_within
+from cache_sync.document_table import Page, read_overdue, read_page_within
 from cache_sync.documents import CREDENTIAL, Body, Document
 from cache_sync.erased import may_hold_traces, newest_erased
 from cache_sync.errors import DamagedSnapshot, NoSnapshot, StorageFailed
@@ -187,9 +187,11 @@ class SnapshotView:
 
         Raises:
             UnknownShard: This snapshot holds another shard.
+            FeedUnavailable: Reading takes longer than any may.
         """
         with mapped_errors(self._path):
-            return answer_question(self._connection, shard, question)
+            overdue = read_overdue(self._clock)
+            return answer_question(self._connection, shard, question, overdue=overdue)
 
     def document(self, account_id: str, kind: str, key: str = "") -> Document | None:
         """Return one document as it is stored; its seq names this version of it."""

@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from random import Random
 
+from cache_sync.clock import Clock
+from cache_sync.document_table import overdue_after
 from cache_sync.errors import KeyNotHeld, SnapshotRefused, StorageFailed
 from cache_sync.file_keys import PLAIN, FileKeys
 from cache_sync.snapshot_file import (
@@ -32,10 +34,12 @@ from cache_sync.snapshot_file_contents import (
     read_contents,
 )
 from cache_sync.snapshot_file_shelf import KeptOffer, Shelved, SnapshotShelf
-from cache_sync.sqlite import DatabaseError, WrongKey, connect
+from cache_sync.sqlite import DatabaseError, WrongKey, connect, read
 
 # What must stay free on the disk beside a new file: the node has other things to write.
 SPARE_BYTES = 64 * 1024 * 1024
+COPY_SECONDS_MAX = 120.0
+_COPY_PAGES = 4096
 _COMPANIONS = ("", "-wal", "-shm", "-journal")
 
 CopyTo = Callable[[Path, FileKeys], None]
@@ -55,19 +59,31 @@ def copy_closed(source: Path) -> CopyTo:
     return copy
 
 
-def copy_open(source: Path, source_keys: FileKeys = PLAIN) -> CopyTo:
-    """Copy a file that others read and write, as it stands at one moment."""
+def copy_open(source: Path, source_keys: FileKeys = PLAIN, *, clock: Clock) -> CopyTo:
+    """
+    Copy a file that others read and write, as it stands at one moment.
+
+    While it reads, what others write stays in the write-ahead log: it gives up after `COPY_SECONDS_MAX`.
+    """
 
     def copy(target: Path, keys: FileKeys) -> None:
         check_space(target, source.stat().st_size)
+        overdue = overdue_after(COPY_SECONDS_MAX, clock)
+
+        def go_on(*_: int) -> None:
+            if overdue():
+                raise StorageFailed(f"{source.name} took more than {COPY_SECONDS_MAX:g} s to copy")
+
         reading = connect(
             source, synchronous="NORMAL", read_only=True, same_thread=False, keys=source_keys
         )
         try:
             writing = connect(target, synchronous="NORMAL", same_thread=False, keys=keys)
             try:
-                # In one step: between two, a commit of the writer would make it begin again.
-                reading.backup(writing)
+                # In one transaction: after a commit of the writer between two steps it would begin again.
+                with read(reading):
+                    reading.execute("SELECT 1 FROM sqlite_schema").fetchone()
+                    reading.backup(writing, pages=_COPY_PAGES, progress=go_on, sleep=0.0)
             finally:
                 writing.close()
         finally:

@@ -13,7 +13,7 @@ from cache_sync.clock import Clock
 from cache_sync.core_time import close
 from cache_sync.digest_desk import DigestDesk
 from cache_sync.digests import DigestAnswer, DigestQuestion, answer_question
-from cache_sync.document_table import ShardHead, read_head, read_shards
+from cache_sync.document_table import ShardHead, read_head, read_overdue, read_shards
 from cache_sync.errors import FeedUnavailable, UnknownShard
 from cache_sync.feed import CLOSE_SECONDS_MAX, CoreTimeSource
 from cache_sync.frames import Proof
@@ -399,7 +399,7 @@ class CoreServices:
         if connection is None:
             raise FeedUnavailable("the core is not serving")
         with read(connection):
-            return answer_question(connection, shard, question)
+            return answer_question(connection, shard, question, overdue=read_overdue(self.clock))
 
     def _keep_floors(self, connection: Connection) -> FloorKeeper:
         away_seconds = self.settings.edge_away_days * _DAY_SECONDS

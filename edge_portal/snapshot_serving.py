@@ -148,7 +148,7 @@ class ServedSnapshots:
             shelved = await self._offload(
                 lambda: cut(
                     self._shelves[shard],
-                    copy_open(current, self._keys),
+                    copy_open(current, self._keys, clock=self._clock),
                     signer=self._node_id,
                     sign=self._sign,
                     rng=self._rng,

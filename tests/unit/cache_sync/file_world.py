@@ -70,7 +70,7 @@ async def cut_from(
     assert current is not None
     return cut(
         SnapshotShelf(folder / "files", keys=keys),
-        copy_open(current, keys) if keys else copy_closed(current),
+        copy_open(current, keys, clock=clock) if keys else copy_closed(current),
         signer=signer,
         sign=sign,
         rng=Random(seed),

@@ -7,8 +7,11 @@ from random import Random
 
 import pytest
 
+from cache_sync.document_table import READ_SECONDS_MAX
+from cache_sync.documents import DEFAULT_SHARD
 from cache_sync.errors import Behind, BelowFloor, EpochChanged, FeedUnavailable, UnknownShard
-from cache_sync.frames import decode_frame
+from cache_sync.frames import Frame, decode_frame
+from cache_sync.offload import inline
 from cache_sync.replica_feed import ReplicaFeed
 from tests.unit.cache_sync.feed_world import Core, DirectClient, FakeClock
 from tests.unit.cache_sync.tree_world import Node
@@ -248,3 +251,30 @@ async def test_standing(core: Core, first: Node, clock: FakeClock) -> None:
     clock.advance(30)
     assert first.feed.standing().age_seconds >= standing.age_seconds + 30
     assert not standing.age_at_least
+
+
+class SlowDisk(FakeClock):
+    """A clock on which every look costs some seconds, as every row does on a disk that is about to fail."""
+
+    def boot_seconds(self) -> float:
+        """Tell the time, a step later each time."""
+        self.boot += 3.0
+        return self.boot
+
+
+async def test_a_slow_page_ends_early_and_nothing_is_left_out(core: Core, first: Node) -> None:
+    """After ten seconds, as at the core: who passes documents on keeps no read transaction open for longer."""
+    core.fill(40)
+    await first.step_until("following")
+    await first.step(4)
+    whole = (await first.feed.page(after=0, epoch=0)).frame
+    slow = ReplicaFeed(first.directory, DEFAULT_SHARD, clock=SlowDisk(), path=list, offload=inline)
+    frames: list[Frame] = []
+    while not frames or not frames[-1].barrier:
+        after = frames[-1].upto if frames else 0
+        frames.append((await slow.page(after=after, epoch=1)).frame)
+        assert frames[-1].rows, "a page has a row as long as there is one"
+    await slow.close()
+    assert max(frame.count for frame in frames) <= READ_SECONDS_MAX / 3.0 + 1
+    assert [row for frame in frames for row in frame.rows] == whole.rows
+    assert [frame.barrier for frame in frames] == [False] * (len(frames) - 1) + [True]

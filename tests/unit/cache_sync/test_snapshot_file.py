@@ -84,7 +84,7 @@ async def test_an_open_snapshot_can_be_cut_while_it_is_written(
         )
     shelved = cut(
         SnapshotShelf(tmp_path / "open"),
-        copy_open(current),
+        copy_open(current, clock=clock),
         signer="core",
         sign=sign,
         rng=Random(5),

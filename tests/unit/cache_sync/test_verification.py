@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -38,7 +39,12 @@ class Above:
         self.questions.append(question)
         self.between()
         with read(self._connection):
-            return answer_question(self._connection, shard, question)
+            return answer_question(self._connection, shard, question, overdue=never)
+
+
+def never() -> bool:
+    """Be in no hurry."""
+    return False
 
 
 class World:
@@ -272,7 +278,19 @@ def test_an_asker_far_behind_is_told_so(world: World, monkeypatch: pytest.Monkey
     """When too much has moved, comparing would cost more than following."""
     monkeypatch.setattr("cache_sync.digests.MOVED_MAX", 5)
     with pytest.raises(NotComparable, match="moved"):
-        answer_question(world.core, SHARD, DigestQuestion(epoch=1, at=1, bounds=[""]))
+        answer_question(
+            world.core, SHARD, DigestQuestion(epoch=1, at=1, bounds=[""]), overdue=never
+        )
+
+
+@pytest.mark.parametrize("wanted", ["digests", "rows"])
+def test_what_cannot_be_read_in_time_is_not_answered(
+    world: World, wanted: Literal["digests", "rows"]
+) -> None:
+    """Whoever asks for everything at once keeps no read transaction open."""
+    asked = DigestQuestion(epoch=1, at=1, bounds=[""], wanted=wanted)
+    with pytest.raises(FeedUnavailable, match="at once"):
+        answer_question(world.core, SHARD, asked, overdue=lambda: True)
 
 
 def test_ranges_are_read_by_name(world: World) -> None:
