@@ -134,11 +134,17 @@ class PostgresDatabase:
         connection.execute(NOTIFY)
 
     def rewrite(self, tables: Sequence[str]) -> bool:
-        """Have the server write the tables anew; each is closed to everybody meanwhile."""
+        """
+        Have the server write the tables anew; each is closed to everybody meanwhile.
+
+        Its statistics quote from the tables (the commonest values, the bounds of histograms): they are made anew, and
+        written anew, too. The owner of a database may do that; another user is warned by the server, not refused.
+        """
         connection = PostgresConnection(self._engine, statement_seconds_max=REWRITE_SECONDS_MAX)
         try:
             for table in tables:
-                connection.execute(f"VACUUM (FULL) {table}")
+                connection.execute(f"VACUUM (FULL, ANALYZE) {table}")
+            connection.execute("VACUUM (FULL) pg_statistic")
         finally:
             connection.close()
         return True
