@@ -2,11 +2,13 @@
 
 import asyncio
 import gzip
+import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
+from threading import Event, Thread
 from typing import ClassVar
 
 import msgspec
@@ -19,6 +21,7 @@ from cache_sync.follower import Follower
 from cache_sync.frames import Frame, encode_frame
 from cache_sync.packed_bodies import BODY_BYTES_MAX
 from cache_sync.replica_reader import ReplicaReader
+from chaos.bench.process_facts import anonymous_megabytes
 from edge_portal.core_client import FRAME_BYTES_MAX, CoreFeed
 from edge_portal.node_client import NodeClient
 from tests.unit.cache_sync.feed_world import make_document, make_frame, read_all
@@ -84,6 +87,14 @@ async def never_end(writer: asyncio.StreamWriter) -> None:
     writer.write(HEAD + b"Connection: close\r\n\r\n")
     while not writer.is_closing():
         writer.write(bytes(1 << 20))
+        await writer.drain()
+
+
+async def never_end_in_chunks(writer: asyncio.StreamWriter) -> None:
+    """Send chunk after chunk, and never the last one."""
+    writer.write(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+    while not writer.is_closing():
+        writer.write(b"100000\r\n" + bytes(1 << 20) + b"\r\n")
         await writer.drain()
 
 
@@ -174,6 +185,7 @@ REFUSED: dict[str, tuple[Send, str]] = {
     "a later format of another shape": (stranger, "unknown_version:frame:98"),
     "a document left out": (answering(live_rows=9), "hash"),
     "endless": (never_end, "frame_too_large"),
+    "endless, in chunks": (never_end_in_chunks, "frame_too_large"),
     "larger than any when unpacked": (bomb, "frame_too_large"),
     "a body longer than any": (long_body, "document_too_large:payment"),
     "a later body": (newer_body, "unknown_version:payment:2"),
@@ -233,6 +245,27 @@ async def test_what_does_not_fit_is_refused_by_name(edge: Edge, send: Send, name
     before = edge.held()
     assert await edge.step(send) == ("stopped", named)
     assert edge.held() == before
+
+
+@pytest.mark.parametrize("send", [never_end, never_end_in_chunks, bomb])
+async def test_an_answer_without_end_costs_what_a_frame_may(edge: Edge, send: Send) -> None:
+    """However much is sent: memory grows by what the largest frame needs, and no more is taken off the wire."""
+    pid, most_mb, over = os.getpid(), [0.0], Event()
+
+    def look() -> None:
+        while not over.wait(0.002):
+            most_mb.append(anonymous_megabytes(pid))
+
+    before_mb = anonymous_megabytes(pid)
+    looking = Thread(target=look)
+    looking.start()
+    try:
+        assert await edge.step(send) == ("stopped", "frame_too_large")
+    finally:
+        over.set()
+        looking.join()
+    # What has come, and once more where it is put together.
+    assert max(most_mb) - before_mb < 3 * FRAME_BYTES_MAX / 1e6
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])
