@@ -14,7 +14,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -39,7 +39,7 @@ from failover.signing import Signer, generate_signing_key, public_key, verify
 from failover.wishes import MessageWish, draft_message
 from tests.integration.journals import LIMITS, NOON, draft
 from tests.integration.power_loss import DiskRecord, record, record_python
-from tests.unit.failover.virtual import VirtualClock, run_virtually
+from tests.unit.failover.virtual import ManualClock, run_virtually
 from tests.unit.failover.wires import FakeCore
 from tests.unit.failover.world import World
 
@@ -50,14 +50,6 @@ BOTH_KEYS = FileKeys((NEW, OLD), source="keys.txt")
 SIGNING_KEYS = {"east": generate_signing_key(lambda count: b"\3" * count)}
 SIGNING_KEYS["west"] = generate_signing_key(lambda count: b"\4" * count)
 OFFERS = Offers(witness="west", core=True, core_only_until=None)
-
-
-class StillClock(VirtualClock):
-    """A clock that does not move, for the core that decides while the machine lives."""
-
-    def now(self) -> datetime:
-        """Tell the same always."""
-        return NOON
 
 
 class Promise(NamedTuple):
@@ -90,7 +82,7 @@ class Machine:
         self.folder, self.disk = folder, disk
         self.path = disk.folder / "journal.db"
         self.rng = Random(11)
-        self.core = FakeCore(StillClock())
+        self.core = FakeCore(ManualClock())
         self.promises: list[Promise] = []
         self.moments: list[Moment] = []
         self.confirmed: dict[str, int] = {}

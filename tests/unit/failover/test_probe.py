@@ -4,10 +4,11 @@ import asyncio
 import random
 from pathlib import Path
 
+from chaos.simulation.virtual_time import START
 from failover.breaker import AsyncBreaker
 from failover.errors import NodeRefused, NotSent
 from failover.probe import CoreProbe, ProbeAnswer
-from tests.unit.failover.virtual import START, VirtualClock, run_virtually
+from tests.unit.failover.virtual import VirtualClock, run_virtually
 from tests.unit.failover.world import World, live
 
 
@@ -38,7 +39,8 @@ def test_silence_is_unknown_until_the_first_answer_and_then_counts() -> None:
         breaker = AsyncBreaker(clock=clock, rng=random.Random(1))
         probe = CoreProbe(prober, breaker=breaker, clock=clock, rng=random.Random(1))
         heard: list[float] = []
-        probe.on_answer(lambda: heard.append(clock.boot_seconds()))
+        begun = clock.boot_seconds()
+        probe.on_answer(lambda: heard.append(clock.boot_seconds() - begun))
         prober.error = NodeRefused(401, "not_a_known_node")
         assert (await probe.ask(), probe.expelled) == (False, True)
         assert probe.silence_seconds() is None

@@ -39,6 +39,7 @@ def tried(
 
     async def main() -> tuple[object, float]:
         clock = VirtualClock()
+        begun = clock.boot_seconds()
         result: object
         try:
             result = await retrying(
@@ -51,7 +52,7 @@ def tried(
             )
         except NodeError as error:
             result = error
-        return result, clock.boot_seconds()
+        return result, clock.boot_seconds() - begun
 
     return run_virtually(0, main)
 

@@ -20,6 +20,9 @@ from failover.standin import Limits
 from failover.witness import WitnessHolder
 from tests.unit.failover.world import World, live
 
+# Less than what a wire takes.
+UNDER_WAY_SECONDS = 0.0005
+
 
 def test_with_the_core_up_a_payment_is_posted_at_once(tmp_path: Path) -> None:
     """The answer is the core's outcome, within milliseconds, and the copy is released."""
@@ -60,7 +63,7 @@ def test_other_content_under_the_same_key_is_refused(tmp_path: Path, core_up: bo
     async def story(world: World) -> None:
         world.core.up = core_up
         first = asyncio.create_task(world["east"].submission.pay(world.wish("k1", 1000)))
-        await asyncio.sleep(0)
+        await asyncio.sleep(UNDER_WAY_SECONDS)
         with pytest.raises(KeyReused):
             await world["east"].submission.pay(world.wish("k1", 2000))
         await first
@@ -190,7 +193,7 @@ def test_the_customers_disconnect_stops_nothing(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         east = world["east"]
         asking = asyncio.create_task(east.submission.pay(world.wish("k1")))
-        await asyncio.sleep(0)
+        await asyncio.sleep(UNDER_WAY_SECONDS)
         asking.cancel()
         await asyncio.sleep(1)
         assert asking.cancelled()

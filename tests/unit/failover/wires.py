@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from cache_sync.clock import Clock
 from failover.errors import Ambiguous, NodeRefused, NotSent, Overloaded
 from failover.intents import (
     Capture,
@@ -42,7 +43,6 @@ from failover.processor import (
 )
 from failover.signing import Signer, generate_signing_key, public_key, verify_outcome
 from failover.witness import WitnessHolder
-from tests.unit.failover.virtual import VirtualClock
 
 T = TypeVar("T")
 
@@ -160,7 +160,7 @@ class FakeProcessor:
 class FakeCore:
     """A core that posts each id once, in memory; `ledger` lists every posting, so a double one would show."""
 
-    def __init__(self, clock: VirtualClock) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.clock = clock
         signing_key = generate_signing_key(lambda count: bytes(range(count)))
         self.public_key = public_key(signing_key)
