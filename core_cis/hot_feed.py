@@ -21,6 +21,7 @@ from failover.web import (
     Problem,
     let_in,
     problem_response,
+    refuse_late,
     send_response,
 )
 
@@ -76,6 +77,7 @@ class HotFeed:
         certified = scope.get("state", {}).get(CERTIFIED_NODE)
         header = asked.headers.get("authorization")
         node_id = let_in(self._app.state.node_keys, header, certified)
+        refuse_late(asked.headers)
         running.check_may_read(node_id, asked.question.shard)
         return node_id
 

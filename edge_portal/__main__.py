@@ -20,12 +20,11 @@ from edge_portal.options import data_option, json_option
 from edge_portal.settings import EdgePaths, load_settings
 from edge_portal.supervisor import Supervisor
 from failover.errors import JournalError
+from failover.intent_states import UNDECIDED
 from failover.journal_reader import JournalReader
 from failover.logs import configure_logs
 from failover.mode_lease import LeaseReader
 from failover.peer_messages import RecordedIntent
-
-_UNDECIDED = frozenset({"recorded", "offered"})
 
 
 @click.group("edge")
@@ -163,7 +162,7 @@ def read_queue(reader: JournalReader) -> list[RecordedIntent]:
         after: int | None = 0
         while after is not None:
             page = reader.page(source, after=after)
-            waiting += [item for item in page.items if item.state in _UNDECIDED]
+            waiting += [item for item in page.items if item.state in UNDECIDED]
             after = page.next_after
     return waiting
 

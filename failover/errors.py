@@ -10,7 +10,8 @@ What can go wrong on the way of an intent.
     ├── BreakerOpen            the call was not made
     ├── JournalError
     │   ├── JournalFenced      a commit failed or is unknown: nothing is acknowledged
-    │   └── JournalFull        no room; nothing was recorded
+    │   ├── JournalFull        no room; nothing was recorded
+    │   └── IllegalTransition  an event that cannot be in this state: a fault of ours, nothing was changed
     ├── SubmissionError        how an attempt to pay ended without a receipt
     │   ├── InvalidPayment
     │   ├── KeyReused          same key, other content
@@ -94,6 +95,20 @@ class JournalFenced(JournalError):
 
 class JournalFull(JournalError):
     """The journal or its disk has no room left; nothing was recorded."""
+
+
+class IllegalTransition(JournalError):
+    """
+    An event that cannot come in the state in which an intent is; nothing was changed.
+
+    ``machine`` names whose states they are; see `failover.intent_states`.
+    """
+
+    def __init__(self, machine: str, state: str, event: str) -> None:
+        super().__init__(f"{machine}: no {event} where it is {state}")
+        self.machine = machine
+        self.state = state
+        self.event = event
 
 
 class SubmissionError(FailoverError):

@@ -1,7 +1,8 @@
 """
 What a journal knows of charges that this node makes itself: the attempt before the call, the answer after it.
 
-A payment that is to be captured has a row from its recording on. ``waiting``: the processor was never called;
+Its states are those of `failover.intent_states.CHARGE`. A payment that is to be captured has a row from its recording
+on. ``waiting``: the processor was never called;
 ``attempting``: it was, or the node died at it, so that only asking helps; ``owed``: it was charged, and the core
 decided otherwise before it could know; ``ended``: the answer is in the intent, signed, and nothing is left to do.
 """
@@ -12,15 +13,29 @@ from datetime import datetime
 import msgspec
 
 from cache_sync.sqlite import Connection
+from failover.intent_states import (
+    CHARGE,
+    CHARGE_OWED,
+    CHARGE_UNANSWERED,
+    OWN_OFFERED,
+    sql_words,
+)
 from failover.intents import Capture, Intent
-from failover.journal_schema import JournalEntry, decode_intent, encode, entry, micros
+from failover.journal_schema import (
+    JournalEntry,
+    check_no_effect,
+    decode_intent,
+    encode,
+    entry,
+    micros,
+)
 
 Sign = Callable[[Intent], Intent]
 
 
 def add_capture(connection: Connection, ordinal: int) -> None:
     """Note that a payment just recorded is to be captured here."""
-    connection.execute("INSERT INTO captures VALUES (?, 'waiting', NULL)", (ordinal,))
+    connection.execute("INSERT INTO captures VALUES (?, ?, NULL)", (ordinal, CHARGE.target("add")))
 
 
 def begin_capture(connection: Connection, ordinal: int, now: datetime) -> bool:
@@ -31,13 +46,15 @@ def begin_capture(connection: Connection, ordinal: int, now: datetime) -> bool:
         False when it was called before, or the payment is decided or void by now: then it must not be called.
     """
     changed = connection.execute(
-        """
-        UPDATE captures SET state = 'attempting', attempted_micros = ?
-        WHERE ordinal = ? AND state = 'waiting' AND EXISTS (
-            SELECT 1 FROM intents WHERE intents.ordinal = captures.ordinal AND state = 'offered')
+        f"""
+        UPDATE captures SET state = ?, attempted_micros = ?
+        WHERE ordinal = ? AND state IN {sql_words(CHARGE.moves_from("attempt"))} AND EXISTS (
+            SELECT 1 FROM intents WHERE intents.ordinal = captures.ordinal AND {OWN_OFFERED})
         """,
-        (micros(now), ordinal),
+        (CHARGE.target("attempt"), micros(now), ordinal),
     ).rowcount
+    if not changed:
+        check_no_effect(connection, CHARGE, ordinal, "attempt")
     return bool(changed)
 
 
@@ -52,12 +69,13 @@ def end_capture(
     row = connection.execute("SELECT * FROM own_entries WHERE position = ?", (ordinal,)).fetchone()
     known = entry("own", row)
     refused = known.outcome is not None and known.outcome.state != "posted"
-    state = "owed" if refused and capture.state == "captured" else "ended"
+    event = "answer_too_late" if refused and capture.state == "captured" else "answer"
     ended = connection.execute(
-        "UPDATE captures SET state = ? WHERE ordinal = ? AND state IN ('waiting', 'attempting')",
-        (state, ordinal),
+        f"UPDATE captures SET state = ? WHERE ordinal = ? AND {CHARGE_UNANSWERED}",
+        (CHARGE.target(event), ordinal),
     ).rowcount
     if not ended:
+        check_no_effect(connection, CHARGE, ordinal, event)
         return None
     intent = sign(msgspec.structs.replace(known.intent, capture=capture))
     connection.execute("UPDATE intents SET intent = ? WHERE ordinal = ?", (encode(intent), ordinal))
@@ -67,8 +85,8 @@ def end_capture(
 def told_capture(connection: Connection, ordinals: Iterable[int]) -> None:
     """Note that the core has heard of captures that it had decided without."""
     connection.executemany(
-        "UPDATE captures SET state = 'ended' WHERE ordinal = ? AND state = 'owed'",
-        [(ordinal,) for ordinal in ordinals],
+        f"UPDATE captures SET state = ? WHERE ordinal = ? AND {CHARGE_OWED}",
+        [(CHARGE.target("tell"), ordinal) for ordinal in ordinals],
     )
 
 

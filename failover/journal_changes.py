@@ -13,9 +13,27 @@ import msgspec
 
 from cache_sync.sqlite import Connection
 from failover import standin
+from failover.intent_states import (
+    COPY,
+    COPY_UNDECIDED,
+    OFFERED,
+    OWN,
+    OWN_LIVING,
+    OWN_UNDECIDED,
+    SETTLED,
+    VOID,
+)
 from failover.intents import Intent, IntentType, Outcome
 from failover.journal_captures import add_capture, complete_copy
-from failover.journal_schema import JournalEntry, decode_intent, encode, entry, micros, place_of
+from failover.journal_schema import (
+    JournalEntry,
+    check_no_effect,
+    decode_intent,
+    encode,
+    entry,
+    micros,
+    place_of,
+)
 from failover.message_bodies import MessageBody
 
 _DAY = timedelta(hours=24)
@@ -98,7 +116,7 @@ Build = Callable[[int, datetime | None], Intent]
 def find(connection: Connection, intent_id: str) -> JournalEntry | None:
     """Find the living intent of this id: recorded here, else held as a copy."""
     own = connection.execute(
-        "SELECT * FROM own_entries WHERE intent_id = ? AND state <> 'void'",
+        f"SELECT * FROM own_entries WHERE intent_id = ? AND {OWN_LIVING}",
         (intent_id,),
     ).fetchone()
     if own is not None:
@@ -120,14 +138,14 @@ def exposure(
     """
     since = micros(now - _DAY)
     count, cents = connection.execute(
-        """
+        f"""
         SELECT count(*), coalesce(sum(amount_cents), 0) FROM (
             SELECT amount_cents FROM intents
-            WHERE account_id = ?1 AND accepted_micros > ?2 AND reserved AND state IN ('recorded', 'offered')
+            WHERE account_id = ?1 AND accepted_micros > ?2 AND reserved AND {OWN_UNDECIDED}
                 AND (amount_cents = 0) = ?3
             UNION ALL
             SELECT amount_cents FROM copies
-            WHERE account_id = ?1 AND accepted_micros > ?2 AND state = 'offered' AND (amount_cents = 0) = ?3
+            WHERE account_id = ?1 AND accepted_micros > ?2 AND {COPY_UNDECIDED} AND (amount_cents = 0) = ?3
         )
         """,
         (account_id, since, int(messages)),
@@ -162,7 +180,7 @@ def record(
         position=last + 1,
         source="own",
         intent=intent,
-        state="offered" if witness or offers.core else "recorded",
+        state=OWN.target("record_and_offer" if witness or offers.core else "record"),
         reserved=not core_only,
         offered_core=offers.core,
         outcome=None,
@@ -232,12 +250,14 @@ def offer(connection: Connection, ordinal: int, *, witness: str | None, core: bo
         False when it is not living or decided by now: then it must not be offered.
     """
     changed = connection.execute(
-        """
-        UPDATE intents SET state = 'offered', offered_core = max(offered_core, ?)
-        WHERE ordinal = ? AND state IN ('recorded', 'offered')
+        f"""
+        UPDATE intents SET state = '{OFFERED}', offered_core = max(offered_core, ?)
+        WHERE ordinal = ? AND {OWN_UNDECIDED}
         """,
         (int(core), ordinal),
     ).rowcount
+    if not changed:
+        check_no_effect(connection, OWN, ordinal, "offer")
     if changed and witness is not None:
         connection.execute(
             "INSERT INTO offers VALUES (?, ?, 0, 'not_yet') ON CONFLICT DO NOTHING",
@@ -247,11 +267,13 @@ def offer(connection: Connection, ordinal: int, *, witness: str | None, core: bo
 
 
 def confirm(connection: Connection, ordinals: Iterable[int], witness: str) -> None:
-    """Note that a witness holds its copies."""
-    connection.executemany(
-        "UPDATE offers SET confirmed = 1 WHERE ordinal = ? AND peer = ?",
-        [(ordinal, witness) for ordinal in ordinals],
-    )
+    """Note that a witness holds its copies; of what was decided or voided meanwhile the note is of no use."""
+    for ordinal in ordinals:
+        changed = connection.execute(
+            "UPDATE offers SET confirmed = 1 WHERE ordinal = ? AND peer = ?", (ordinal, witness)
+        ).rowcount
+        if not changed:
+            check_no_effect(connection, OWN, ordinal, "confirm")
 
 
 def void(connection: Connection, ordinal: int) -> bool:
@@ -264,14 +286,15 @@ def void(connection: Connection, ordinal: int) -> bool:
         False when it is decided, or confirmed, after all.
     """
     row = connection.execute(
-        """
-        UPDATE intents SET state = 'void' WHERE ordinal = ? AND state IN ('recorded', 'offered')
+        f"""
+        UPDATE intents SET state = '{VOID}' WHERE ordinal = ? AND {OWN_UNDECIDED}
         AND NOT EXISTS (SELECT 1 FROM offers WHERE offers.ordinal = intents.ordinal AND confirmed)
         RETURNING amount_cents * reserved
         """,
         (ordinal,),
     ).fetchone()
     if row is None:
+        check_no_effect(connection, OWN, ordinal, "void")
         return False
     connection.execute(_FORGET_RESERVATION, (1, row[0]))
     return True
@@ -290,10 +313,10 @@ def settle(connection: Connection, outcomes: Iterable[Outcome]) -> list[str]:
         pair = (outcome.intent_id, outcome.fingerprint)
         # The state in the words of `intents_live`: in others the index is not used, and the whole queue is read.
         own = connection.execute(
-            """
-            UPDATE intents SET state = 'settled', outcome = ?, decided_micros = ?,
+            f"""
+            UPDATE intents SET {SETTLED}, outcome = ?, decided_micros = ?,
                 decided_epoch = ?, decided_shard = ?, decided_seq = ?
-            WHERE intent_id = ? AND fingerprint = ? AND state <> 'void' AND state <> 'settled'
+            WHERE intent_id = ? AND fingerprint = ? AND {OWN_LIVING} AND NOT {SETTLED}
             RETURNING ordinal, amount_cents * reserved
             """,
             values + pair,
@@ -302,10 +325,10 @@ def settle(connection: Connection, outcomes: Iterable[Outcome]) -> list[str]:
             connection.execute(_FORGET_RESERVATION, (1, own[1]))
             connection.execute("UPDATE offers SET release = 'owed' WHERE ordinal = ?", (own[0],))
         copies = connection.execute(
-            """
-            UPDATE copies SET state = 'settled', outcome = ?, decided_micros = ?,
+            f"""
+            UPDATE copies SET {SETTLED}, outcome = ?, decided_micros = ?,
                 decided_epoch = ?, decided_shard = ?, decided_seq = ?
-            WHERE intent_id = ? AND fingerprint = ? AND state = 'offered'
+            WHERE intent_id = ? AND fingerprint = ? AND {COPY_UNDECIDED}
             """,
             values + pair,
         ).rowcount
@@ -332,9 +355,9 @@ def renew(connection: Connection, outcomes: Iterable[Outcome]) -> int:
                 f"""
                 UPDATE {table} SET outcome = ?, decided_micros = ?,
                     decided_epoch = ?, decided_shard = ?, decided_seq = ?
-                WHERE intent_id = ? AND fingerprint = ? AND state = 'settled' AND state <> 'void'
+                WHERE intent_id = ? AND fingerprint = ? AND {SETTLED} AND {OWN_LIVING}
                     AND decided_epoch < ?
-                """,  # noqa: S608 - our own names; the words of `intents_live`, so that its index is used
+                """,
                 (*_values(outcome), outcome.intent_id, outcome.fingerprint, outcome.epoch),
             ).rowcount
     return renewed
@@ -365,10 +388,10 @@ def store_copies(connection: Connection, intents: Iterable[Intent]) -> tuple[lis
         ).fetchone()
         if known is None:
             connection.execute(
-                """
+                f"""
                 INSERT INTO copies (writer, incarnation, ordinal, intent_id, fingerprint, account_id, amount_cents,
                     accepted_micros, state, intent, has_body)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'offered', ?, ?)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, '{COPY.target("keep")}', ?, ?)
                 """,
                 (
                     *place,
@@ -402,11 +425,11 @@ def empty_bodies(connection: Connection, *, decided_before: datetime, limit: int
     emptied = 0
     for table, key in (("intents", "ordinal"), ("copies", "position")):
         rows = connection.execute(
-            f"SELECT {key}, intent FROM {table} WHERE has_body = 1 AND decided_micros < ? LIMIT ?",  # noqa: S608 - our own names
+            f"SELECT {key}, intent FROM {table} WHERE has_body = 1 AND decided_micros < ? LIMIT ?",
             (micros(decided_before), limit),
         ).fetchall()
         connection.executemany(
-            f"UPDATE {table} SET intent = ?, has_body = 0 WHERE {key} = ?",  # noqa: S608 - likewise
+            f"UPDATE {table} SET intent = ?, has_body = 0 WHERE {key} = ?",
             [(encode(decode_intent(blob).without_body()), position) for position, blob in rows],
         )
         emptied += len(rows)

@@ -24,6 +24,14 @@ from cache_sync.sqlite import (
     read,
 )
 from failover.errors import JournalError
+from failover.intent_states import (
+    CHARGE_OWED,
+    CHARGE_UNANSWERED,
+    COPY_UNDECIDED,
+    OWN_LIVING,
+    OWN_UNDECIDED,
+    SETTLED,
+)
 from failover.intents import Intent, Outcome, Receipt
 from failover.journal_schema import (
     JournalEntry,
@@ -133,7 +141,7 @@ class JournalReader:
         """
         since = micros(settled_since)
         own = self._rows(
-            "SELECT * FROM own_entries WHERE account_id = ? AND state <> 'void' "
+            f"SELECT * FROM own_entries WHERE account_id = ? AND {OWN_LIVING} "
             "AND (decided_micros IS NULL OR decided_micros >= ?)",
             (account_id, since),
         )
@@ -172,15 +180,15 @@ class JournalReader:
     def queue(self, core_now: datetime | None) -> QueueSummary:
         """Sum up what waits for the core; ``core_now`` is the estimated core time, None when there is none."""
         own = self._rows(
-            """
+            f"""
             SELECT journal.pending,
-                (SELECT coalesce(sum(amount_cents), 0) FROM intents WHERE state IN ('recorded', 'offered')),
-                (SELECT min(accepted_micros) FROM intents WHERE state IN ('recorded', 'offered'))
+                (SELECT coalesce(sum(amount_cents), 0) FROM intents WHERE {OWN_UNDECIDED}),
+                (SELECT min(accepted_micros) FROM intents WHERE {OWN_UNDECIDED})
             FROM journal
             """
         )
         copies = self._rows(
-            "SELECT count(*), coalesce(sum(amount_cents), 0) FROM copies WHERE state = 'offered'"
+            f"SELECT count(*), coalesce(sum(amount_cents), 0) FROM copies WHERE {COPY_UNDECIDED}"
         )
         if not own:
             return QueueSummary()
@@ -211,20 +219,20 @@ class JournalReader:
             JournalError: There is no journal to read.
         """
         rows = self._rows(
-            """
+            f"""
             SELECT count(*), coalesce(sum(amount_cents), 0), min(accepted_micros), coalesce(sum(CASE WHEN EXISTS (
                 SELECT 1 FROM offers WHERE offers.ordinal = intents.ordinal AND confirmed) THEN 0
                 ELSE amount_cents END), 0), (SELECT incarnation FROM journal)
-            FROM intents WHERE state IN ('recorded', 'offered')
+            FROM intents WHERE {OWN_UNDECIDED}
             """
         )
         if not rows or rows[0][4] is None:
             raise JournalError("there is no journal here yet")
         pending, cents, oldest, one_copy, incarnation = rows[0]
         held = self._rows(
-            """
+            f"""
             SELECT writer, incarnation, count(*), sum(amount_cents), min(accepted_micros)
-            FROM copies WHERE state = 'offered' GROUP BY writer, incarnation
+            FROM copies WHERE {COPY_UNDECIDED} GROUP BY writer, incarnation
             """
         )
         return Waiting(
@@ -260,9 +268,9 @@ class JournalReader:
             raise JournalError("there is no journal here yet")
         node_id, incarnation, last = about[0]
         view = "own_entries" if source == "own" else "copy_entries"
-        which = " AND state IN ('recorded', 'offered')" if undecided else ""
+        which = f" AND {OWN_UNDECIDED}" if undecided else ""
         rows = self._rows(
-            f"SELECT * FROM {view} WHERE position > ?{which} ORDER BY position LIMIT ?",  # noqa: S608 - our own names
+            f"SELECT * FROM {view} WHERE position > ?{which} ORDER BY position LIMIT ?",
             (after, limit),
         )
         items = [entry(source, row).recorded() for row in rows]
@@ -286,7 +294,7 @@ class JournalReader:
     def find(self, intent_id: str) -> JournalEntry | None:
         """Find the living own intent of this id, else a copy."""
         own = self._rows(
-            "SELECT * FROM own_entries WHERE intent_id = ? AND state <> 'void'",
+            f"SELECT * FROM own_entries WHERE intent_id = ? AND {OWN_LIVING}",
             (intent_id,),
         )
         if own:
@@ -300,7 +308,7 @@ class JournalReader:
     def undecided(self, *, limit: int) -> list[JournalEntry]:
         """Return own undecided intents, oldest first."""
         rows = self._rows(
-            "SELECT * FROM own_entries WHERE state IN ('recorded', 'offered') ORDER BY accepted_micros LIMIT ?",
+            f"SELECT * FROM own_entries WHERE {OWN_UNDECIDED} ORDER BY accepted_micros LIMIT ?",
             (limit,),
         )
         return [entry("own", row) for row in rows]
@@ -315,7 +323,7 @@ class JournalReader:
         if known.intent.not_after is None:
             return known
         rows = self._rows(
-            "SELECT * FROM copy_entries WHERE intent_id = ? AND state = 'offered' ORDER BY position",
+            f"SELECT * FROM copy_entries WHERE intent_id = ? AND {COPY_UNDECIDED} ORDER BY position",
             (known.intent.intent_id,),
         )
         for copy in (entry("copies", row) for row in rows):
@@ -326,8 +334,8 @@ class JournalReader:
     def unconfirmed(self, *, limit: int) -> list[JournalEntry]:
         """Return own undecided intents without a confirmed second copy that may have one, oldest first."""
         rows = self._rows(
-            """
-            SELECT * FROM own_entries WHERE state IN ('recorded', 'offered') AND reserved
+            f"""
+            SELECT * FROM own_entries WHERE {OWN_UNDECIDED} AND reserved
             AND NOT EXISTS (SELECT 1 FROM offers WHERE offers.ordinal = position AND confirmed)
             ORDER BY accepted_micros LIMIT ?
             """,
@@ -338,10 +346,10 @@ class JournalReader:
     def open_captures(self, *, limit: int) -> list[OpenCapture]:
         """Return living own payments that were to be captured and have no answer, oldest first."""
         rows = self._rows(
-            """
+            f"""
             SELECT own_entries.*, captures.attempted_micros FROM captures
             JOIN own_entries ON own_entries.position = captures.ordinal
-            WHERE captures.state IN ('waiting', 'attempting') AND own_entries.state <> 'void'
+            WHERE captures.{CHARGE_UNANSWERED} AND own_entries.{OWN_LIVING}
             ORDER BY captures.ordinal LIMIT ?
             """,
             (limit,),
@@ -351,9 +359,9 @@ class JournalReader:
     def owed_captures(self, *, limit: int) -> list[JournalEntry]:
         """Return own payments that were captured and that the core decided otherwise before it could know."""
         rows = self._rows(
-            """
+            f"""
             SELECT own_entries.* FROM captures JOIN own_entries ON own_entries.position = captures.ordinal
-            WHERE captures.state = 'owed' LIMIT ?
+            WHERE captures.{CHARGE_OWED} LIMIT ?
             """,
             (limit,),
         )
@@ -362,9 +370,9 @@ class JournalReader:
     def holdings(self) -> list[tuple[str, str, int, int]]:
         """Return (writer, incarnation, oldest accepted_micros, cents) of the undecided copies."""
         return self._rows(
-            """
+            f"""
             SELECT writer, incarnation, min(accepted_micros), sum(amount_cents)
-            FROM copies WHERE state = 'offered' GROUP BY writer, incarnation
+            FROM copies WHERE {COPY_UNDECIDED} GROUP BY writer, incarnation
             """
         )
 
@@ -373,9 +381,9 @@ class JournalReader:
     ) -> list[JournalEntry]:
         """Return undecided copies of one writer's incarnation that were accepted up to ``until``, oldest first."""
         rows = self._rows(
-            """
+            f"""
             SELECT * FROM copy_entries
-            WHERE state = 'offered' AND writer = ? AND incarnation = ? AND accepted_micros <= ?
+            WHERE {COPY_UNDECIDED} AND writer = ? AND incarnation = ? AND accepted_micros <= ?
             ORDER BY accepted_micros LIMIT ?
             """,
             (writer, incarnation, micros(until), limit),
@@ -399,10 +407,10 @@ class JournalReader:
         """Return what the core decided in an epoch before this one, behind a position, in order."""
         own = source == "own"
         rows = self._rows(
-            "SELECT * FROM own_entries WHERE position IN (SELECT ordinal FROM intents WHERE state = 'settled' "
+            f"SELECT * FROM own_entries WHERE position IN (SELECT ordinal FROM intents WHERE {SETTLED} "
             "AND decided_epoch < ?1 AND ordinal > ?2 ORDER BY ordinal LIMIT ?3) ORDER BY position"
             if own
-            else "SELECT * FROM copy_entries WHERE position IN (SELECT position FROM copies WHERE state = 'settled' "
+            else f"SELECT * FROM copy_entries WHERE position IN (SELECT position FROM copies WHERE {SETTLED} "
             "AND decided_epoch < ?1 AND position > ?2 ORDER BY position LIMIT ?3) ORDER BY position",
             (epoch, after, limit),
         )

@@ -12,6 +12,23 @@ import msgspec
 
 from cache_sync.sqlite import Connection, write
 from failover.errors import JournalError
+from failover.intent_states import (
+    ABSENT,
+    CHARGE,
+    CHARGE_OPEN,
+    COPY,
+    COPY_UNDECIDED,
+    NEVER_OFFERED,
+    OWN,
+    OWN_LIVING,
+    OWN_OFFERED,
+    OWN_UNDECIDED,
+    SETTLED,
+    VOID,
+    Machine,
+    OwnState,
+    sql_words,
+)
 from failover.intents import (
     ASKING_BANK,
     NOT_CAPTURED,
@@ -21,11 +38,11 @@ from failover.intents import (
     Receipt,
     declined_reason,
 )
-from failover.peer_messages import RecordedIntent, RecordState, Source
+from failover.peer_messages import RecordedIntent, Source
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-_TABLES = """
+_TABLES = f"""
 CREATE TABLE IF NOT EXISTS journal (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     node_id TEXT NOT NULL,
@@ -41,7 +58,7 @@ CREATE TABLE IF NOT EXISTS intents (
     account_id TEXT NOT NULL,
     amount_cents INTEGER NOT NULL,
     accepted_micros INTEGER NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('recorded', 'offered', 'settled', 'void')),
+    state TEXT NOT NULL CHECK (state IN {sql_words(OWN.states)}),
     reserved INTEGER NOT NULL,
     offered_core INTEGER NOT NULL,
     intent BLOB NOT NULL,
@@ -52,9 +69,9 @@ CREATE TABLE IF NOT EXISTS intents (
     decided_seq INTEGER,
     has_body INTEGER NOT NULL DEFAULT 0
 ) STRICT;
-CREATE UNIQUE INDEX IF NOT EXISTS intents_live ON intents (intent_id) WHERE state <> 'void';
+CREATE UNIQUE INDEX IF NOT EXISTS intents_live ON intents (intent_id) WHERE {OWN_LIVING};
 CREATE INDEX IF NOT EXISTS intents_by_account ON intents (account_id, accepted_micros);
-CREATE INDEX IF NOT EXISTS intents_pending ON intents (accepted_micros) WHERE state IN ('recorded', 'offered');
+CREATE INDEX IF NOT EXISTS intents_pending ON intents (accepted_micros) WHERE {OWN_UNDECIDED};
 CREATE TABLE IF NOT EXISTS offers (
     ordinal INTEGER NOT NULL REFERENCES intents (ordinal),
     peer TEXT NOT NULL,
@@ -73,7 +90,7 @@ CREATE TABLE IF NOT EXISTS copies (
     account_id TEXT NOT NULL,
     amount_cents INTEGER NOT NULL,
     accepted_micros INTEGER NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('offered', 'settled')),
+    state TEXT NOT NULL CHECK (state IN {sql_words(COPY.states)}),
     intent BLOB NOT NULL,
     outcome BLOB,
     decided_micros INTEGER,
@@ -85,7 +102,7 @@ CREATE TABLE IF NOT EXISTS copies (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS copies_by_id ON copies (intent_id);
 CREATE INDEX IF NOT EXISTS copies_by_account ON copies (account_id, accepted_micros);
-CREATE INDEX IF NOT EXISTS copies_held ON copies (writer, incarnation, accepted_micros) WHERE state = 'offered';
+CREATE INDEX IF NOT EXISTS copies_held ON copies (writer, incarnation, accepted_micros) WHERE {COPY_UNDECIDED};
 CREATE VIEW IF NOT EXISTS own_entries AS SELECT
     ordinal AS position, state, reserved, offered_core, intent, outcome,
     (SELECT group_concat(peer || ' ' || confirmed, char(10)) FROM offers
@@ -98,17 +115,17 @@ CREATE VIEW IF NOT EXISTS copy_entries AS SELECT
     FROM copies;
 CREATE TABLE IF NOT EXISTS captures (
     ordinal INTEGER PRIMARY KEY REFERENCES intents (ordinal),
-    state TEXT NOT NULL CHECK (state IN ('waiting', 'attempting', 'owed', 'ended')),
+    state TEXT NOT NULL CHECK (state IN {sql_words(CHARGE.states)}),
     attempted_micros INTEGER
 ) STRICT;
-CREATE INDEX IF NOT EXISTS captures_open ON captures (ordinal) WHERE state <> 'ended';
+CREATE INDEX IF NOT EXISTS captures_open ON captures (ordinal) WHERE {CHARGE_OPEN};
 CREATE TABLE IF NOT EXISTS inherited (peer TEXT PRIMARY KEY, cents INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 """
 
 # After a step from an older file, in which these columns were not there yet.
-_INDEXES = """
-CREATE INDEX IF NOT EXISTS intents_decided ON intents (decided_epoch, decided_seq) WHERE state = 'settled';
-CREATE INDEX IF NOT EXISTS copies_decided ON copies (decided_epoch, decided_seq) WHERE state = 'settled';
+_INDEXES = f"""
+CREATE INDEX IF NOT EXISTS intents_decided ON intents (decided_epoch, decided_seq) WHERE {SETTLED};
+CREATE INDEX IF NOT EXISTS copies_decided ON copies (decided_epoch, decided_seq) WHERE {SETTLED};
 CREATE INDEX IF NOT EXISTS intents_with_body ON intents (decided_micros) WHERE has_body = 1;
 CREATE INDEX IF NOT EXISTS copies_with_body ON copies (decided_micros) WHERE has_body = 1;
 """
@@ -136,7 +153,7 @@ class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
     position: int
     source: Source
     intent: Intent
-    state: RecordState
+    state: OwnState
     reserved: bool
     offered_core: bool
     outcome: Outcome | None
@@ -285,12 +302,12 @@ def prepare(connection: Connection, *, node_id: str, new_incarnation: str) -> st
         ).fetchone()
         if owner != node_id:
             raise JournalError(f"this journal belongs to {owner}, not to {node_id}")
-        connection.execute("UPDATE intents SET state = 'void' WHERE state = 'recorded'")
+        connection.execute(f"UPDATE intents SET state = '{VOID}' WHERE {NEVER_OFFERED}")
         connection.execute(
-            """
+            f"""
             UPDATE journal SET (pending, outstanding_cents) = (
                 SELECT count(*), coalesce(sum(amount_cents * reserved), 0)
-                FROM intents WHERE state = 'offered')
+                FROM intents WHERE {OWN_OFFERED})
             """
         )
     verify(connection)
@@ -307,12 +324,26 @@ def _bring_up_to_date(connection: Connection) -> None:
         if ("decided_seq", "INTEGER") not in missing:
             continue
         settled = connection.execute(
-            f"SELECT outcome, {key} FROM {table} WHERE state = 'settled'"  # noqa: S608 - our own names
+            f"SELECT outcome, {key} FROM {table} WHERE {SETTLED}"
         ).fetchall()
         connection.executemany(
-            f"UPDATE {table} SET decided_epoch = ?, decided_shard = ?, decided_seq = ? WHERE {key} = ?",  # noqa: S608 - likewise
+            f"UPDATE {table} SET decided_epoch = ?, decided_shard = ?, decided_seq = ? WHERE {key} = ?",
             [(*place_of(_decode_outcome(outcome)), position) for outcome, position in settled],
         )
+
+
+def check_no_effect(
+    connection: Connection, machine: Machine[Any], ordinal: int, event: str
+) -> None:
+    """
+    Check that an event which changed nothing, of an intent or of its charge, came too late.
+
+    Raises:
+        IllegalTransition: It cannot be in this state at all.
+    """
+    table = "captures" if machine is CHARGE else "intents"
+    row = connection.execute(f"SELECT state FROM {table} WHERE ordinal = ?", (ordinal,)).fetchone()
+    machine.after(row[0] if row else ABSENT, event)
 
 
 def verify(connection: Connection, *, ordinal_at_least: int = 0) -> None:

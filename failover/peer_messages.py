@@ -5,10 +5,10 @@ from typing import Literal
 
 import msgspec
 
+from failover.intent_states import OwnState
 from failover.intents import Intent, Outcome
 
 Source = Literal["own", "copies"]
-RecordState = Literal["recorded", "offered", "settled", "void"]
 
 
 class CopyBatch(msgspec.Struct, frozen=True):
@@ -83,7 +83,7 @@ class RecordedIntent(msgspec.Struct, frozen=True, kw_only=True):
     position: int
     source: Source
     intent: Intent
-    state: RecordState
+    state: OwnState
     outcome: Outcome | None = None
     offered_core: bool = False
     witnesses: list[str] = []

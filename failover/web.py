@@ -346,14 +346,7 @@ def node_guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandl
     keys: NodeKeys = connection.app.state.node_keys
     header = connection.headers.get("authorization")
     connection.state.node_id = let_in(keys, header, connection.state.get(CERTIFIED_NODE))
-    if remaining_seconds(connection.headers, default=1.0, maximum=1.0) <= 0:
-        raise Problem(
-            "too_late",
-            status=503,
-            title="The caller does not wait any more",
-            detail="Nothing was done.",
-            retry="same",
-        )
+    refuse_late(connection.headers)
 
 
 def let_in(keys: NodeKeys, header: str | None, certified: str | None) -> str:
@@ -384,6 +377,23 @@ def caller(request: Request[Any, Any, Any]) -> str:
 def deadline_header(seconds: float) -> str:
     """Write how long the caller will still wait, in whole milliseconds; relative, because clocks differ."""
     return str(max(0, int(seconds * 1000)))
+
+
+def refuse_late(headers: Mapping[str, str]) -> None:
+    """
+    Let nobody in who does not wait for the answer.
+
+    Raises:
+        Problem: 503 `too_late`.
+    """
+    if remaining_seconds(headers, default=1.0, maximum=1.0) <= 0:
+        raise Problem(
+            "too_late",
+            status=503,
+            title="The caller does not wait any more",
+            detail="Nothing was done.",
+            retry="same",
+        )
 
 
 def remaining_seconds(headers: Mapping[str, str], *, default: float, maximum: float) -> float:

@@ -44,7 +44,7 @@ ASKED = {
     "/intents": Ask("POST", "/intents"),
     "/outcomes": Ask("POST", "/outcomes", msgspec.msgpack.encode(DecidedBatch())),
     "/probe": Ask("GET", "/probe"),
-    "/feed/{shard:str}": Ask("GET", "/feed/0?after=0&wait=60"),
+    "/feed/{shard:str}": Ask("GET", "/feed/0?after=0&epoch=1&limit=1000&wait=20.0&proof="),
     "/digests/{shard:str}": Ask(
         "POST",
         "/digests/0",

@@ -20,8 +20,9 @@ from core_cis.publishing import publish_account
 from core_cis.reconciliation import Report
 from core_cis.settings import ServerSettings
 from core_cis.store import CoreStore
+from failover.intent_states import OwnState
 from failover.intents import Intent, Outcome
-from failover.peer_messages import RecordedIntent, RecordedPage, RecordState
+from failover.peer_messages import RecordedIntent, RecordedPage
 from tests.integration.core_cis.conftest import PEER_URLS
 
 ACCOUNT = "A-1001"
@@ -42,7 +43,7 @@ class Fleet:
         self, intent: Intent, outcome: Outcome | None = None, *, witnessed: bool = True
     ) -> None:
         """Put an intent into its recorder's journal and, as a copy, into its sibling's."""
-        state: RecordState = "offered" if outcome is None else "settled"
+        state: OwnState = "offered" if outcome is None else "settled"
         edge, sibling = intent.edge_id, {"east": "west", "west": "east"}[intent.edge_id]
         item = RecordedIntent(
             position=intent.ordinal, source="own", intent=intent, state=state, outcome=outcome
