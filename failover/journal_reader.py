@@ -25,6 +25,7 @@ from cache_sync.sqlite import (
 )
 from failover.errors import JournalError
 from failover.intent_states import (
+    CHARGE_OPEN,
     CHARGE_OWED,
     CHARGE_UNANSWERED,
     COPY_UNDECIDED,
@@ -349,7 +350,7 @@ class JournalReader:
             f"""
             SELECT own_entries.*, captures.attempted_micros FROM captures
             JOIN own_entries ON own_entries.position = captures.ordinal
-            WHERE captures.{CHARGE_UNANSWERED} AND own_entries.{OWN_LIVING}
+            WHERE captures.{CHARGE_OPEN} AND captures.{CHARGE_UNANSWERED} AND own_entries.{OWN_LIVING}
             ORDER BY captures.ordinal LIMIT ?
             """,
             (limit,),
@@ -361,7 +362,7 @@ class JournalReader:
         rows = self._rows(
             f"""
             SELECT own_entries.* FROM captures JOIN own_entries ON own_entries.position = captures.ordinal
-            WHERE captures.{CHARGE_OWED} LIMIT ?
+            WHERE captures.{CHARGE_OPEN} AND captures.{CHARGE_OWED} LIMIT ?
             """,
             (limit,),
         )

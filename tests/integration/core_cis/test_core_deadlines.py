@@ -174,7 +174,8 @@ async def test_the_archive_asks_its_database_no_longer_than_the_caller_waits(
         told = await answer(client, file_core, path, SOON)
         services._readers = kept
     assert (told.status_code, slug(told)) == (503, "archive_unavailable")
-    assert silent.waited[0] == 0.15
+    # What the core asks by itself waits for its own time.
+    assert 0.15 in silent.waited
 
 
 class OneFile:
