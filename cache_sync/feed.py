@@ -226,8 +226,10 @@ class FeedSource:
         await self.wait_for_news(after, epoch, wait_seconds)
         question = _Question(after, epoch, max(1, min(limit, PAGE_ROWS_MAX)), bytes_max)
         reading = self._newest
-        # Its T's age was taken when it was begun: for a question that was sent later it would be too young.
-        if reading is None or reading.question != question or reading.begun < begun:
+        # Its T's age was taken when it was begun: for a question that was sent later it would be too young. And it may
+        # be another's heartbeat, from before the news that was waited for.
+        since = max(begun, self._news.told_at)
+        if reading is None or reading.question != question or reading.begun <= since:
             reading = self._begin(question)
         return await asyncio.shield(reading.task)
 

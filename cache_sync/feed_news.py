@@ -54,8 +54,14 @@ class FeedNews:
         self._next_wave: asyncio.Task[None] | None = None
         self._wave = asyncio.Event()
         self._recent: deque[_Wave] = deque(maxlen=_RECENT_MAX)
+        self._told_at = 0.0
         self._watch = documents.open_watch(shard, self.notify)
         self._head = self._watch.look()
+
+    @property
+    def told_at(self) -> float:
+        """The boot-clock reading when followers were last told of a commit: a page from before may not have it."""
+        return self._told_at
 
     def notify(self) -> None:
         """Say that there was a commit. From any thread."""
@@ -150,7 +156,8 @@ class FeedNews:
 
     def _tell(self) -> None:
         assert self._head is not None, "there is something to tell of"
-        self._recent.append(_Wave(self._clock.boot_seconds(), self._head, self._waiting))
+        self._told_at = self._clock.boot_seconds()
+        self._recent.append(_Wave(self._told_at, self._head, self._waiting))
         self._wave.set()
         self._wave = asyncio.Event()
 

@@ -84,8 +84,10 @@ class Lineage:
             and shown in self._agreed
         )
 
-    def note_agreed(self, shown: str, version: int | None) -> None:
-        """Note that a proof was compared with a state of the database, without a contradiction."""
+    def note_agreed(self, shown: str, proof: Proof | None, version: int | None) -> None:
+        """Note that what was shown has been compared, without a contradiction; what is no proof may be anything."""
+        if version is None or (proof is None and shown):
+            return
         if version != self._agreed_at or len(self._agreed) >= _AGREED_MAX:
             self._agreed.clear()
             self._agreed_at = version

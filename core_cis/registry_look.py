@@ -18,8 +18,6 @@ from core_cis.registry import Credential, find_credential, read_credentials
 # A revoked edge, and a shard that is no longer granted, are refused after this at the latest.
 FRESH_SECONDS = 0.5
 _ANSWER_SECONDS_MAX = 1.5
-# Names that nobody registered may be asked for too.
-_KEPT_MAX = 4096
 
 
 class RegistryLook(Protocol):
@@ -50,7 +48,8 @@ class FileRegistry:
         self._connection = connect(path, synchronous="FULL", read_only=True)
         self._readers = readers
         self._version: int | None = None
-        self._known: dict[str, Credential | None] = {}
+        # Of registered edges only: names that nobody registered may be without number.
+        self._known: dict[str, Credential] = {}
 
     async def look(self) -> None:
         """Nothing is kept that could be stale."""
@@ -58,12 +57,13 @@ class FileRegistry:
     def find(self, node_id: str) -> Credential | None:
         """Tell what an active edge is known by; None for every other node."""
         version = self._readers.version()
-        if version != self._version or len(self._known) >= _KEPT_MAX:
+        if version != self._version:
             self._known.clear()
             self._version = version
-        if node_id not in self._known:
-            self._known[node_id] = find_credential(self._connection, node_id)
-        return self._known[node_id]
+        found = self._known.get(node_id) or find_credential(self._connection, node_id)
+        if found is not None:
+            self._known[node_id] = found
+        return found
 
     def close(self) -> None:
         """Let the file go."""

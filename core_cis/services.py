@@ -278,7 +278,7 @@ class CoreServices:
         except UnknownShard:
             return
         self.lineage.check(proof, known, node_id=node_id, now=self.clock.now())
-        self.lineage.note_agreed(shown, version)
+        self.lineage.note_agreed(shown, proof, version)
 
     async def take_intents(
         self, intents: list[Intent], *, delivered_by: str, drain: bool, within_seconds: float

@@ -110,6 +110,15 @@ def sql_words(words: Iterable[str]) -> str:
     return "(" + ", ".join(f"'{word}'" for word in words) + ")"
 
 
+_RENEW: Final = Move(
+    "renew",
+    ("settled",),
+    "settled",
+    "the core alone, in a later epoch, of the same intent",
+    "the outcome of the later epoch",
+    "what the core says now",
+)
+
 OWN: Final = Machine[OwnState](
     "recorded here",
     ("recorded", "offered", "settled", "void"),
@@ -162,14 +171,7 @@ OWN: Final = Machine[OwnState](
             "the outcome; the reservation is given back; holders are owed the news",
             "`posted`, `rejected`, `dead_letter` or `cancelled`",
         ),
-        Move(
-            "renew",
-            ("settled",),
-            "settled",
-            "the core alone, in a later epoch, of the same intent",
-            "the outcome of the later epoch",
-            "what the core says now",
-        ),
+        _RENEW,
         Move(
             "restart",
             ("recorded",),
@@ -212,14 +214,7 @@ COPY: Final = Machine[CopyState](
             "the outcome",
             "`posted`, `rejected`, `dead_letter` or `cancelled`",
         ),
-        Move(
-            "renew",
-            ("settled",),
-            "settled",
-            "the core alone, in a later epoch, of the same intent",
-            "the outcome of the later epoch",
-            "what the core says now",
-        ),
+        _RENEW,
     ),
     without_effect={
         "keep": ("offered", "settled"),

@@ -27,8 +27,6 @@ TRUE_WITHIN = timedelta(seconds=60)
 # Each jumps from the one before it; the last one is beyond every window of limits and sign-ins.
 SKEWS = ["+2h", "-2h", "+26h"]
 
-pytestmark = pytest.mark.skipif(FAKETIME is None, reason="libfaketime is not installed")
-
 
 class WrongClock:
     """The wall clock of an edge's processes, moved by a file."""

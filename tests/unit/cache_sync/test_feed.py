@@ -1,15 +1,17 @@
 """The feed's source: T before the page, shared closings, and what it refuses."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cache_sync.errors import BelowFloor, EpochChanged, FeedUnavailable, Forked, UnknownShard
 from cache_sync.feed import CoreTimeSource, FeedSource
 from cache_sync.frame_guards import check_frame
+from cache_sync.frames import Frame
 from cache_sync.offload import in_thread
 from tests.unit.cache_sync.feed_world import NOON, Core, FakeClock
 
@@ -170,3 +172,79 @@ async def test_source_needs_its_shard(core: Core, tmp_path: Path) -> None:
             time_source=CoreTimeSource(core._close_time, core.clock),
             clock=core.clock,
         )
+
+
+class CountedPages:
+    """Reads pages as they are asked for, and counts them."""
+
+    def __init__(self) -> None:
+        self.read = 0
+
+    async def __call__(self, work: Callable[[], Any]) -> Any:
+        """Read one, while others get their turn."""
+        self.read += 1
+        await asyncio.sleep(0)
+        return work()
+
+
+class PatientClock(FakeClock):
+    """A clock whose time stands, but for the smallest ticks: no wait of a test ends by itself."""
+
+    def boot_seconds(self) -> float:
+        """Tell the boot clock: no two instants are the same."""
+        self.boot += 1e-6
+        return self.boot
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep in true time."""
+        await asyncio.sleep(seconds)
+
+
+@pytest.fixture
+async def counted(core: Core) -> AsyncIterator[tuple[FeedSource, CountedPages]]:
+    """Return a source whose pages are counted."""
+    core.fill(1)
+    pages = CountedPages()
+    clock = PatientClock()
+    source = CoreTimeSource(core._close_time, clock)
+    made = FeedSource(core.path, "0", time_source=source, clock=clock, offload=pages)
+    yield made, pages
+    await made.close()
+
+
+async def ask(feed: FeedSource, after: int, *, asked: float | None = None) -> Frame:
+    """Ask as a follower that waits for news."""
+    return await feed.page(after=after, epoch=1, wait_seconds=0.5, asked=asked)
+
+
+async def test_those_who_are_told_together_share_a_page(
+    core: Core, counted: tuple[FeedSource, CountedPages]
+) -> None:
+    """One page answers all who had asked before it was begun, also who comes for it when it was read already."""
+    feed, pages = counted
+    before = feed._clock.boot_seconds()
+    waiting = [asyncio.create_task(ask(feed, 1)) for _ in range(20)]
+    await asyncio.sleep(0)
+    core.fill(1, b'{"changed": 1}')
+    feed.notify()
+    frames = await asyncio.gather(*waiting)
+    assert {frame.upto for frame in frames} == {2}
+    assert pages.read == 1
+    assert await feed.page(after=1, epoch=1, asked=before) is frames[0]
+    assert pages.read == 1
+    # To a question of now its T would be too young.
+    assert await feed.page(after=1, epoch=1) is not frames[0]
+
+
+async def test_news_is_not_answered_with_the_heartbeat_of_another(
+    core: Core, counted: tuple[FeedSource, CountedPages]
+) -> None:
+    """One follower's wait ended with a heartbeat while another's went on: the other is told of the commit."""
+    feed, _ = counted
+    waiting = asyncio.create_task(ask(feed, 1))
+    await asyncio.sleep(0)
+    heartbeat = await feed.page(after=1, epoch=1)
+    assert (heartbeat.count, heartbeat.barrier) == (0, True)
+    core.fill(1, b'{"changed": 1}')
+    feed.notify()
+    assert (await waiting).upto == 2

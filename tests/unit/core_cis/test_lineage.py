@@ -76,3 +76,25 @@ def test_a_higher_epoch_ends_it() -> None:
     raised = HEAD._replace(epoch=3, head=80)
     check(lineage, proof(2, 101), raised)
     assert lineage.forgotten(raised) is None
+
+
+def test_what_was_compared_holds_until_the_database_changes() -> None:
+    """The same barrier, or none, is not looked up again; after a commit it is, and once something is forgotten."""
+    lineage, shown = Lineage(), proof(2, 100)
+    lineage.note_agreed(str(shown), shown, 7)
+    lineage.note_agreed("", None, 7)
+    assert lineage.agrees(str(shown), 7)
+    assert lineage.agrees("", 7)
+    assert not lineage.agrees(str(shown), 8)
+    assert not lineage.agrees(str(proof(2, 99)), 7)
+    with pytest.raises(Problem, match="restored"):
+        check(lineage, proof(2, 101))
+    assert not lineage.agrees(str(shown), 7)
+
+
+@pytest.mark.parametrize(("shown", "version"), [("x" * 5000, 7), ("", None)])
+def test_what_is_no_proof_is_not_kept(shown: str, version: int | None) -> None:
+    """It may be as long as a request may; and where no state can be named, nothing is known to be the same."""
+    lineage = Lineage()
+    lineage.note_agreed(shown, None, version)
+    assert not lineage.agrees(shown, version)
