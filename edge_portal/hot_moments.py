@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable
 from typing import Final
 
+import msgspec
+
 from cache_sync.clock import Clock
 from cache_sync.frames import Position
 from edge_portal import words
@@ -11,8 +13,10 @@ from edge_portal.kept_answers import Conditions, Labels, Standing, labels_of
 from edge_portal.pages.band import FRESH_SECONDS, as_of_words
 from edge_portal.snapshot_watch import Moment, SnapshotWatch
 from edge_portal.views import Freshness, ModeView
+from failover.standin import Standing as StandinStanding
 
 _REMEMBERED_MAX: Final = 4096
+_NO_FIGURES: Final = StandinStanding()
 
 _Key = tuple[bool, str]
 
@@ -98,7 +102,11 @@ class _KnownConditions:
     def find(self, moment: Moment, mode: ModeView, key: _Key) -> Conditions:
         """Tell what answers are made under at a moment: pages or JSON, in a zone."""
         page, timezone = key
-        found = Conditions(mode, self._told_words(moment, mode, timezone) if page else ())
+        found = Conditions(
+            msgspec.structs.replace(mode, standing=_NO_FIGURES),
+            mode.can_pay(_freshness(moment)),
+            self._told_words(moment, mode, timezone) if page else (),
+        )
         if len(self._last) >= _REMEMBERED_MAX:
             self._last.clear()
         last = self._last.get(key)
@@ -122,14 +130,17 @@ class _KnownConditions:
 
 
 def _told(moment: Moment, timezone: str, *, stale: bool, named: bool) -> tuple[object, ...]:
-    state = moment.state
     today = words.local_date(moment.core_now, timezone)
     if not named:
         return (today,)
-    freshness = Freshness(
+    return (today, stale, *as_of_words(_freshness(moment), timezone))
+
+
+def _freshness(moment: Moment) -> Freshness:
+    state = moment.state
+    return Freshness(
         position=state.position,
         as_of=state.as_of,
         age_seconds=moment.age_seconds,
         at_least=state.at_least,
     )
-    return (today, stale, *as_of_words(freshness, timezone))

@@ -41,10 +41,12 @@ class Conditions(msgspec.Struct, frozen=True):
     """
     What an answer was made under, beside the documents: it is given again only while this is the same.
 
-    ``told`` are the words and the day that a page names the time with; empty for JSON.
+    ``mode`` is without the figures that grow all through an outage: of the limits, kept answers tell only whether the
+    customer ``can_pay``. ``told`` are the words and the day that a page names the time with; empty for JSON.
     """
 
     mode: ModeView
+    can_pay: bool
     told: tuple[object, ...]
 
 

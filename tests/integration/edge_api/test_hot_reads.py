@@ -14,7 +14,7 @@ from cache_sync.clock import SystemClock
 from cache_sync.documents import ACCOUNT, CREDENTIAL, STATEMENT
 from cache_sync.frames import Position
 from edge_portal.cookies import POSITION_COOKIE, SESSION_COOKIE
-from edge_portal.views import Mode
+from edge_portal.views import Mode, ModeView
 from tests.integration.edge_api.hot_world import (
     ACCOUNT_PATH,
     BILL_PATH,
@@ -277,6 +277,36 @@ async def test_an_outage_is_told_at_once(world: HotWorld, client: httpx.AsyncCli
         assert (await read_account(client, token)).headers["ridethrough-mode"] == "degraded"
     world.mode_now = normal
     assert unlabelled(await read_bill(client, token)) == unlabelled(calm)
+
+
+async def test_answers_are_kept_all_through_an_outage(
+    world: HotWorld, client: httpx.AsyncClient
+) -> None:
+    """However long it lasts and whatever is paid meanwhile by others; until a limit stops payments."""
+    token = world.token()
+    down = msgspec.structs.replace(
+        world.mode_now, mode="degraded", reason="core_silent", archive_open=False
+    )
+
+    def standing(outage_seconds: float, outstanding_cents: int) -> ModeView:
+        figures = msgspec.structs.replace(
+            down.standing, outage_seconds=outage_seconds, outstanding_cents=outstanding_cents
+        )
+        return msgspec.structs.replace(down, standing=figures)
+
+    world.mode_now = standing(0.0, 0)
+    assert (await read_account(client, token)).json()["payments_open"] is True
+    page = await read_bill(client, token)
+    viewed = world.portal.viewed
+    for second in range(1, 20):
+        world.mode_now = standing(second / 2, second * 100)
+        assert (await read_account(client, token)).json()["payments_open"] is True
+        assert (await read_bill(client, token)).text == page.text
+    assert world.portal.viewed == viewed
+    world.mode_now = standing(down.standing.limits.outage_seconds + 1, 0)
+    assert (await read_account(client, token)).json()["payments_open"] is False
+    assert (await read_bill(client, token)).text != page.text
+    assert world.portal.viewed > viewed
 
 
 async def test_a_customer_who_has_seen_more_is_told_so(
