@@ -92,7 +92,7 @@ def test_a_fleet_does_over_tls_what_it_does_without(fleet: EdgeFleet) -> None:
     east, west = fleet.edges
     customer = fleet.customer(0, east)
     assert customer.pay(101).json()["state"] == "posted"
-    assert west.status()["feed_path"] == ["east", "core"]
+    wait_until("told the way", lambda: west.status()["feed_path"] == ["east", "core"])
     wait_until("greeted", lambda: east.status()["witnesses"] == {"west": True})
     fleet.kill_core()
     accepted = customer.pay(102)
