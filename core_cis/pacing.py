@@ -1,5 +1,11 @@
-"""How fast drains may bring queued payments: the core grants the pace, operators bound it, live traffic goes first."""
+"""
+How fast drains may bring queued payments: the core grants the pace, operators bound it, live traffic goes first.
 
+Everything here is pure: the caller says what it saw, and when.
+"""
+
+import math
+from collections import OrderedDict, deque
 from typing import NamedTuple
 
 import msgspec
@@ -7,55 +13,39 @@ import msgspec
 from core_cis.drain_orders import DrainOrders
 
 ASK_AGAIN_SECONDS = 2.0
+_QUIET_KEPT = 200
+# Each transaction waits for the disk once, however few are in it.
+_PART_MIN = 5
+_QUIET_SHARE = 0.95
 
 
 class PacingSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
-    The bounds of the pace, in intents a second for each edge.
+    The bounds of the pace, in intents a second for all edges together.
 
-    Above ``wait_seconds_max`` that a batch had to wait for its turn the pace is halved; below it grows by ``step``.
+    It grows by the share ``growth`` with every second's worth that was decided and nobody had to wait for, and is
+    halved, at most once in ``ease_seconds``, when a customer's own payment takes ``slower`` times as long as without
+    drains, when work has to wait for its turn for more than ``wait_seconds_max``, and when a batch is turned away. A
+    slowness under ``live_seconds_min`` is nobody's trouble. At most ``burst_seconds`` of it are let in at once, and
+    while customers pay no transaction of a drain is longer than ``hold_seconds``. An edge counts as draining for
+    ``active_seconds``, and customers as paying for ``calm_seconds``, after they were seen last. Each turn of an edge
+    may be ``least`` at least, and its next one is ``pause_seconds_max`` away at most.
     """
 
     least: int = 20
     most: int = 5000
     first: int = 500
-    step: int = 250
+    growth: float = 0.25
+    ease_seconds: float = 0.25
+    slower: float = 1.5
+    live_seconds_min: float = 0.01
     wait_seconds_max: float = 0.05
+    burst_seconds: float = 0.25
+    hold_seconds: float = 0.01
+    active_seconds: float = 15.0
+    calm_seconds: float = 2.0
     pause_seconds: float = 1.0
-
-
-class DrainPacing:
-    """
-    Additive increase, multiplicative decrease on how long batches wait for the writer.
-
-    Pure: the caller says what it saw.
-    """
-
-    def __init__(self, settings: PacingSettings | None = None) -> None:
-        self._settings = settings or PacingSettings()
-        self._credits = self._settings.first
-
-    @property
-    def credits(self) -> int:
-        """How many queued intents an edge may send within the next second."""
-        return self._credits
-
-    @property
-    def pause_seconds(self) -> float:
-        """How long a refused drain should wait before it tries again."""
-        return self._settings.pause_seconds
-
-    def waited(self, seconds: float) -> None:
-        """Take note of how long a drain's batch waited for its turn."""
-        settings = self._settings
-        if seconds > settings.wait_seconds_max:
-            self._credits = max(settings.least, self._credits // 2)
-        else:
-            self._credits = min(settings.most, self._credits + settings.step)
-
-    def refused(self) -> None:
-        """Take note that a drain's batch was turned away."""
-        self._credits = max(self._settings.least, self._credits // 2)
+    pause_seconds_max: float = 10.0
 
 
 class Passage(NamedTuple):
@@ -63,6 +53,123 @@ class Passage(NamedTuple):
 
     taken: int
     pause_seconds: float
+
+
+class DrainPacing:
+    """
+    One pace for the fleet, shared by the edges that drain: more by steps, less by halves, as customers feel it.
+
+    All times are seconds on the boot clock.
+    """
+
+    def __init__(self, settings: PacingSettings | None = None) -> None:
+        self._settings = settings or PacingSettings()
+        self._pace = float(self._settings.first)
+        self._left = self._pace * self._settings.burst_seconds
+        self._looked_at: float | None = None
+        self._eased_at = -math.inf
+        self._edges: OrderedDict[str, float] = OrderedDict()
+        self._quiet: deque[float] = deque(maxlen=_QUIET_KEPT)
+        self._drained_at = -math.inf
+        self._live_at = -math.inf
+        self._each_seconds = 0.0
+
+    @property
+    def credits(self) -> int:
+        """How many queued intents a second are taken just now, of all edges together."""
+        return int(self._pace)
+
+    @property
+    def pause_seconds(self) -> float:
+        """How long a drain that was refused altogether should wait before it tries again."""
+        return self._settings.pause_seconds
+
+    def share(self, now: float) -> int:
+        """Tell how many of them a draining edge may send within the next second."""
+        return max(1, int(self._pace / max(1, self._draining(now))))
+
+    def take(self, node_id: str, wanted: int, now: float) -> Passage:
+        """
+        Take a batch, as much of it as the pace allows.
+
+        However many edges come at once, what is taken of all of them is never more than the pace for the time that went
+        by, and a burst.
+
+        Args:
+            node_id: The edge that brings it.
+            wanted: How many intents.
+            now: The time.
+        """
+        self._edges[node_id] = self._drained_at = now
+        self._edges.move_to_end(node_id)
+        self._refill(now)
+        turn = min(wanted, max(self._settings.least, self.share(now)))
+        taken = min(turn, int(self._left))
+        self._left -= taken
+        # Everybody's next turn is when all had theirs: no edge is always late, and a thousand do not ask all the time.
+        pause = self._draining(now) * turn / self._pace
+        return Passage(taken, min(pause, self._settings.pause_seconds_max))
+
+    def part(self, now: float) -> int:
+        """Tell how many intents may be decided in one transaction: all there are while no customer pays."""
+        if now - self._live_at > self._settings.calm_seconds or not self._each_seconds:
+            return self._settings.most
+        return max(_PART_MIN, int(self._settings.hold_seconds / self._each_seconds))
+
+    def decided(self, count: int, seconds: float, now: float) -> None:
+        """Take note that a transaction of a drain decided so many intents in so long."""
+        self._drained_at = now
+        each = seconds / count
+        self._each_seconds = (
+            each if not self._each_seconds else 0.8 * self._each_seconds + 0.2 * each
+        )
+        if now - self._eased_at >= self._settings.ease_seconds:
+            self._pace = min(self._settings.most, self._pace + self._settings.growth * count)
+
+    def live_took(self, seconds: float, now: float) -> None:
+        """Take note of how long a customer's own payment took in the core."""
+        self._live_at = now
+        if now - self._drained_at > self._settings.calm_seconds:
+            self._quiet.append(seconds)
+        elif seconds > self._live_seconds_max():
+            self._ease(now)
+
+    def waited(self, seconds: float, now: float) -> None:
+        """Take note of how long a drain's batch waited for its turn."""
+        if seconds > self._settings.wait_seconds_max:
+            self._ease(now)
+
+    def refused(self, now: float) -> None:
+        """Take note that a drain's batch was turned away, or failed as a whole."""
+        self._ease(now)
+
+    def _ease(self, now: float) -> None:
+        if now - self._eased_at < self._settings.ease_seconds:
+            return
+        self._eased_at = now
+        self._pace = max(self._settings.least, self._pace / 2)
+        self._left = min(self._left, self._burst())
+
+    def _live_seconds_max(self) -> float:
+        if not self._quiet:
+            return self._settings.wait_seconds_max
+        ordered = sorted(self._quiet)
+        usual = ordered[int(_QUIET_SHARE * (len(ordered) - 1))]
+        return max(self._settings.live_seconds_min, self._settings.slower * usual)
+
+    def _refill(self, now: float) -> None:
+        since = 0.0 if self._looked_at is None else max(0.0, now - self._looked_at)
+        self._looked_at = now
+        self._left = min(self._burst(), self._left + since * self._pace)
+
+    def _burst(self) -> float:
+        return max(1.0, self._pace * self._settings.burst_seconds)
+
+    def _draining(self, now: float) -> int:
+        since = now - self._settings.active_seconds
+        while self._edges and next(iter(self._edges.values())) < since:
+            self._edges.popitem(last=False)
+        return len(self._edges)
 
 
 class DrainGate:

@@ -23,20 +23,18 @@ from cache_sync.shards import FIRST_SHARD
 from cache_sync.snapshot_file import SnapshotManifest
 from cache_sync.snapshot_file_desk import SnapshotDesk
 from cache_sync.sql import Connection, read, write
-from core_cis.awaited_edges import awaited_edges, no_longer_await, refuse_while_awaiting
+from core_cis.awaited_edges import awaited_edges, no_longer_await
 from core_cis.database import Database
 from core_cis.database_choice import find_database
-from core_cis.drain_orders import read_orders
 from core_cis.edge_reads import EdgeReads
-from core_cis.errors import NotBegun, WriterFull
 from core_cis.feeds import ShardFeeds
 from core_cis.floor_keeper import FloorKeeper, FloorSettings
-from core_cis.intake import Intake, IntakeResult, check_signatures
+from core_cis.intake import IntakeResult
+from core_cis.intake_desk import IntakeDesk
 from core_cis.keys import CoreKeys, load_keys
 from core_cis.lineage import Known, Lineage
 from core_cis.metrics import CoreMetrics
 from core_cis.money_desk import MoneyDesk
-from core_cis.pacing import DrainGate, DrainPacing, Passage
 from core_cis.readers import Readers, open_readers
 from core_cis.registry import edge_keys
 from core_cis.registry_look import RegistryLook, open_registry
@@ -53,14 +51,12 @@ from failover.node_tls import read_expiry
 from failover.signing import Signer, secret_hash
 from failover.web import unknown_node
 
-_CHECKED_INLINE_MAX = 4
+_SIGNED_INLINE_MAX = 4
 _ANSWER_SECONDS_MAX = 2.0
 _WRITE_SECONDS_MAX = 30.0
 _HOUR_SECONDS = 3600.0
 _DAY_SECONDS = 86400.0
 _DAY = timedelta(days=1)
-# How much of the caller's time may be waited for the payment processor: what it has answered is still to be decided.
-_MONEY_SHARE = 0.7
 _ResultT = TypeVar("_ResultT")
 _log = structlog.get_logger(__name__)
 
@@ -94,8 +90,6 @@ class CoreServices:
         self.clock = clock
         self.settings = settings
         self.metrics = CoreMetrics()
-        self.pacing = DrainPacing()
-        self.gate = DrainGate()
         self.lineage = Lineage()
         self.writer = make_writer(self._open_store, clock)
         self._offload = offload
@@ -112,6 +106,16 @@ class CoreServices:
         self._counted: Connection | None = None
         self._floors: FloorKeeper | None = None
         self.money = MoneyDesk(settings.processor, self.writer, clock)
+        self.intake = IntakeDesk(
+            ask=self.ask,
+            writer=self.writer,
+            money=self.money,
+            settings=settings,
+            metrics=self.metrics,
+            clock=clock,
+            offload=offload,
+            decided=self._tell_feeds,
+        )
         self.digests = DigestDesk(self._read_digests, offload=offload)
         self.answers = answer_places()
         self.edge_reads = EdgeReads(self._write, self.ask, clock=clock)
@@ -284,9 +288,7 @@ class CoreServices:
         self, intents: list[Intent], *, delivered_by: str, drain: bool, within_seconds: float
     ) -> IntakeResult:
         """
-        Check and decide intents, as one transaction in the writer's thread, and sign what was decided.
-
-        Of a drain's batch as much as operators' orders let through.
+        Check and decide intents, and sign what was decided.
 
         Raises:
             NotBegun: The caller's time was over before its turn came: nothing was done.
@@ -294,60 +296,12 @@ class CoreServices:
             DatabaseError: The database refused: nothing was done.
             EdgesAwaited: This core was restored and waits for edges: nothing was done.
         """
-        begun = self.clock.boot_seconds()
-        # Before anybody is charged; the transaction that decides looks again.
-        await self.ask(refuse_while_awaiting)
-        brought, passage = len(intents), Passage(len(intents), 0.0)
-        if drain:
-            orders = await self.ask(read_orders)
-            passage = self.gate.take(delivered_by, brought, orders, begun)
-            intents = intents[: passage.taken]
-            if not intents:
-                return IntakeResult(outcomes=[], held=brought, pause_seconds=passage.pause_seconds)
-        keys = await self.ask(edge_keys)
-        # 0.1 ms each: a long batch is checked and signed in a thread, so that the loop goes on answering.
-        offload = inline if len(intents) <= _CHECKED_INLINE_MAX else self._offload
-        proven, refused = await offload(lambda: check_signatures(intents, keys))
-        for intent, reason in refused:
-            _log.error(
-                "an intent nobody provably recorded",
-                alarm="refused_intent",
-                reason=reason,
-                # The name is as unproven as the rest: only known ones are written down.
-                edge=intent.edge_id if intent.edge_id in keys else "unknown",
-                delivered_by=delivered_by,
-            )
-        turn = Turn.DRAIN if drain else Turn.LIVE
-        left = within_seconds - (self.clock.boot_seconds() - begun)
-        decidable = await self.money.settle(proven, turn=turn, within_seconds=left * _MONEY_SHARE)
-        queued = self.clock.boot_seconds()
-
-        def work(store: CoreStore) -> IntakeResult:
-            if drain:
-                self.pacing.waited(self.clock.boot_seconds() - queued)
-            return Intake(store, self.settings).take(decidable, delivered_by=delivered_by)
-
-        left = within_seconds - (queued - begun)
-        try:
-            result = await self.writer.run(work, turn=turn, within_seconds=left)
-        except (NotBegun, WriterFull):
-            self.metrics.not_begun.inc()
-            if drain:
-                self.pacing.refused()
-            raise
-        self.feeds.notify()
-        self.metrics.intake_seconds.observe(self.clock.boot_seconds() - begun)
-        offload = inline if len(result.outcomes) <= _CHECKED_INLINE_MAX else self._offload
-        signed = await offload(lambda: self._signed(result.outcomes))
-        result = msgspec.structs.replace(
-            result,
-            outcomes=signed,
-            refused=len(refused),
-            held=brought - passage.taken,
-            pause_seconds=passage.pause_seconds,
+        result = await self.intake.take(
+            intents, delivered_by=delivered_by, drain=drain, within_seconds=within_seconds
         )
-        self.metrics.count_intake(result)
-        return result
+        offload = inline if len(result.outcomes) <= _SIGNED_INLINE_MAX else self._offload
+        signed = await offload(lambda: self._signed(result.outcomes))
+        return msgspec.structs.replace(result, outcomes=signed)
 
     async def take_back(
         self, batch: DecidedBatch, *, delivered_by: str, within_seconds: float
@@ -389,6 +343,9 @@ class CoreServices:
     async def edges_awaited(self) -> bool:
         """Tell whether this core was restored and waits for edges."""
         return bool(await self.ask(awaited_edges))
+
+    def _tell_feeds(self) -> None:
+        self.feeds.notify()
 
     def _signed(self, outcomes: list[Outcome]) -> list[Outcome]:
         assert self._signer is not None, "the services were entered"

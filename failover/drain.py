@@ -212,7 +212,7 @@ class Drain:
         return trouble is not None and trouble.parked_until > now
 
     def _allowance(self) -> int:
-        if self._clock.boot_seconds() < self._pause_until:
+        if self._paused():
             return 0
         credit, self._credits = self._credits, None
         return self._window if credit is None else min(self._window, credit)
@@ -226,6 +226,9 @@ class Drain:
 
         async def send(batch: Sequence[JournalEntry]) -> int:
             async with gate:
+                if self._paused():
+                    # The core has asked for it meanwhile.
+                    return 0
                 if self._retrying and not self._budget.take():
                     return 0
                 if not self._retrying:
@@ -309,6 +312,9 @@ class Drain:
 
     def _slow_down(self) -> None:
         self._window = max(self._settings.window_min, self._window // 2)
+
+    def _paused(self) -> bool:
+        return self._clock.boot_seconds() < self._pause_until
 
     def _pause(self, seconds: float) -> None:
         # Jitter upwards only: the core asked for this long at least.

@@ -51,6 +51,7 @@ class BenchFleet:
         tell: Told how far it is.
         edges: How many.
         core: A core's folder with such a population, which is taken over; made when it is not given.
+        demo_data: Its core is filled with demo data in place of such a population: with books that payments go into.
     """
 
     def __init__(
@@ -61,16 +62,20 @@ class BenchFleet:
         *,
         edges: int = 1,
         core: Path | None = None,
+        demo_data: bool = False,
     ) -> None:
         self.accounts = accounts
-        if core is None:
-            fill_core(folder / "core", accounts, tell)
-        else:
-            core.rename(folder / "core")
-        self.fleet = Fleet(folder, FleetOptions(edges=edges))
-        # Nobody signs in by password here; the file says that the core has been filled.
-        first = Customer(account_id=account_id_of(0), email="", password="")
-        write_private(self.fleet.logins_file, msgspec.json.encode([first]))
+        self.fleet = Fleet(
+            folder, FleetOptions(edges=edges, accounts=accounts if demo_data else None)
+        )
+        if not demo_data:
+            if core is None:
+                fill_core(folder / "core", accounts, tell)
+            else:
+                core.rename(folder / "core")
+            # Nobody signs in by password here; the file says that the core has been filled.
+            first = Customer(account_id=account_id_of(0), email="", password="")
+            write_private(self.fleet.logins_file, msgspec.json.encode([first]))
         self.fleet.prepare()
         for name in self.fleet.edges:
             # One worker a core: what is compared has one too.

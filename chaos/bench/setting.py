@@ -14,6 +14,7 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     How much is measured. Seconds are of one measurement, of which a benchmark makes several.
 
     ``accounts`` are of the generated population (`bootstrap`), ``fleet_accounts`` of the fleets that are started.
+    ``queued`` payments drain while customers make ``payment_rate`` a second, counted ``window_seconds`` at a time.
     """
 
     accounts: int = 1_000_000
@@ -25,6 +26,10 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     commits_a_second: int = 100
     followers: int = 50
     batches: int = 40
+    queued: int = 50_000
+    quiet_seconds: float = 40.0
+    window_seconds: float = 5.0
+    payment_rate: int = 20
 
 
 QUICK = Sizes(
@@ -37,6 +42,10 @@ QUICK = Sizes(
     commits_a_second=20,
     followers=3,
     batches=2,
+    queued=300,
+    quiet_seconds=2.0,
+    window_seconds=1.0,
+    payment_rate=10,
 )
 
 

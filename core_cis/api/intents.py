@@ -54,7 +54,7 @@ async def answer_intents(
             title="Too many intents at once",
             detail=f"At most {running.settings.intent_batch_max} are taken in one call.",
         )
-    with deciding(running.pacing.pause_seconds):
+    with deciding(running.intake.pacing.pause_seconds):
         result = await running.take_intents(
             batch.intents,
             delivered_by=delivery.node_id,
@@ -63,7 +63,9 @@ async def answer_intents(
         )
     return OutcomeBatch(
         outcomes=result.outcomes,
-        credits=running.pacing.credits if delivery.drain else None,
+        credits=running.intake.pacing.share(running.clock.boot_seconds())
+        if delivery.drain
+        else None,
         retry_after_seconds=result.pause_seconds or None,
         held=result.held > 0,
     )

@@ -32,7 +32,7 @@ async def answer_returns(
     batch = decode_msgpack(await read_body(), DecidedBatch, max_bytes=limits.body_bytes_max)
     if len(batch.items) > limits.intent_batch_max:
         raise Problem("too_many_intents", status=413, title="Too many outcomes at once")
-    with deciding(running.pacing.pause_seconds):
+    with deciding(running.intake.pacing.pause_seconds):
         outcomes = await running.take_back(batch, delivered_by=node_id, within_seconds=seconds)
     return OutcomeBatch(outcomes=outcomes)
 

@@ -126,7 +126,7 @@ async def show_status(request: Request[Any, Any, Any]) -> CoreStatus:
         },
         as_of=closed.as_of,
         writer_waiting=running.writer.waiting,
-        drain_credits=running.pacing.credits,
+        drain_credits=running.intake.pacing.credits,
         intents=seen.outcomes,
         failing=seen.failing,
         restored=running.lineage.forgotten(head),

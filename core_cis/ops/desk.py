@@ -125,7 +125,7 @@ class OperationsDesk:
             ),
             held=fleet.held,
             pace=fleet.pace,
-            credits=self._services.pacing.credits,
+            credits=self._services.intake.pacing.credits,
             open_cases=books.open_cases,
             failing=books.failing,
             audit_lines=books.lines,

@@ -1,31 +1,104 @@
-"""Drains get faster while the writer is free, and step back at once when it is not."""
+"""Drains get faster while nobody waits for them, and step back at once when customers do."""
+
+from random import Random
+
+import pytest
 
 from core_cis.drain_orders import FLEET, DrainOrder, DrainOrders
 from core_cis.pacing import ASK_AGAIN_SECONDS, DrainGate, DrainPacing, PacingSettings, Passage
 
-SETTINGS = PacingSettings(least=10, most=1000, first=100, step=50, wait_seconds_max=0.05)
+SETTINGS = PacingSettings(least=10, most=1000, first=100, growth=0.5)
 
 
-def test_pace_grows_step_by_step_up_to_its_bound() -> None:
-    """Short waits raise the pace by a step, never above the most."""
+def test_pace_grows_with_what_is_decided_up_to_its_bound() -> None:
+    """By a share of every second's worth, never above the most."""
     pacing = DrainPacing(SETTINGS)
-    pacing.waited(0.01)
+    pacing.decided(100, 0.1, 1.0)
     assert pacing.credits == 150
-    for _ in range(100):
-        pacing.waited(0.01)
+    for second in range(100):
+        pacing.decided(1000, 0.1, 2.0 + second)
     assert pacing.credits == 1000
 
 
 def test_pace_is_halved_by_long_waits_and_refusals() -> None:
-    """A wait over the bound, or a batch turned away, halves the pace, never below the least."""
+    """A long wait, or a batch turned away, halves the pace, never below the least; what comes at once counts once."""
     pacing = DrainPacing(SETTINGS)
-    pacing.waited(0.06)
+    pacing.waited(0.06, 1.0)
     assert pacing.credits == 50
-    pacing.refused()
-    assert pacing.credits == 25
-    for _ in range(100):
-        pacing.refused()
+    pacing.waited(0.06, 1.1)
+    pacing.refused(1.2)
+    assert pacing.credits == 50
+    for second in range(2, 20):
+        pacing.refused(float(second))
     assert pacing.credits == 10
+
+
+def test_no_growth_right_after_trouble() -> None:
+    """What was let in before the pace was cut down says nothing of the lower pace."""
+    pacing = DrainPacing(SETTINGS)
+    pacing.refused(1.0)
+    pacing.decided(100, 0.1, 1.1)
+    assert pacing.credits == 50
+
+
+def test_customers_are_compared_with_themselves_before_the_drain() -> None:
+    """Half as slow again as their usual slow ones halves the pace; what is usual for this core does not."""
+    pacing = DrainPacing(SETTINGS)
+    for number in range(100):
+        pacing.live_took(0.1 if number % 10 == 0 else 0.04, float(number))
+    pacing.take("east", 10, 100.0)
+    pacing.live_took(0.14, 100.1)
+    assert pacing.credits == 100
+    pacing.live_took(0.16, 100.2)
+    assert pacing.credits == 50
+
+
+def test_fast_customers_are_nobodys_trouble() -> None:
+    """A core of a millisecond may be many times slower before anybody notices."""
+    pacing = DrainPacing(SETTINGS)
+    for number in range(10):
+        pacing.live_took(0.001, float(number))
+    pacing.take("east", 10, 20.0)
+    pacing.live_took(0.009, 20.1)
+    assert pacing.credits == 100
+
+
+def test_transactions_are_short_while_customers_pay() -> None:
+    """As many as fit into the time that may be held; all there are when nobody paid for a while."""
+    pacing = DrainPacing(SETTINGS)
+    pacing.decided(100, 0.1, 1.0)
+    assert pacing.part(1.0) == SETTINGS.most
+    pacing.live_took(0.001, 2.0)
+    assert pacing.part(2.5) == 10
+    pacing.decided(10, 5.0, 2.6)
+    assert pacing.part(2.7) == 5
+    assert pacing.part(5.0) == SETTINGS.most
+
+
+def test_a_lone_edge_is_let_in_at_the_pace() -> None:
+    """However often it asks: a burst, and then a second's worth a second; asked to wait, it loses nothing."""
+    pacing = DrainPacing(SETTINGS)
+    taken = sum(pacing.take("east", 100, tick / 100).taken for tick in range(1001))
+    assert taken == pytest.approx(1025, abs=2)
+    patient = DrainPacing(SETTINGS)
+    now, taken = 0.0, 0
+    while now < 10:
+        passage = patient.take("east", 20, now)
+        taken += passage.taken
+        now += passage.pause_seconds
+    assert taken == pytest.approx(1000, rel=0.05)
+
+
+def test_many_edges_together_are_let_in_with_no_more_than_one() -> None:
+    """A thousand of them at any time, each however often: the bound is the fleet's; each is told when its turn is."""
+    pacing, rng = DrainPacing(SETTINGS), Random(1)
+    moments = sorted(rng.uniform(0, 10) for _ in range(20_000))
+    passages = [pacing.take(f"edge-{rng.randrange(1000)}", 50, moment) for moment in moments]
+    assert sum(passage.taken for passage in passages) == pytest.approx(1025, abs=30)
+    assert passages[-1].pause_seconds == SETTINGS.pause_seconds_max
+    # Those that went away are forgotten.
+    assert pacing.share(moments[-1]) == 1
+    assert pacing.share(moments[-1] + SETTINGS.active_seconds + 1) == 100
 
 
 def test_gate_lets_everything_through_without_orders() -> None:
