@@ -75,9 +75,9 @@ class IntakeResult(msgspec.Struct, frozen=True, kw_only=True):
     What became of a batch.
 
     ``outcomes`` are final. ``posted``, ``rejected``, ``dead_lettered``, ``repeated`` and ``conflicts`` count them;
-    ``refused`` counts intents that nobody proved to have recorded, ``failed`` those to be tried again, ``held`` those
-    left for later by an operator's order or the core's pace, with how long the drain should pause: none of them has an
-    outcome.
+    ``refused`` counts intents that nobody proved to have recorded, ``failed`` those to be tried again, ``held`` how
+    many at the batch's end were left for later by an operator's order or the core's pace, with how long the drain
+    should pause: none of them has an outcome.
     """
 
     outcomes: list[Outcome]

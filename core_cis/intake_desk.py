@@ -1,8 +1,8 @@
 """
 Where intents that edges bring are decided: what customers wait for at once, what drains bring at the pace granted.
 
-A drain's batch is decided in parts while customers pay, so that none of them waits for a long transaction. A batch of
-which only a part was decided is answered with that part; the rest is brought again.
+A drain's batch is decided in parts, so that no customer waits for a long transaction. A batch of which only a part was
+decided is answered with that part; the rest is brought again.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -100,38 +100,56 @@ class IntakeDesk:
             WriterFull: Too many wait: nothing was done.
             DatabaseError: The database refused: nothing was done.
             EdgesAwaited: This core was restored and waits for edges: nothing was done.
+
+        A drain is never refused for want of time: it is asked to come again.
         """
         begun = self._clock.boot_seconds()
         # Before anybody is charged; the transaction that decides looks again.
         await self._ask(refuse_while_awaiting)
-        passage = Passage(len(intents), 0.0)
-        if drain:
-            passage = await self._let_in(delivered_by, len(intents))
-        if drain and not passage.taken:
-            held = len(intents)
-            return IntakeResult(outcomes=[], held=held, pause_seconds=passage.pause_seconds)
-        proven, refused = await self._check(intents[: passage.taken], delivered_by)
-        until = begun + within_seconds
-        decidable = await self._money.settle(
-            proven,
-            turn=Turn.DRAIN if drain else Turn.LIVE,
-            within_seconds=(until - self._clock.boot_seconds()) * _MONEY_SHARE,
-        )
-        if drain:
-            result, left = await self._decide_in_parts(decidable, delivered_by, until)
-        else:
-            result, left = (await self._decide(decidable, delivered_by, until, Turn.LIVE)).result, 0
-            now = self._clock.boot_seconds()
+        take = self._take_drained if drain else self._take_live
+        result = await take(intents, delivered_by, begun + within_seconds)
+        now = self._clock.boot_seconds()
+        if not drain:
             self.pacing.live_took(now - begun, now)
-        self._metrics.intake_seconds.observe(self._clock.boot_seconds() - begun)
-        result = msgspec.structs.replace(
-            result,
-            refused=refused,
-            held=len(intents) - passage.taken + left,
-            pause_seconds=passage.pause_seconds,
-        )
+        self._metrics.intake_seconds.observe(now - begun)
         self._metrics.count_intake(result)
         return result
+
+    async def _take_live(
+        self, intents: list[Intent], delivered_by: str, until: float
+    ) -> IntakeResult:
+        proven, refused = await self._check(intents, delivered_by)
+        try:
+            decidable = await self._settle(proven, Turn.LIVE, until)
+            decided = await self._decide(decidable, delivered_by, Turn.LIVE, until)
+        except (NotBegun, WriterFull):
+            # Nothing is slower.
+            self.pacing.refused(self._clock.boot_seconds())
+            raise
+        return msgspec.structs.replace(decided.result, refused=refused)
+
+    async def _take_drained(
+        self, intents: list[Intent], delivered_by: str, until: float
+    ) -> IntakeResult:
+        passage = await self._let_in(delivered_by, len(intents))
+        nothing = IntakeResult(outcomes=[], held=len(intents), pause_seconds=passage.pause_seconds)
+        if not passage.taken:
+            return nothing
+        proven, refused = await self._check(intents[: passage.taken], delivered_by)
+        try:
+            decidable = await self._settle(proven, Turn.DRAIN, until)
+            result, left = await self._decide_in_parts(decidable, delivered_by, until)
+        except (NotBegun, WriterFull):
+            # Customers go first: no trouble of the core, which a refusal would look like to the edge's breaker.
+            pause = max(passage.pause_seconds, self.pacing.pause_seconds)
+            return msgspec.structs.replace(nothing, refused=refused, pause_seconds=pause)
+        tried = intents.index(left[0]) if left else passage.taken
+        return msgspec.structs.replace(
+            result,
+            refused=refused,
+            held=len(intents) - tried,
+            pause_seconds=passage.pause_seconds,
+        )
 
     async def _let_in(self, node_id: str, brought: int) -> Passage:
         """Let in of a drain's batch what operators allow, and of that what the core's own pace does."""
@@ -160,10 +178,15 @@ class IntakeDesk:
             )
         return proven, len(refused)
 
+    async def _settle(self, proven: list[Intent], turn: Turn, until: float) -> list[Intent]:
+        """See to the money of intents; returns those that can be decided now."""
+        left = until - self._clock.boot_seconds()
+        return await self._money.settle(proven, turn=turn, within_seconds=left * _MONEY_SHARE)
+
     async def _decide_in_parts(
         self, intents: list[Intent], delivered_by: str, until: float
-    ) -> tuple[IntakeResult, int]:
-        """Decide what a drain brought, live work going between; returns how many are left over too."""
+    ) -> tuple[IntakeResult, list[Intent]]:
+        """Decide what a drain brought, live work going between; returns what is left over too."""
         results: list[IntakeResult] = []
         left = intents
         # An answer that comes when nobody waits for it any more tells nobody what was decided.
@@ -171,7 +194,7 @@ class IntakeDesk:
         while left and not (results and self._clock.boot_seconds() > enough):
             part = left[: self.pacing.part(self._clock.boot_seconds())]
             try:
-                decided = await self._decide(part, delivered_by, until, Turn.DRAIN)
+                decided = await self._decide(part, delivered_by, Turn.DRAIN, enough)
             except (NotBegun, WriterFull, DatabaseError):
                 self.pacing.refused(self._clock.boot_seconds())
                 if not results:
@@ -182,10 +205,10 @@ class IntakeDesk:
             self.pacing.decided(len(part), decided.took_seconds, now)
             results.append(decided.result)
             left = left[len(part) :]
-        return _together(results), len(left)
+        return _together(results), left
 
     async def _decide(
-        self, intents: list[Intent], delivered_by: str, until: float, turn: Turn
+        self, intents: list[Intent], delivered_by: str, turn: Turn, until: float
     ) -> _Decided:
         """Decide intents as one transaction in the writer's thread."""
         queued = self._clock.boot_seconds()

@@ -33,6 +33,8 @@ class _Job(NamedTuple):
     work: Callable[[CoreStore], Any] | None
     begin_before: float
     answer: "asyncio.Future[Any] | None"
+    # Taken once: by the thread that begins the job, or by the time that is over.
+    claim: threading.Lock
 
 
 class Writer(Protocol):
@@ -107,7 +109,8 @@ class ThreadWriter:
     Args:
         open_store: Opens the store, in the writer's thread.
         clock: What deadlines are measured on.
-        waiting_max: The most jobs that may wait; more are refused at once.
+        waiting_max: The most jobs that may wait; more are refused at once. Of drains' jobs half as many: however long
+            they wait for customers, there is room for these.
     """
 
     def __init__(
@@ -139,7 +142,9 @@ class ThreadWriter:
     async def stop(self) -> None:
         """Finish the jobs that wait, then close the store."""
         if self._thread is not None:
-            self._jobs.put(_Job(max(Turn) + 1, next(self._numbers), None, 0.0, None))
+            self._jobs.put(
+                _Job(max(Turn) + 1, next(self._numbers), None, 0.0, None, threading.Lock())
+            )
             await asyncio.to_thread(self._thread.join)
             self._thread = None
 
@@ -149,19 +154,26 @@ class ThreadWriter:
         """
         Do a job in the writer's thread and return its result; what it raises is raised here.
 
-        A job whose caller has gone, or whose time is over before its turn comes, is not begun. One that was begun is
-        finished, whoever still listens.
+        A job whose caller has gone, or whose time is over before its turn comes, is not begun, and its caller told so
+        by then, however many go before it. One that was begun is finished, whoever still listens.
 
         Raises:
             NotBegun: Its turn did not come in time: nothing was done.
             WriterFull: Too many jobs wait: nothing was done.
         """
-        if self._jobs.qsize() >= self._waiting_max and turn is not Turn.TIME:
+        room = self._waiting_max // 2 if turn is Turn.DRAIN else self._waiting_max
+        if self._jobs.qsize() >= room and turn is not Turn.TIME:
             raise WriterFull
-        answer: asyncio.Future[_ResultT] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[_ResultT] = loop.create_future()
         begin_before = self._clock.boot_seconds() + within_seconds
-        self._jobs.put(_Job(turn, next(self._numbers), work, begin_before, answer))
-        return await answer
+        job = _Job(turn, next(self._numbers), work, begin_before, answer, threading.Lock())
+        self._jobs.put(job)
+        over = loop.call_later(max(0.0, within_seconds), _not_begun, job)
+        try:
+            return await answer
+        finally:
+            over.cancel()
 
     def _run(self, opened: "asyncio.Future[None]") -> None:
         try:
@@ -176,7 +188,7 @@ class ThreadWriter:
 
     def _do(self, store: CoreStore, work: Callable[[CoreStore], Any], job: _Job) -> None:
         assert job.answer is not None, "every job but the last is waited for"
-        if job.answer.cancelled():
+        if job.answer.cancelled() or not job.claim.acquire(blocking=False):
             return
         if self._clock.boot_seconds() > job.begin_before:
             self._tell(_refuse, job.answer, NotBegun())
@@ -195,6 +207,12 @@ class ThreadWriter:
         except RuntimeError:
             # The loop was closed before the thread was done: nobody is left to be told.
             _log.warning("a job ended after the server")
+
+
+def _not_begun(job: _Job) -> None:
+    """Tell a job's caller that its time is over, unless it was begun."""
+    if job.answer is not None and job.claim.acquire(blocking=False):
+        _refuse(job.answer, NotBegun())
 
 
 def _settle(answer: "asyncio.Future[Any]", result: object) -> None:

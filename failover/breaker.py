@@ -60,10 +60,11 @@ class BreakerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Admission(NamedTuple):
-    """A call that was let out: of which generation of the breaker, and when."""
+    """A call that was let out: of which generation of the breaker, when, and whether it may take its time."""
 
     generation: int
     started_at: float
+    patient: bool = False
 
 
 class BreakerView(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,9 +188,11 @@ class AsyncBreaker:
 
     # -- calls ---------------------------------------------------------------------------------------------------------
 
-    def admit(self, *, trial_allowed: bool = False) -> Admission:
+    def admit(self, *, trial_allowed: bool = False, patient: bool = False) -> Admission:
         """
         Let a call out, or not; every admission must be settled once.
+
+        A ``patient`` one is never slow: work that yields to others says nothing of how fast they are served.
 
         Raises:
             BreakerOpen: The call must not be made.
@@ -198,7 +201,7 @@ class AsyncBreaker:
             raise BreakerOpen(f"{self._machine.name}: held open by an operator")
         if self._forced is None and self.state != "closed":
             self._admit_trial(trial_allowed=trial_allowed)
-        return Admission(self._generation, self._clock.boot_seconds())
+        return Admission(self._generation, self._clock.boot_seconds(), patient)
 
     def settle(self, admission: Admission, result: Result) -> None:
         """
@@ -210,7 +213,7 @@ class AsyncBreaker:
         if admission.generation != self._generation:
             return
         now = self._clock.boot_seconds()
-        slow = now - admission.started_at >= self._settings.slow_seconds
+        slow = not admission.patient and now - admission.started_at >= self._settings.slow_seconds
         if self._machine.current_state == pybreaker.STATE_HALF_OPEN and self._forced is None:
             self._trials -= 1
             if result == "failure" or (result == "success" and slow):
@@ -224,19 +227,23 @@ class AsyncBreaker:
 
     @asynccontextmanager
     async def calling(
-        self, *, deadline_seconds: float | None = None, trial_allowed: bool = False
+        self,
+        *,
+        deadline_seconds: float | None = None,
+        trial_allowed: bool = False,
+        patient: bool = False,
     ) -> AsyncIterator[None]:
         """
         Guard a block that makes one call, and end it at ``deadline_seconds``.
 
         A refusal (`NodeRefused`) shows that the node is alive; the caller's own cancellation says nothing; everything
-        else that the block raises, and the deadline, is a failure.
+        else that the block raises, and the deadline, is a failure. ``patient`` as of `admit`.
 
         Raises:
             BreakerOpen: The block was not entered.
             Ambiguous: The deadline passed.
         """
-        admission = self.admit(trial_allowed=trial_allowed)
+        admission = self.admit(trial_allowed=trial_allowed, patient=patient)
         result: Result = "neutral"
         try:
             async with asyncio.timeout(deadline_seconds):

@@ -139,6 +139,10 @@ class Drain:
             except JournalError as error:
                 _log.warning("the drain has to wait for the journal", why=str(error))
             interval = self._settings.busy_interval if delivered else self._settings.interval
+            # The core asks for pauses shorter than the interval, too: it grants the pace.
+            pause = self._pause_until - self._clock.boot_seconds()
+            if pause > 0:
+                interval = min(self._settings.interval, max(self._settings.busy_interval, pause))
             await self._clock.sleep(interval * self._rng.uniform(0.8, 1.2))
 
     async def step(self) -> int:
@@ -151,7 +155,7 @@ class Drain:
         delivered = 0
         allowance = self._allowance()
         takes = self._core_takes() and self._breaker.admits()
-        due = self._due(takes=takes)
+        due = self._due(takes=takes and allowance > 0)
         if due and allowance and takes:
             delivered = await self._deliver(due[:allowance])
         await asyncio.gather(*(self._release(peer) for peer in self._siblings))
@@ -163,7 +167,7 @@ class Drain:
         """
         List what should be offered now: those that never failed first, then oldest first; each pair once.
 
-        While the core takes nothing only the oldest are read, to tell how long they wait: reading hundreds of them over
+        While nothing may be offered only the oldest are read, to tell how long they wait: reading hundreds of them over
         and over would take the time in which new ones are accepted.
         """
         listed = self._settings.window_max if takes else self._settings.listed_idle
@@ -276,7 +280,8 @@ class Drain:
                 await self._journal.offer(entry.position, core=True)
         deadline = self._settings.deadline
         intents = IntentBatch([entry.intent for entry in batch])
-        async with self._breaker.calling(deadline_seconds=deadline):
+        # It shares the breaker with customers' payments, and yields to them: that it takes long is no sign of trouble.
+        async with self._breaker.calling(deadline_seconds=deadline, patient=True):
             answer = await self._core.post(intents, deadline_seconds=deadline, drain=True)
         self._probe.answered()
         self._retrying = False
@@ -302,8 +307,7 @@ class Drain:
         for known in decided:
             self._trouble.pop(known, None)
         left_over = [entry for known, entry in offered.items() if known not in decided]
-        if not answer.held:
-            self._failed(left_over, core_is_there=True)
+        self._failed(_tried(left_over, batch, answer), core_is_there=True)
         if not left_over:
             self._window = min(self._settings.window_max, self._window + self._settings.window_step)
         copies = [offered[known] for known in decided if offered[known].source == "copies"]
@@ -383,6 +387,16 @@ class Drain:
             # Telling it again would not help: it will ask the core itself.
             _log.error("a sibling does not believe outcomes", peer=peer, count=len(answer.refused))
         return True
+
+
+def _tried(
+    left_over: Sequence[JournalEntry], batch: Sequence[JournalEntry], answer: OutcomeBatch
+) -> Sequence[JournalEntry]:
+    """Keep of what has no outcome what the core looked at: the rest, at the batch's end, was only left for later."""
+    if answer.held and not answer.held_last:
+        return []
+    later = {pair(entry) for entry in batch[len(batch) - answer.held_last :]}
+    return [entry for entry in left_over if pair(entry) not in later]
 
 
 def pair(entry: JournalEntry) -> Pair:

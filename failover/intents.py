@@ -139,16 +139,17 @@ class OutcomeBatch(msgspec.Struct, frozen=True):
     """
     Answer of ``POST /intents``: one outcome for each intent that the core finished, in no order.
 
-    An intent without an outcome here was not decided and must be offered again. ``credits`` is how many more queued
-    intents the core takes from this node within the next second (None: it does not say), ``retry_after_seconds`` how
-    long a drain should pause first. ``held`` says that what has no outcome was left for later by an operator's order:
-    nothing failed.
+    An intent without an outcome here was not decided and must be offered again. ``credits`` is how many queued
+    intents this node may bring next (None: the core does not say), ``retry_after_seconds`` how long a drain should
+    pause first. ``held`` says that something was left for later by an operator's order or the core's pace: it did not
+    fail. ``held_last`` is how many that are, at the end of the batch (0 with ``held``: a core that does not tell).
     """
 
     outcomes: list[Outcome]
     credits: int | None = None
     retry_after_seconds: float | None = None
     held: bool = False
+    held_last: int = 0
 
 
 class DecidedIntent(msgspec.Struct, frozen=True):

@@ -63,11 +63,12 @@ async def answer_intents(
         )
     return OutcomeBatch(
         outcomes=result.outcomes,
-        credits=running.intake.pacing.share(running.clock.boot_seconds())
+        credits=running.intake.pacing.turn(running.clock.boot_seconds())
         if delivery.drain
         else None,
         retry_after_seconds=result.pause_seconds or None,
         held=result.held > 0,
+        held_last=result.held,
     )
 
 
@@ -88,10 +89,10 @@ async def deliver_intents(
     Decide a msgpack `IntentBatch`, at most once each; answer a msgpack `OutcomeBatch`.
 
     For nodes of the fleet (`Authorization: Node`); any registered edge may deliver what another signed. With
-    `drain=true` the batch yields to live traffic, and the answer grants a pace; what operators hold back of it has no
-    outcome, and `held` says so. Nothing is begun for a caller whose deadline has passed, nothing for one who shows a
-    position that this core never gave out (503 `restored`), and nothing while a restored core waits for edges to bring
-    back what it decided before (503 `edges_awaited`).
+    `drain=true` the batch yields to live traffic, and the answer grants a pace; what operators or the core's pace hold
+    back of it, at its end, has no outcome, and `held` and `held_last` say so. Nothing is begun for a caller whose
+    deadline has passed, nothing for one who shows a position that this core never gave out (503 `restored`), and
+    nothing while a restored core waits for edges to bring back what it decided before (503 `edges_awaited`).
     Problems: 400 and 422 for a body that is no batch, 413 for one too large or with too many intents, 503 (`retry:
     same`) when nothing was done, 504 (likewise) when that is not known.
     """

@@ -123,6 +123,54 @@ async def test_late_turn_is_not_begun(rig: Rig) -> None:
     assert rig.order == ["patient"]
 
 
+async def test_a_caller_whose_turn_does_not_come_is_told_in_time(rig: Rig) -> None:
+    """However long others go first: it hears of it at its deadline, and the job is surely never begun."""
+    holding = await rig.hold()
+    with pytest.raises(NotBegun):
+        await rig.note("late", Turn.DRAIN, within_seconds=0.05)
+    assert not holding.done()
+    rig.free.set()
+    await holding
+    await rig.note("next", Turn.LIVE)
+    assert rig.order == ["next"]
+
+
+async def test_a_job_that_was_begun_is_finished_after_its_time(rig: Rig) -> None:
+    """Its time was to begin in: what it did is told, however late."""
+    begun = threading.Event()
+
+    def work(_: CoreStore) -> str:
+        begun.set()
+        rig.free.wait(30)
+        return "done"
+
+    job = asyncio.create_task(rig.writer.run(work, turn=Turn.LIVE, within_seconds=0.05))
+    await asyncio.to_thread(begun.wait, 30)
+    await asyncio.sleep(0.1)
+    assert not job.done()
+    rig.free.set()
+    assert await job == "done"
+
+
+async def test_drains_leave_room_for_customers(tmp_path: Path) -> None:
+    """They fill half of the room; whoever waits for an answer still finds some."""
+    clock = SetClock()
+    writer = ThreadWriter(lambda: CoreStore.open(tmp_path, clock), clock, waiting_max=4)
+    await writer.start()
+    rig = Rig(writer, clock)
+    holding = await rig.hold()
+    jobs = [rig.note(f"drain {number}", Turn.DRAIN) for number in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(WriterFull):
+        await rig.note("one drain too many", Turn.DRAIN)
+    jobs += [rig.note(f"live {number}", Turn.LIVE) for number in range(2)]
+    await asyncio.sleep(0)
+    rig.free.set()
+    await asyncio.gather(holding, *jobs)
+    await writer.stop()
+    assert rig.order == ["live 0", "live 1", "drain 0", "drain 1"]
+
+
 async def test_job_of_a_caller_who_left_is_not_begun(rig: Rig) -> None:
     """Cancelled while it waits, a job does nothing."""
     holding = await rig.hold()

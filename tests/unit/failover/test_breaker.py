@@ -103,6 +103,24 @@ def test_opens_at_a_slow_call_rate() -> None:
     assert state(breaker) == "open"
 
 
+def test_patient_calls_are_never_slow_and_fail_as_others_do() -> None:
+    """Queued work that yields says nothing of how fast others are served; a failure is one all the same."""
+    clock = ManualClock()
+    breaker = made(clock)
+
+    def settle(result: Result) -> None:
+        admission = breaker.admit(patient=True)
+        clock.seconds += 1
+        breaker.settle(admission, result)
+
+    for _ in range(10):
+        settle("success")
+    assert state(breaker) == "closed"
+    for result in failures(10):
+        settle(result)
+    assert state(breaker) == "open"
+
+
 def test_old_calls_leave_the_window() -> None:
     """Failures of more than a window ago say nothing about now."""
     clock = ManualClock()

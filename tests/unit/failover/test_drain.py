@@ -177,6 +177,41 @@ def test_what_an_operator_holds_is_no_failure(tmp_path: Path) -> None:
     live(tmp_path, story)
 
 
+def test_poison_at_the_front_does_not_hold_up_a_drain_that_is_paced(tmp_path: Path) -> None:
+    """The core looks at three at a time and fails on the three oldest: they are set aside, and what was held is not."""
+
+    async def story(world: World) -> None:
+        ids = await queued(world, 30)
+        world.core.skips = set(ids[:3])
+        world.core.looks_at = 3
+        world.core.up = True
+        await asyncio.sleep(60)
+        assert sorted(world.core.ledger) == sorted(ids[3:])
+        assert world["east"].drain.parked == 3
+        world.core.skips = set()
+        await asyncio.sleep(300)
+        assert sorted(world.core.ledger) == sorted(ids)
+
+    live(tmp_path, story)
+
+
+def test_a_short_pause_is_kept_as_it_is_asked_for(tmp_path: Path) -> None:
+    """A core that asks for a tenth of a second is asked again after that, and not after the idle interval."""
+
+    async def story(world: World) -> None:
+        await queued(world, 40)
+        world.core.credits, world.core.pause = 2, 0.1
+        world.core.up = True
+        await asyncio.sleep(1)
+        while not world.core.batches:  # noqa: ASYNC110 - a list tells nobody
+            await asyncio.sleep(0.1)
+        begun = len(world.core.ledger)
+        await asyncio.sleep(2)
+        assert 20 <= len(world.core.ledger) - begun <= 40
+
+    live(tmp_path, story)
+
+
 def test_an_overloaded_core_is_left_alone_for_as_long_as_it_asks(tmp_path: Path) -> None:
     """Retry-After counts, and failures cut the pace."""
 

@@ -175,6 +175,8 @@ class FakeCore:
         self.skips: set[str] = set()
         self.credits: int | None = None
         self.held = False
+        self.looks_at: int | None = None
+        self.pause: float | None = None
         self.overloaded_for: float | None = None
         self.heard_late: list[str] = []
         self.epoch = 1
@@ -269,14 +271,21 @@ class FakeCore:
             raise NodeRefused(422, "invalid_body")
         if self.fails_on.intersection(ids):
             raise Ambiguous("500")
+        later = 0 if self.looks_at is None else max(0, len(ids) - self.looks_at)
         decided = [
             self.decide(intent)
-            for intent in batch.intents
+            for intent in batch.intents[: len(ids) - later]
             if intent.intent_id not in self.skips
             # It has no processor to ask: an edge's own word is waited for.
             and (intent.kind == "promise" or isinstance(intent.capture, Capture))
         ]
-        return OutcomeBatch(decided, credits=self.credits)
+        return OutcomeBatch(
+            decided,
+            credits=self.credits,
+            retry_after_seconds=self.pause,
+            held=later > 0,
+            held_last=later,
+        )
 
 
 class CoreLink:
