@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -95,14 +95,16 @@ class SnapshotView:
         self._connection = connection
         self._path = path
         self._clock = clock
+        self._state_row: tuple[Any, ...] | None = None
 
     def state(self) -> ReplicaState:
         """Return where this state stands and its age now."""
-        with mapped_errors(self._path):
-            row = self._connection.execute(_STATE).fetchone()
-        if row is None:
+        if self._state_row is None:
+            with mapped_errors(self._path):
+                self._state_row = self._connection.execute(_STATE).fetchone()
+        if self._state_row is None:
             raise DamagedSnapshot(f"{self._path.name} has not reached a barrier")
-        epoch, shard, head, floor, as_of_us, asked, age_seconds, at_least, boot_id = row
+        epoch, shard, head, floor, as_of_us, asked, age_seconds, at_least, boot_id = self._state_row
         now = self._clock.boot_seconds()
         if boot_id == self._clock.boot_id():
             age_seconds += max(0.0, now - asked)
@@ -304,14 +306,22 @@ class ReplicaReader:
             DamagedSnapshot: The current snapshot cannot be read.
             StorageFailed: The disk refused.
         """
+        view = self._begin()
+        try:
+            yield view
+        finally:
+            self._end()
+
+    def _begin(self) -> SnapshotView:
         connection, path = self._follow_pointer()
         assert not connection.in_transaction, "one read at a time"
         with mapped_errors(path):
             connection.execute("BEGIN")
-        try:
-            yield SnapshotView(connection, path, self._clock)
-        finally:
-            connection.execute("ROLLBACK")
+        return SnapshotView(connection, path, self._clock)
+
+    def _end(self) -> None:
+        if self._connection is not None:
+            self._connection.execute("ROLLBACK")
 
     def version(self) -> tuple[PointerMark | None, int]:
         """

@@ -6,6 +6,7 @@ Pages and API use the same functions, so that both carry the same labels.
 
 import math
 from datetime import UTC, datetime
+from functools import cached_property, lru_cache
 from typing import Any, Final
 
 from litestar import Request, Response
@@ -86,12 +87,16 @@ def rfc3339(moment: datetime) -> str:
 def keep_position(request: AnyRequest, response: AnyResponse, shown: Position) -> None:
     """Let the browser carry the furthest positions seen to whichever edge answers next."""
     value = portal_of(request).write_positions(furthest(*seen_by(request), shown))
-    response.set_cookie(_cookie(request, POSITION_COOKIE, value, POSITION_COOKIE_SECONDS))
+    secure = bool(request.app.state.secure_cookies)
+    response.set_cookie(_position_cookie(value, secure=secure))
 
 
 def keep_session(request: AnyRequest, response: AnyResponse, token: str) -> None:
     """Sign a browser in, or renew its session."""
-    response.set_cookie(_cookie(request, SESSION_COOKIE, token, SESSION_COOKIE_SECONDS))
+    secure = bool(request.app.state.secure_cookies)
+    response.set_cookie(
+        _cookie(Cookie, SESSION_COOKIE, token, SESSION_COOKIE_SECONDS, secure=secure)
+    )
 
 
 def end_session(response: AnyResponse) -> None:
@@ -99,9 +104,26 @@ def end_session(response: AnyResponse) -> None:
     response.delete_cookie(SESSION_COOKIE)
 
 
-def _cookie(request: AnyRequest, key: str, value: str, max_age: int) -> Cookie:
-    secure = bool(request.app.state.secure_cookies)
-    return Cookie(
+class _WrittenCookie(Cookie):
+    """A cookie that is written as a header once, however many answers bear it."""
+
+    @cached_property
+    def _header(self) -> tuple[bytes, bytes]:
+        return super().to_encoded_header()
+
+    def to_encoded_header(self) -> tuple[bytes, bytes]:
+        """Return it as a header."""
+        return self._header
+
+
+@lru_cache(256)
+def _position_cookie(value: str, *, secure: bool) -> Cookie:
+    """Make the cookie of a position: between two commits of the core, nearly every answer bears the same."""
+    return _cookie(_WrittenCookie, POSITION_COOKIE, value, POSITION_COOKIE_SECONDS, secure=secure)
+
+
+def _cookie(kind: type[Cookie], key: str, value: str, max_age: int, *, secure: bool) -> Cookie:
+    return kind(
         key=key,
         value=value,
         max_age=max_age,

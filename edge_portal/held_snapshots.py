@@ -149,10 +149,12 @@ def oldest(states: Sequence[ReplicaState]) -> ReplicaState:
     return min(states, key=lambda state: (not state.at_least, -state.age_seconds))
 
 
-def open_held(settings: EdgeSettings, *, clock: Clock) -> HeldSnapshots:
-    """Read the snapshots of all shards that a node holds; opens nothing yet."""
+def open_held(
+    settings: EdgeSettings, *, clock: Clock, reader: type[ReplicaReader] = ReplicaReader
+) -> HeldSnapshots:
+    """Read the snapshots of all shards that a node holds, each through a ``reader``; opens nothing yet."""
     readers = {
-        shard: ReplicaReader(snapshot_folder(settings, shard), clock=clock, keys=settings.file_keys)
+        shard: reader(snapshot_folder(settings, shard), clock=clock, keys=settings.file_keys)
         for shard in held_shards(settings.config)
     }
     report = DamageReport(settings.paths.verification_order, clock)

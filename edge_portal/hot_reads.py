@@ -78,7 +78,7 @@ class HotReads:
             await self._app(scope, receive, send)
             return
         if kept is None or not holds:
-            await self._ask(question, scope, receive, send)
+            await self._ask(question, now, scope, receive, send)
             return
         headers, body = kept.made.with_labels(now.labels)
         await send({"type": "http.response.start", "status": _OK, "headers": headers})
@@ -105,11 +105,20 @@ class HotReads:
         kept.standing, kept.conditions = now.standing, conditions
         return True
 
-    async def _ask(self, question: Question, scope: Scope, receive: Receive, send: Send) -> None:
-        """Have the framework answer, and keep the answer where nothing moved meanwhile and all of it is known."""
+    async def _ask(
+        self,
+        question: Question,
+        before: HotMoment,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """
+        Have the framework answer, and keep the answer where nothing moved meanwhile and all of it is known.
+
+        ``before`` is from before anything is read for it.
+        """
         try:
-            # Looked at anew on both sides of what the framework reads.
-            before = self._look()
             session = self._portal.authenticate(question.token)
             facts = self._watch.facts(session.account_id)
             timezone = self._watch.timezone(session.account_id)
@@ -120,9 +129,9 @@ class HotReads:
         await self._app(scope, receive, spied)
         if spied.status != _OK or not before.is_ordinary(question) or session.renew:
             return
-        if question.page and not self._is_held(session, question):
-            return
         try:
+            if question.page and not self._is_held(session, question):
+                return
             after = self._look()
         except _UNREADABLE:
             return
@@ -150,7 +159,7 @@ class HotReads:
 
     def _is_held(self, session: Session, question: Question) -> bool:
         """Tell whether a bill is this node's own: what the core was asked for is asked for again."""
-        return self._portal.statement(session.account_id, question.statement_id) is not None
+        return self._watch.holds_statement(session.account_id, question.statement_id)
 
 
 class _Spied:

@@ -29,7 +29,6 @@ from edge_portal.errors import (
     KeyReused,
     NoSnapshot,
     NotFound,
-    NotHeldHere,
     PaymentUnknown,
 )
 from edge_portal.form_keys import FormKeys
@@ -54,6 +53,7 @@ from edge_portal.snapshot import (
     read_statements,
     read_usage,
 )
+from edge_portal.token_check import TokenCheck
 from edge_portal.views import AccountView, Freshness, ModeView
 from edge_portal.words import local_date
 from failover.errors import JournalError
@@ -131,24 +131,14 @@ class Portal:
         self._tokens = tokens
         self._form_keys = form_keys
         self._new_session_id = new_session_id
+        self._token_check = TokenCheck(tokens, snapshot)
 
     # Sign-in
 
     def authenticate(self, token: str | None) -> Session:
         """Check a token. Raises `NotSignedIn`; `NotHeldHere`, `NoSnapshot`."""
         with self._reading() as reading:
-            return self._tokens.check(
-                token,
-                now=core_time(reading.state()),
-                credential_of=lambda key: self._credential_in(reading, key),
-            )
-
-    def _credential_in(self, reading: Reading, key: str) -> CredentialBody | None:
-        found = read_credential(reading, key)
-        if found is None and not self._snapshot.are_all:
-            # Whether it was withdrawn, or lies in a shard that is not here, only another node can tell.
-            raise NotHeldHere
-        return found
+            return self._token_check.check(reading, token)
 
     async def sign_in(self, email: str, password: str, client_id: str) -> str:
         """
@@ -403,7 +393,7 @@ class Portal:
     @contextmanager
     def _reading(
         self, account_id: str = "", seen: Sequence[Position] = (), *, shared: bool = True
-    ) -> Iterator[Reading]:
+    ) -> Iterator[OneReading]:
         """
         Read one barrier state; where an account is named, perhaps of nothing else, and no older than was seen.
 

@@ -123,9 +123,10 @@ class Snapshot(Protocol):
 
 
 class OneReading:
-    """A read transaction whose state is asked once: it cannot change while the transaction lasts."""
+    """A read transaction, the ``source``, whose state is asked once: it cannot change while the transaction lasts."""
 
     def __init__(self, reading: Reading) -> None:
+        self.source = reading
         self._state = reading.state()
         self.document = reading.document
         self.documents = reading.documents

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
 from cache_sync.clock import Clock
-from cache_sync.documents import AccountBody
+from cache_sync.documents import STATEMENT
 from cache_sync.replica_reader import ReplicaReader, ReplicaState
 from edge_portal.portal import SETTLED_SHOWN
+from edge_portal.snapshot import read_account
 from failover.intents import Receipt
 
 
@@ -105,8 +106,13 @@ class SnapshotWatch:
     def timezone(self, account_id: str) -> str:
         """Tell the zone that an account's days are in. Raises as `look` does."""
         with self._snapshot.read() as view:
-            account = view.body(AccountBody, account_id)
+            account = read_account(view, account_id)
         return account.timezone if account is not None else "UTC"
+
+    def holds_statement(self, account_id: str, statement_id: str) -> bool:
+        """Tell whether a bill is this node's own, not one of the core's archive. Raises as `look` does."""
+        with self._snapshot.read() as view:
+            return view.document(account_id, STATEMENT, statement_id) is not None
 
     def facts(self, account_id: str) -> AccountFacts:
         """Tell what an account's answers are made from now. Raises as `look` does."""

@@ -10,6 +10,8 @@ import os
 import socket
 
 from cache_sync.clock import Clock, SystemClock
+from cache_sync.once_a_turn import OnceATurn
+from cache_sync.turn_reader import TurnReader
 from edge_portal.agent_link import AgentLink
 from edge_portal.app import create_app
 from edge_portal.archive import ArchiveReader
@@ -36,7 +38,7 @@ SESSION_ID_BYTES = 12
 async def run_worker(settings: EdgeSettings, sockets: list[int], stop: asyncio.Event) -> None:
     """Serve customers on the public socket until told to stop."""
     config, paths, clock = settings.config, settings.paths, SystemClock()
-    snapshot = open_held(settings, clock=clock)
+    snapshot = open_held(settings, clock=clock, reader=TurnReader)
     lease = LeaseReader(paths.lease, clock)
     journal = JournalReader(paths.journal, keys=settings.file_keys)
     node = NodeStatus(
@@ -56,7 +58,7 @@ async def run_worker(settings: EdgeSettings, sockets: list[int], stop: asyncio.E
     portal = Portal(
         snapshot=snapshot,
         journal=journal,
-        mode=node.mode,
+        mode=OnceATurn(node.mode).get,
         agent=agent,
         archive=ArchiveReader(
             CoreArchiveClient(archive_client),
