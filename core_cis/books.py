@@ -20,6 +20,7 @@ from core_cis.bookkeeping import receivables
 from core_cis.charge_records import read_charges, read_refunds
 from core_cis.domain.ledger import CASH_CLEARING, RECEIVABLE
 from core_cis.erasures import erased_accounts
+from core_cis.fee_dates import fee_dates
 from core_cis.reconciliation import Books, Decided, LedgerPayment, Message, Pair, Payment
 from failover.intents import Intent, Outcome
 
@@ -66,9 +67,10 @@ _UNBALANCED = "SELECT transaction_id FROM ledger_entries GROUP BY transaction_id
 def read_books(connection: Connection) -> Books:
     """Read inbox, payments, messages, ledger and documents as they stood at one moment."""
     with read(connection):
+        earlier = fee_dates(connection)
         return Books(
             decided=[_decided(*row) for row in connection.execute(_INBOX)],
-            payments=[_payment(row) for row in connection.execute(_PAYMENTS)],
+            payments=[_payment(row, earlier) for row in connection.execute(_PAYMENTS)],
             ledger=list(_ledger(connection)),
             messages=list(_messages(connection)),
             balances=_balances(connection),
@@ -94,7 +96,9 @@ def _decided(intent: bytes, first: bytes, of_case: bytes | None) -> Decided:
     return Decided(known, msgspec.msgpack.decode(of_case, type=Outcome), outcome)
 
 
-def _payment(row: tuple[str, str, str, str, int, str, str | None, int | None]) -> Payment:
+def _payment(
+    row: tuple[str, str, str, str, int, str, str | None, int | None], earlier: dict[Pair, date]
+) -> Payment:
     payment_id, fingerprint, account_id, state, amount_cents, source, value_date, transaction_id = (
         row
     )
@@ -107,6 +111,7 @@ def _payment(row: tuple[str, str, str, str, int, str, str | None, int | None]) -
         source=source,
         value_date=date.fromisoformat(value_date) if value_date else None,
         transaction_id=transaction_id,
+        fee_effective_on=earlier.get((payment_id, fingerprint)),
     )
 
 

@@ -20,6 +20,7 @@ from core_cis.awaited_edges import refuse_while_awaiting
 from core_cis.charge_records import owe_refund
 from core_cis.decisions import Decision, decision_of, under_review
 from core_cis.errors import DocumentTooLarge, MoneyUnknown
+from core_cis.fee_dates import hear_earlier
 from core_cis.instants import to_text
 from core_cis.intent_kinds import Decide, decide, document_of, record, turn_of
 from core_cis.money_of_intents import hear_late, money_of
@@ -315,7 +316,9 @@ class Intake:
         known = dict(tx.connection.execute(_FIND, (intent.intent_id,)).fetchall())
         if intent.fingerprint in known:
             hear_late(tx, intent)
-            return msgspec.msgpack.decode(known[intent.fingerprint], type=Outcome), True
+            first = msgspec.msgpack.decode(known[intent.fingerprint], type=Outcome)
+            hear_earlier(tx, intent, first, self._settings, delivered_by=delivered_by)
+            return first, True
         decision = self._judge(tx, intent, taken=bool(known))
         outcome = _write(tx, intent, decision, delivered_by, won=not known)
         tx.connection.execute(_FORGET_FAILURE, (intent.intent_id, intent.fingerprint))

@@ -5,6 +5,7 @@ from datetime import date, datetime
 import msgspec
 
 from cache_sync.sql import Connection
+from core_cis.fee_dates import fee_dates
 from failover.intents import Intent, Outcome
 
 # What became of a case follows its first outcome.
@@ -22,7 +23,8 @@ class IntentRecord(msgspec.Struct, frozen=True, kw_only=True):
     An intent and what became of it.
 
     ``state`` is the outcome's, or ``failing`` while it is tried again after an unexpected failure. ``amount`` is in
-    minor units, positive. ``others`` lost the same id.
+    minor units, positive. ``fee_effective_on`` is set where another edge accepted it before ``value_date``: fees are
+    reckoned from then. ``others`` lost the same id.
     """
 
     intent_id: str
@@ -36,6 +38,7 @@ class IntentRecord(msgspec.Struct, frozen=True, kw_only=True):
     accepted_at: datetime | None = None
     decided_at: datetime | None = None
     value_date: date | None = None
+    fee_effective_on: date | None = None
     reason: str = ""
     case_number: str = ""
     transaction_id: str | None = None
@@ -80,6 +83,9 @@ def _record(
         accepted_at=intent.accepted_at,
         decided_at=outcome.decided_at,
         value_date=outcome.value_date,
+        fee_effective_on=fee_dates(connection, [intent.intent_id]).get(
+            (intent.intent_id, intent.fingerprint)
+        ),
         reason=outcome.reason,
         case_number=outcome.case_number,
         transaction_id=None if posted is None else str(posted),

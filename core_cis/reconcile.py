@@ -93,6 +93,9 @@ def _lines(
         if posted.payment_id is not None and posted.kind == "payment":
             ledger.setdefault(posted.payment_id, posted)
     decided = {pair_of(item.intent): item for item in books.decided}
+    earlier = {
+        (item.payment_id, item.fingerprint): item.fee_effective_on for item in books.payments
+    }
     intents = {pair: item.intent for pair, item in recorded.items.items()}
     intents |= {pair: item.intent for pair, item in decided.items()}
     intents = {pair: intent for pair, intent in intents.items() if intent.is_payment}
@@ -117,6 +120,7 @@ def _lines(
                 state=outcome.state if outcome else item.state if item else "",
                 verdict=verdict,
                 value_date=outcome.value_date if outcome else None,
+                fee_effective_on=earlier.get(pair),
                 transaction_id=str(entry.transaction_id) if entry else None,
                 ledger_amount=-entry.amount_cents if entry else None,
                 held_by=recorded.holders.get(pair, []),

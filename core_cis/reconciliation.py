@@ -45,7 +45,7 @@ class Decided(msgspec.Struct, frozen=True):
 
 
 class Payment(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of the core's payments."""
+    """A row of the core's payments; ``fee_effective_on`` where fees are reckoned from a day before the value date."""
 
     payment_id: str
     fingerprint: str
@@ -55,6 +55,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     value_date: date | None
     transaction_id: int | None
+    fee_effective_on: date | None = None
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,7 +127,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     One accepted payment beside its ledger entry; amounts are cents, ``ledger_amount`` as the ledger has it.
 
     ``day`` is that of its acceptance in the utility's time zone, ``outage`` when the edge's outage began in which it
-    was accepted (None: in normal operation, or where the edge does not say).
+    was accepted (None: in normal operation, or where the edge does not say). ``fee_effective_on`` is set where fees are
+    reckoned from a day before the value date.
     """
 
     intent_id: str
@@ -139,6 +141,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     day: date
     outage: datetime | None = None
     value_date: date | None = None
+    fee_effective_on: date | None = None
     transaction_id: str | None = None
     ledger_amount: int | None = None
     held_by: list[str] = []

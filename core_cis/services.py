@@ -328,7 +328,7 @@ class CoreServices:
         def work(store: CoreStore) -> TakenBack:
             taken = TakenBack([], 0)
             if genuine:
-                taken = take_back(store, genuine, delivered_by=delivered_by)
+                taken = take_back(store, genuine, self.settings, delivered_by=delivered_by)
             if batch.complete_for is not None:
                 epoch = batch.complete_for
                 store.run(lambda tx: no_longer_await(tx, delivered_by, epoch))

@@ -24,6 +24,7 @@ from sqlalchemy import (
     text,
 )
 
+from core_cis.collection_tables import collection_tables
 from core_cis.columns import Described as _Described
 from core_cis.columns import bytes_ as _bytes
 from core_cis.columns import in_order as _in_order
@@ -48,6 +49,7 @@ def tables(dialect: str) -> MetaData:
         *_tariffs(dialect),
         *_ledger(),
         *_payments(dialect),
+        *collection_tables(),
         *message_tables(dialect),
         *_money(),
         *_edges(),

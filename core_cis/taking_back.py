@@ -14,9 +14,11 @@ import structlog
 
 from cache_sync.sql import DatabaseError, IntegrityError
 from core_cis.decisions import decision_of
+from core_cis.fee_dates import hear_earlier
 from core_cis.intake import EdgeKey, check_signatures, keep_outcome, placed
 from core_cis.intent_kinds import document_of, record
 from core_cis.payment_posting import read_account_facts
+from core_cis.settings import ServerSettings
 from core_cis.store import CoreStore, Transaction
 from failover.errors import where
 from failover.intents import ID_CONFLICT, DecidedIntent, Intent, Outcome, receipt_number
@@ -50,12 +52,15 @@ def check_returned(
     ]
 
 
-def take_back(store: CoreStore, items: list[DecidedIntent], *, delivered_by: str) -> TakenBack:
+def take_back(
+    store: CoreStore, items: list[DecidedIntent], settings: ServerSettings, *, delivered_by: str
+) -> TakenBack:
     """
     Enter outcomes that were checked, as one transaction; one that is known already gets what is known.
 
     What cannot be entered, such as a payment on an account that is not in the books, has no outcome and is told in the
-    log: its edge keeps it and brings it again.
+    log: its edge keeps it and brings it again. An edge that accepted a payment before the one whose copy was posted
+    says so again with it (`core_cis.fee_dates`); ``settings`` tell what day is plausible.
 
     Raises:
         DatabaseError: The disk or the database refused: nothing was entered.
@@ -69,6 +74,7 @@ def take_back(store: CoreStore, items: list[DecidedIntent], *, delivered_by: str
             try:
                 with tx.savepoint():
                     outcome, is_new = _enter(tx, item, delivered_by)
+                    hear_earlier(tx, item.intent, outcome, settings, delivered_by=delivered_by)
             except Exception as error:
                 if isinstance(error, DatabaseError) and not isinstance(error, IntegrityError):
                     raise

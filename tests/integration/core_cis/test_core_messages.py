@@ -301,10 +301,14 @@ async def test_outcome_comes_back_after_a_restore(core: Any) -> None:
         (outcome,) = (await core.deliver(client, intent)).outcomes
     restore()
     with core.open() as store:
-        back = take_back(store, [DecidedIntent(intent, outcome)], delivered_by="east")
+        back = take_back(
+            store, [DecidedIntent(intent, outcome)], ServerSettings(), delivered_by="east"
+        )
         assert (back.entered, back.outcomes[0].state) == (1, "posted")
         assert reads(store) == [(DAY, 12_345)]
-        again = take_back(store, [DecidedIntent(intent, outcome)], delivered_by="west")
+        again = take_back(
+            store, [DecidedIntent(intent, outcome)], ServerSettings(), delivered_by="west"
+        )
         assert (again.entered, len(reads(store))) == (0, 1)
 
 
