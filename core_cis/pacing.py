@@ -15,8 +15,8 @@ from core_cis.drain_orders import DrainOrders
 ASK_AGAIN_SECONDS = 2.0
 _QUIET_KEPT = 200
 _QUIET_SHARE = 0.95
-# Each transaction waits for the disk once, however few are in it.
-_PART_MIN = 2
+# A transaction has a cost of its own, that of some five to ten intents: fewer keep customers waiting for little else.
+_PART_MIN = 5
 # Up to this many times the least pace, drains are not what makes customers slow.
 _LOW = 1.5
 # Of customers' payments, the newest so many are looked at, or those of so long where there are more.
@@ -48,14 +48,14 @@ class PacingSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     least: int = 20
     most: int = 5000
-    first: int = 500
-    growth: float = 0.25
+    first: int = 100
+    growth: float = 0.5
     ease_seconds: float = 0.25
     slower: float = 1.5
     slow_share: float = 0.05
     usual_seconds: float = 0.03
     live_seconds_min: float = 0.01
-    wait_seconds_max: float = 0.25
+    wait_seconds_max: float = 0.5
     burst_seconds: float = 0.5
     turn_seconds: float = 0.25
     turn_min: int = 10

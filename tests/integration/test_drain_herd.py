@@ -34,8 +34,9 @@ from tests.unit.failover.virtual import VirtualClock, run_virtually
 
 EDGES = 1000
 QUEUED = 6
-DECIDES_SECONDS = 0.002
-COMMITS_SECONDS = 0.001
+DECIDES_SECONDS = 0.001
+COMMITS_SECONDS = 0.005
+PART = 5
 STARVED = 6.0
 STARVED_QUEUED = 1000
 LIVE_SECONDS = 0.01
@@ -358,7 +359,7 @@ def test_a_starved_core_drains_all_the_same(known: bool) -> None:  # noqa: FBT00
         assert _slow_ones(core.live) <= 2 * quiet
         # A third of what it could do for the drain beside its customers.
         busy = STARVED * LIVE_SECONDS / (2 * LIVE_EVERY_SECONDS)
-        left = (1 - busy) / (STARVED * DECIDES_SECONDS)
+        left = (1 - busy) / (STARVED * (COMMITS_SECONDS / PART + DECIDES_SECONDS))
         assert STARVED_QUEUED / seconds >= left / 3
 
     run_virtually(2, story)

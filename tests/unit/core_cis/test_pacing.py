@@ -50,11 +50,11 @@ def test_a_pace_that_holds_nobody_back_does_not_grow() -> None:
 def test_pace_is_halved_by_long_waits_and_refusals() -> None:
     """A long wait, or a batch turned away, halves the pace, never below the least; what comes at once counts once."""
     pacing = DrainPacing(SETTINGS)
-    pacing.waited(0.2, 1.0)
+    pacing.waited(0.4, 1.0)
     assert pacing.credits == 100
-    pacing.waited(0.3, 1.0)
+    pacing.waited(0.6, 1.0)
     assert pacing.credits == 50
-    pacing.waited(0.3, 1.1)
+    pacing.waited(0.6, 1.1)
     pacing.refused(1.2)
     assert pacing.credits == 50
     eased_to_the_least(pacing, 2.0)
@@ -173,13 +173,13 @@ def test_right_after_the_pace_fell_nothing_is_learned() -> None:
 def test_transactions_are_short_while_customers_pay() -> None:
     """As many as fit into the time that may be held, which is longer when nobody paid for a while."""
     pacing = DrainPacing(SETTINGS)
-    assert pacing.part(0.5) == 2
+    assert pacing.part(0.5) == 5
     pacing.decided(100, 0.1, 1.0)
     assert pacing.part(1.0) == 100
     pacing.live_took(0.001, 2.0)
     assert pacing.part(2.5) == 10
     pacing.decided(10, 5.0, 2.6)
-    assert pacing.part(2.7) == 2
+    assert pacing.part(2.7) == 5
 
 
 def test_where_customers_payments_take_long_transactions_may_too() -> None:
