@@ -195,6 +195,24 @@ def test_of_two_changes_in_one_commit_the_later_counts(connection: Connection) -
         )
 
 
+def test_a_great_commit_finds_each_document_that_is_there(connection: Connection) -> None:
+    """More than are looked for at once: what is equal keeps its seq, what differs moves, what is new is inserted."""
+    names = [Name(f"a-{number % 7}", "payment", f"p-{number}") for number in range(1203)]
+    with write(connection):
+        first = publish_all(connection, "0", [Change(name, b"1") for name in names[:-3]])
+    changed = set(names[::100])
+    with write(connection):
+        second = publish_all(
+            connection, "0", [Change(name, b"2" if name in changed else b"1") for name in names]
+        )
+    kept = [name for name in names[:-3] if name not in changed]
+    assert [second.seqs[name] for name in kept] == [first.seqs[name] for name in kept]
+    moved = [name for name in names if name in changed or name in names[-3:]]
+    assert [second.seqs[name] for name in moved] == [*range(1201, 1201 + len(moved))]
+    (rows,) = connection.execute("SELECT count(*) FROM documents").fetchone()
+    assert rows == len(names)
+
+
 def test_tables_are_made_once(connection: Connection) -> None:
     """Opening an existing core changes nothing in it."""
     put(connection, "a", b"1")
