@@ -146,11 +146,16 @@ class BillChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PaymentLine(msgspec.Struct, frozen=True, kw_only=True):
-    """A payment counted in a statement's "payments received"."""
+    """
+    A payment counted in a statement's "payments received".
+
+    ``description`` is set on what is no payment and moved the balance too, such as a late fee; left out on payments.
+    """
 
     payment_id: str
     value_date: date
     amount_cents: int
+    description: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class StatementBody(msgspec.Struct, frozen=True, kw_only=True):

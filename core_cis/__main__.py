@@ -18,6 +18,7 @@ _ELSEWHERE = {
     "drain": ("core_cis.cli_drain", "drain_group"),
     "bodies": ("core_cis.cli_bodies", "bodies_group"),
     "bill": ("core_cis.cli_bill", "bill_command"),
+    "collections": ("core_cis.cli_collections", "collections_group"),
     "demo-data": ("core_cis.cli_demo_data", "demo_data_command"),
     "backup": ("core_cis.cli_backup", "backup_command"),
     "epoch": ("core_cis.cli_epoch", "epoch_group"),

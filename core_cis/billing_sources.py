@@ -16,9 +16,10 @@ _SERVICE_POINTS = """
     WHERE s.account_id = ? AND m.removed_on IS NULL ORDER BY s.service_point_id
 """
 _MOVES = """
-    SELECT t.transaction_id, t.kind, t.payment_id, t.value_date, -sum(e.amount_cents) FROM ledger_entries e
-    JOIN ledger_transactions t USING (transaction_id) WHERE e.account_id = ? AND t.kind <> 'charge'
-    AND t.value_date <= ? GROUP BY t.transaction_id ORDER BY t.value_date, t.transaction_id
+    SELECT t.transaction_id, t.kind, t.payment_id, t.value_date, -sum(e.amount_cents), t.description
+    FROM ledger_entries e JOIN ledger_transactions t USING (transaction_id)
+    WHERE e.account_id = ? AND t.kind <> 'charge' AND t.value_date <= ?
+    GROUP BY t.transaction_id ORDER BY t.value_date, t.transaction_id
 """
 
 
@@ -115,8 +116,9 @@ def unlisted_payments(
             payment_id=payment_id if kind == "payment" else f"{kind} {transaction_id}",
             value_date=date.fromisoformat(value_date),
             amount_cents=amount_cents,
+            description=msgspec.UNSET if kind == "payment" else description,
         )
-        for transaction_id, kind, payment_id, value_date, amount_cents in connection.execute(
+        for transaction_id, kind, payment_id, value_date, amount_cents, description in connection.execute(
             _MOVES, (account_id, issued_on.isoformat())
         )
     ]

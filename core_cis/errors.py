@@ -30,6 +30,7 @@ CoreError
 ├── UnknownCase            a case number that no dead letter has
 ├── CaseRefused            an action on a case that cannot be done
 ├── TicketRefused          an action on a ticket that cannot be done
+├── CollectionRefused      terms of collections that cannot be, or none where some are needed
 ├── EdgesAwaited           a restored core that has not heard yet from every edge
 ├── CoreBusy               another process serves this core
 ├── SnapshotsBusy          another process builds this core's snapshot files
@@ -318,6 +319,10 @@ class CaseRefused(CoreError):
 
 class TicketRefused(CoreError):
     """An action on a ticket that cannot be done; says why, in a sentence for operators."""
+
+
+class CollectionRefused(CoreError):
+    """Terms of collections that cannot be, or a run without any; says why, in a sentence for operators."""
 
 
 class EdgesAwaited(CoreError):

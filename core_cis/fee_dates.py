@@ -2,23 +2,17 @@
 Fee-effective dates: the day from which a posted payment counts for fees, where that is earlier than its value date.
 
 A customer whose payment was taken at two edges has paid when the first of them accepted it. Whichever copy arrives
-first is posted, with its day as the value date; an earlier one that arrives later appends its day here. Nothing is
-posted again, and no value date changes.
+first is posted, with its day as the value date; an earlier one that arrives later (`core_cis.earlier_copies`) appends
+its day here. Nothing is posted again, and no value date changes.
 """
 
 from collections.abc import Sequence
-from datetime import date, timedelta
-
-import structlog
+from datetime import date
 
 from cache_sync.sql import Connection, places
-from core_cis.domain.payments import value_date
 from core_cis.instants import to_text
-from core_cis.settings import ServerSettings
 from core_cis.store import Transaction
-from failover.intents import Intent, Outcome
-
-_log = structlog.get_logger(__name__)
+from failover.intents import Intent
 
 _APPEND = """
     INSERT INTO fee_effective_dates (payment_id, fingerprint, effective_on, accepted_at, edge_id, delivered_by,
@@ -37,46 +31,14 @@ _ALL = """
 """
 
 
-def hear_earlier(
-    tx: Transaction,
-    intent: Intent,
-    outcome: Outcome,
-    settings: ServerSettings,
-    *,
-    delivered_by: str,
-) -> bool:
-    """
-    Append the day of a copy that was accepted before the one that was posted; a day that is implausible is not.
-
-    Copies that come again, or with a later day, change nothing.
-
-    Returns:
-        Whether a day was appended.
-    """
-    if outcome.state != "posted" or outcome.value_date is None:
-        return False
-    said = value_date(
-        intent.accepted_at,
-        now=tx.stamp,
-        timezone=tx.utility.timezone,
-        past_max=timedelta(seconds=settings.past_seconds_max),
-        future_max=timedelta(seconds=settings.future_seconds_max),
-    )
-    if said.day >= outcome.value_date:
-        return False
-    if said.clamped:
-        _log.warning(
-            "a copy's time of acceptance cannot be believed",
-            alarm="value_date",
-            edge=intent.edge_id,
-        )
-        return False
+def append_fee_date(tx: Transaction, intent: Intent, day: date, *, delivered_by: str) -> bool:
+    """Append an earlier day of a posted payment, and tell whether it is news; of two days the earlier one holds."""
     appended = tx.connection.execute(
         _APPEND,
         {
             "payment": intent.intent_id,
             "fingerprint": intent.fingerprint,
-            "day": said.day.isoformat(),
+            "day": day.isoformat(),
             "accepted_at": to_text(intent.accepted_at),
             "edge": intent.edge_id,
             "delivered_by": delivered_by,

@@ -19,8 +19,8 @@ from cache_sync.sql import DatabaseError, IntegrityError
 from core_cis.awaited_edges import refuse_while_awaiting
 from core_cis.charge_records import owe_refund
 from core_cis.decisions import Decision, decision_of, under_review
+from core_cis.earlier_copies import hear_earlier
 from core_cis.errors import DocumentTooLarge, MoneyUnknown
-from core_cis.fee_dates import hear_earlier
 from core_cis.instants import to_text
 from core_cis.intent_kinds import Decide, decide, document_of, record, turn_of
 from core_cis.money_of_intents import hear_late, money_of

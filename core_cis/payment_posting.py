@@ -5,6 +5,7 @@ from datetime import date, datetime
 
 from cache_sync.sql import Connection, places
 from core_cis.bookkeeping import post_new
+from core_cis.collection_reversing import LatePayment, take_back_steps
 from core_cis.decisions import Decision
 from core_cis.domain import ledger
 from core_cis.domain.accounts import AccountFacts, AccountStatus, Method
@@ -74,7 +75,8 @@ def record_decision(tx: Transaction, decision: Decision) -> None:
     """
     Write a decided payment with everything that follows from it.
 
-    A posted one goes into the ledger under (source, payment id), so the database itself refuses a second.
+    A posted one goes into the ledger under (source, payment id), so the database itself refuses a second. Late fees
+    and other steps that it would have prevented are taken back.
     """
     record_decisions(tx, [decision])
 
@@ -91,8 +93,16 @@ def record_decisions(tx: Transaction, decisions: Sequence[Decision]) -> None:
         _INSERT,
         [_row(tx, decision, transaction_ids.get(decision.payment_id)) for decision in decisions],
     )
+    take_back_steps(tx, [_paid(decision) for decision in posted])
     publish_accounts(tx, [*dict.fromkeys(decision.account_id for decision in posted)])
     publish_payments(tx, [(decision.payment_id, decision.fingerprint) for decision in decisions])
+
+
+def _paid(decision: Decision) -> LatePayment:
+    assert decision.value_date is not None, "a posted payment counts on a day"
+    return LatePayment(
+        payment_id=decision.payment_id, account_id=decision.account_id, on=decision.value_date
+    )
 
 
 def _posting(decision: Decision) -> ledger.LedgerTransaction:

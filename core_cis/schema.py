@@ -3,9 +3,9 @@ What a new core's database is made of: the tables of `tables`, and what the data
 
 Refused, whoever writes: a ledger transaction that does not balance, an entry added to a written transaction, a changed
 or deleted ledger row, a changed or deleted statement, a changed first outcome of an intent or of a case, a second
-winner of an intent's id, a changed or deleted line of the audit log or fee-effective date, a forgotten person who would
-be one no longer. The one change of a statement that is let through empties the body of one whose customer was
-forgotten.
+winner of an intent's id, a changed or deleted line of the audit log, fee-effective date or step of collections, a
+forgotten person who would be one no longer. The one change of a statement that is let through empties the body of one
+whose customer was forgotten.
 
 A core that was made before is brought up to date by `migrations`, one step a schema version.
 """
@@ -28,6 +28,8 @@ _APPEND_ONLY = {
     "audit_log": "audit: append only",
     "erasures": "who was forgotten stays so",
     "fee_effective_dates": "a fee-effective date stays",
+    "collection_steps": "a step taken stays; it is taken back by a row of its own",
+    "collection_reversals": "a step taken stays; it is taken back by a row of its own",
 }
 # What may be changed after all, by a rule of its own.
 _EMPTIED = ("statements", "UPDATE")

@@ -14,7 +14,7 @@ import structlog
 
 from cache_sync.sql import DatabaseError, IntegrityError
 from core_cis.decisions import decision_of
-from core_cis.fee_dates import hear_earlier
+from core_cis.earlier_copies import hear_earlier
 from core_cis.intake import EdgeKey, check_signatures, keep_outcome, placed
 from core_cis.intent_kinds import document_of, record
 from core_cis.payment_posting import read_account_facts
@@ -60,7 +60,7 @@ def take_back(
 
     What cannot be entered, such as a payment on an account that is not in the books, has no outcome and is told in the
     log: its edge keeps it and brings it again. An edge that accepted a payment before the one whose copy was posted
-    says so again with it (`core_cis.fee_dates`); ``settings`` tell what day is plausible.
+    says so again with it (`core_cis.earlier_copies`); ``settings`` tell what day is plausible.
 
     Raises:
         DatabaseError: The disk or the database refused: nothing was entered.

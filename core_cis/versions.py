@@ -3,7 +3,7 @@
 from core_cis.errors import UnknownSchema
 
 FIRST_VERSION = 1
-SCHEMA_VERSION = 15
+SCHEMA_VERSION = 16
 
 
 def revision(version: int) -> str:

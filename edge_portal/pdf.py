@@ -80,7 +80,10 @@ def bill_text(account: AccountBody, statement: StatementBody) -> dict[str, Any]:
             for told in (line_words(line, currency) for line in statement.lines)
         ],
         "received": [
-            [words.full_date(line.value_date), words.money(-line.amount_cents, currency)]
+            [
+                line.description or f"Paid {words.full_date(line.value_date)}",
+                words.money(-line.amount_cents, currency),
+            ]
             for line in statement.payments
         ],
         "meters": [_meter(meter) for meter in statement.meters],

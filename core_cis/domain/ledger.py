@@ -15,6 +15,7 @@ RECEIVABLE = "receivable"
 CASH_CLEARING = "cash_clearing"
 TAX_PAYABLE = "tax_payable"
 ADJUSTMENTS = "adjustments"
+LATE_FEES = "revenue_late_fees"
 
 Kind = Literal["charge", "payment", "adjustment", "reversal"]
 
@@ -28,7 +29,10 @@ REVENUE_ACCOUNTS: Mapping[str, str] = {
     "adjustment": ADJUSTMENTS,
     "tax": TAX_PAYABLE,
 }
-LEDGER_ACCOUNTS = frozenset({RECEIVABLE, CASH_CLEARING, *REVENUE_ACCOUNTS.values()})
+LEDGER_ACCOUNTS = frozenset({RECEIVABLE, CASH_CLEARING, LATE_FEES, *REVENUE_ACCOUNTS.values()})
+# Sources of transactions: a bill's charges, and late fees.
+STATEMENT = "statement"
+LATE_FEE = "late_fee"
 
 
 class UnbalancedTransaction(ValueError):
@@ -117,7 +121,7 @@ def charge(
     if not entries:
         return None
     return LedgerTransaction(
-        source="statement",
+        source=STATEMENT,
         idempotency_key=statement_id,
         kind="charge",
         description=description,
@@ -163,6 +167,23 @@ def adjustment(
         entries=(
             Entry(RECEIVABLE, amount_cents, account_id),
             Entry(ADJUSTMENTS, -amount_cents),
+        ),
+    )
+
+
+def late_fee(
+    *, account_id: str, key: str, amount_cents: int, value_date: date, description: str
+) -> LedgerTransaction:
+    """Charge a late fee of a positive amount: no bill's charge, so an adjustment that stands on the next bill."""
+    return LedgerTransaction(
+        source=LATE_FEE,
+        idempotency_key=key,
+        kind="adjustment",
+        description=description,
+        value_date=value_date,
+        entries=(
+            Entry(RECEIVABLE, amount_cents, account_id),
+            Entry(LATE_FEES, -amount_cents),
         ),
     )
 

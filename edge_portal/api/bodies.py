@@ -122,11 +122,12 @@ class LineAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CountedPayment(msgspec.Struct, frozen=True):
-    """A payment counted in a statement."""
+    """A payment counted in a statement; ``description`` says what else moved the balance, such as a late fee."""
 
     id: str
     value_date: date
     amount: int
+    description: str = ""
 
 
 class ChangeAnswer(msgspec.Struct, frozen=True):
@@ -290,7 +291,12 @@ def statement_answer(body: StatementBody, *, archived: bool) -> StatementAnswer:
         meters=body.meters,
         tariffs=body.tariffs,
         payments=[
-            CountedPayment(payment.payment_id, payment.value_date, payment.amount_cents)
+            CountedPayment(
+                payment.payment_id,
+                payment.value_date,
+                payment.amount_cents,
+                payment.description or "",
+            )
             for payment in body.payments
         ],
         changes=[

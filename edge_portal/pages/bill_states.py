@@ -65,7 +65,7 @@ def older_state(visit: Visit, statement: StatementBody, newer: StatementBody) ->
     if remaining > 0:
         told = f"{visit.money(remaining)} went on the next bill"
         return BillState(mark="part", told=told)
-    paid = [line.value_date for line in newer.payments]
+    paid = [line.value_date for line in newer.payments if not line.description]
     return BillState(mark="posted", told=f"Paid {visit.month_day(max(paid))}" if paid else "Paid")
 
 
