@@ -33,6 +33,7 @@ from edge_portal.api.bodies import (
     statement_items,
     usage_answer,
 )
+from edge_portal.api.checks import check_payment
 from edge_portal.api.describing import described_body
 from edge_portal.api.messages import MESSAGE_ROUTES
 from edge_portal.api.taking import NOTHING_TAKEN, IdempotencyKey, required_key, status_of_taken
@@ -194,6 +195,7 @@ def api_router() -> Router:
             payments,
             payment,
             pay,
+            check_payment,
             *MESSAGE_ROUTES,
         ],
         exception_handlers=EDGE_ERRORS,

@@ -13,9 +13,11 @@ from litestar import Response, get, post
 from cache_sync.documents import PaymentMethod
 from edge_portal import words
 from edge_portal.cookies import AnyRequest
+from edge_portal.covering import Covering, covering, paid_since_bill
 from edge_portal.csrf import form_is_ours
 from edge_portal.errors import InvalidPayment, KeyReused, NotTaken, OverLimit, PaymentUnknown
 from edge_portal.pages import limit_words
+from edge_portal.pages.covered import FIELD, confirmed, covered, to_confirm
 from edge_portal.pages.failures import FORM_BYTES_MAX
 from edge_portal.pages.problem import Problem
 from edge_portal.pages.visit import Visit, answer, open_visit
@@ -48,12 +50,17 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """What a customer chose: how much, with what, and the form's key with the idempotency key inside."""
+    """
+    What a customer chose: how much, with what, and the form's key with the idempotency key inside.
+
+    ``again`` names the payments that were shown as covering it, when the customer said to pay nevertheless.
+    """
 
     amount_cents: int
     method: PaymentMethod
     form_key: str
     idempotency_key: str
+    again: str = ""
 
 
 @get("/pay", sync_to_thread=False, include_in_schema=False)
@@ -97,6 +104,10 @@ async def confirm(request: AnyRequest) -> Response[bytes]:
     wanted = read_choice(visit, form)
     if isinstance(wanted, Problem):
         return pay_form(visit, wanted, status=422)
+    found = _covering(visit, wanted)
+    if found is not None and not confirmed(found, wanted.again):
+        # What covers it may have come since the review was shown, from another window or edge.
+        return review_page(visit, wanted, to_confirm(visit, wanted.amount_cents), status=422)
     return await _take(visit, wanted)
 
 
@@ -191,11 +202,14 @@ def amount_choices(visit: Visit, room: int | None) -> list[Choice]:
         )
     if view.statements and view.billed_cents > 0 and view.billed_cents != view.left_to_pay_cents:
         issued = visit.month_day(view.statements[0].issued_on)
+        since = sum(payment.amount_cents for payment in paid_since_bill(view))
         bill = Choice(
             value="bill",
             name=f"Your bill of {issued}",
             sum=visit.money(view.billed_cents),
-            told="The whole bill, whatever was paid since.",
+            told=f"The whole bill. You made payments of {visit.money(since)} since."
+            if since
+            else "The whole bill, whatever was paid since.",
         )
         found.append(("bill", view.billed_cents, bill))
     return [choice for _, cents, choice in found if room is None or cents <= room]
@@ -252,7 +266,11 @@ def read_choice(visit: Visit, form: dict[str, str]) -> Wanted | Problem:
     if amount > AMOUNT_MAX_CENTS:
         return _over_the_most(visit, form.get("amount", ""))
     return Wanted(
-        amount_cents=amount, method=method, form_key=form_key, idempotency_key=idempotency_key
+        amount_cents=amount,
+        method=method,
+        form_key=form_key,
+        idempotency_key=idempotency_key,
+        again=form.get(FIELD, ""),
     )
 
 
@@ -292,7 +310,7 @@ def review_page(
     if view.pending_cents > 0:
         parts.append(f"less {visit.money(view.pending_cents)} accepted earlier")
     parts.append("less this payment")
-    twin = _twin(visit, wanted)
+    found = _covering(visit, wanted)
     return answer(
         visit,
         "review.html",
@@ -308,8 +326,7 @@ def review_page(
         down=view.mode.mode == "degraded",
         address=view.account.service_points[0].address if view.account.service_points else "",
         problem=problem,
-        twin=twin,
-        twin_when=visit.event_time(twin.accepted_at) if twin else "",
+        cover=covered(visit, found, amount, wanted.again) if found else None,
     )
 
 
@@ -322,18 +339,10 @@ def _paid_with(visit: Visit, form_key: str) -> Receipt | None:
     return next((p for p in visit.view.payments if p.intent_id == id_ and p.state in TAKEN), None)
 
 
-def _twin(visit: Visit, wanted: Wanted) -> Receipt | None:
-    """Find a payment of the same sum made today with another form: perhaps this one is a mistake."""
-    return next(
-        (
-            payment
-            for payment in visit.view.payments
-            if payment.amount_cents == wanted.amount_cents
-            and payment.state in {"posted", "accepted", "checking"}
-            and visit.day_of(payment.accepted_at) == visit.today
-        ),
-        None,
-    )
+def _covering(visit: Visit, wanted: Wanted) -> Covering | None:
+    """Find what covers this payment already; the form's own payment, made before, does not."""
+    id_ = intent_id(visit.view.account.account_id, wanted.idempotency_key)
+    return covering(visit.view, wanted.amount_cents, but=id_)
 
 
 def _invalid(error: InvalidPayment) -> Problem:

@@ -81,20 +81,10 @@ def test_the_back_button_leads_to_the_receipt(customer: Client) -> None:
     assert back.headers["Location"] == paid.headers["Location"]
 
 
-def test_an_equal_payment_today_is_pointed_out(customer: Client, world: World) -> None:
-    """Another form with the same sum on the same day may be meant, or not: the review asks."""
-    world.payments_made = [payment("before", 10056, "accepted", PAID_TODAY), *world.payments_made]
-    world.ride_through()
-    assert (
-        "You already made a payment of $100.56 today."
-        in customer.get("/pay/review", params=CHOICE).text
-    )
-
-
 def test_what_was_shown_is_paid(customer: Client, world: World) -> None:
     """The sum on the button is the sum of the form, even when the balance changed meanwhile."""
     review = customer.get("/pay/review", params=CHOICE).text
-    world.pending_cents = 4000
+    world.account = account(balance_cents=14000)
     customer.post("/pay", data=hidden(review))
     assert world.paid[0][1] == 10056
 
