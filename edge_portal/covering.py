@@ -5,7 +5,7 @@ What counts is all that is known here: the documents of the snapshot, this edge'
 holds for its siblings. It only warns; the customer may know better.
 """
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Final, Literal
 
 import msgspec
@@ -21,6 +21,9 @@ WAITING: Final[frozenset[State]] = frozenset({"accepted", "checking", "dead_lett
 
 NOT_IN_LEFT: Final[frozenset[State]] = frozenset({"checking", "dead_letter"})
 """Does not lower what is left to pay, and may still be taken."""
+
+LATE_MAX: Final = timedelta(days=30)
+"""How long before it was posted a payment may have been made: what came through an edge is never dated earlier."""
 
 
 class Covering(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +41,7 @@ class Covering(msgspec.Struct, frozen=True, kw_only=True):
 
 def paid_since_bill(view: AccountView) -> list[Receipt]:
     """Return the payments that wait, or were posted since the last bill and are not counted in it; newest first."""
-    counted = {line.payment_id for line in view.statements[0].payments} if view.statements else ()
+    counted = {line.payment_id for bill in view.statements for line in bill.payments}
     bills = view.statements or view.archived
     billed_on = bills[0].issued_on if bills else None
     return [
@@ -75,10 +78,12 @@ def covering(view: AccountView, amount_cents: int, *, but: str = "") -> Covering
 def _posted_since(view: AccountView, payment: Receipt, billed_on: date | None) -> bool:
     if payment.state != "posted" or billed_on is None:
         return False
-    days = [payment.value_date or _day(view, payment)]
-    if payment.decided_at is not None:
-        days.append(local_date(payment.decided_at, view.account.timezone))
-    return max(days) >= billed_on
+    paid_on = payment.value_date or _day(view, payment)
+    if paid_on >= billed_on:
+        return True
+    decided_at = payment.decided_at or payment.accepted_at
+    posted_on = local_date(decided_at, view.account.timezone)
+    return posted_on >= billed_on and posted_on - paid_on <= LATE_MAX
 
 
 def _day(view: AccountView, payment: Receipt) -> date:

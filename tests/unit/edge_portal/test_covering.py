@@ -80,10 +80,11 @@ BILLED = datetime(2026, 11, 1, 16, tzinfo=UTC)
 
 
 def test_what_the_bill_knows_of_covers_nothing_of_it() -> None:
-    """Posted before it was made, or counted in it; posted later it counts, whatever day it is dated."""
+    """Posted before it, counted in it, or taken over from older books; what a drain posted late counts."""
     before = decided("before", "posted", BILLED - timedelta(days=2))
     late = decided("late", "posted", BILLED - timedelta(days=2), value_date=date(2026, 10, 30))
     late = msgspec.structs.replace(late, decided_at=BILLED + timedelta(days=1))
+    moved = decided("moved in", "posted", AS_OF, value_date=date(2026, 3, 1))
     world = EdgeWorld()
     counted = decided("counted", "posted", BILLED)
     line = PaymentLine(
@@ -91,7 +92,7 @@ def test_what_the_bill_knows_of_covers_nothing_of_it() -> None:
     )
     bill = msgspec.structs.replace(statement(MINE, HELD), payments=[line])
     world.snapshot.put(MINE, "statement", HELD, bill)
-    view = shown(before, late, counted, world=world)
+    view = shown(before, late, counted, moved, world=world)
     assert [payment.intent_id for payment in paid_since_bill(view)] == [late.intent_id]
 
 
