@@ -29,6 +29,7 @@ _ELSEWHERE = {
     "ledger": ("core_cis.cli_ledger", "ledger_command"),
     "set-password": ("core_cis.cli_set_password", "set_password_command"),
     "snapshot": ("core_cis.cli_snapshot", "snapshot_group"),
+    "receipt": ("core_cis.cli_receipt", "receipt_group"),
     "reconcile": ("core_cis.cli_reconcile", "reconcile_command"),
 }
 

@@ -19,6 +19,7 @@ from edge_portal.pages.failures import with_pages
 from edge_portal.pages.routes import page_handlers
 from edge_portal.pages.site import Site
 from edge_portal.portal import Portal
+from edge_portal.receipt_desk import ReceiptDesk
 from edge_portal.snapshot_watch import SnapshotWatch
 from failover.head_requests import HeadAsGet
 from failover.web import exception_handlers
@@ -33,9 +34,14 @@ def create_app(
     *,
     secure_cookies: bool,
     clock: Clock,
+    receipts: ReceiptDesk,
     watch: SnapshotWatch | None = None,
 ) -> ASGIApp:
-    """Wire a worker's application; ``node`` answers operators. With a ``watch`` answers are kept while they hold."""
+    """
+    Wire a worker's application; ``node`` answers operators, ``receipts`` signs them.
+
+    With a ``watch`` answers are kept while they hold.
+    """
     app = Litestar(
         [api_router(), *OPERATIONS, *page_handlers()],
         exception_handlers=with_pages(exception_handlers),
@@ -48,7 +54,13 @@ def create_app(
             render_plugins=[JsonRenderPlugin()],
         ),
         state=State(
-            {"portal": portal, "node": node, "site": site, "secure_cookies": secure_cookies}
+            {
+                "portal": portal,
+                "node": node,
+                "site": site,
+                "receipts": receipts,
+                "secure_cookies": secure_cookies,
+            }
         ),
     )
     served: ASGIApp = Guarded(app, app.routes, REQUEST_COUNTS, clock)

@@ -128,6 +128,13 @@ def overlay(
     )
 
 
+def as_told(payment: Receipt) -> Receipt:
+    """Show a payment of which no money was taken as not accepted: a bank's no needs no core to be one."""
+    if payment.surely_not_taken:
+        return msgspec.structs.replace(payment, state="rejected")
+    return payment
+
+
 def better_informed(one: Receipt, other: Receipt) -> Receipt:
     """Choose between two rows about the same payment: the one that knows more."""
     return max(one, other, key=lambda receipt: (_KNOWLEDGE[receipt.state], receipt.durable))

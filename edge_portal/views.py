@@ -64,6 +64,12 @@ class ModeView(msgspec.Struct, frozen=True, kw_only=True):
         return self.payments_open and self.closed_by(freshness) is None
 
 
+def method_label(account: AccountBody, method_id: str) -> str:
+    """Name a saved way to pay; one that was removed since is only a saved one."""
+    methods = account.payment_methods
+    return next((m.label for m in methods if m.method_id == method_id), "A saved payment method")
+
+
 class AccountView(msgspec.Struct, frozen=True, kw_only=True):
     """
     Everything a customer may see of one account.

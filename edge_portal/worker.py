@@ -23,6 +23,7 @@ from edge_portal.links import Links
 from edge_portal.node_status import NodeStatus, archive_is_closed
 from edge_portal.pages.site import Site
 from edge_portal.portal import Portal
+from edge_portal.receipt_desk import ReceiptDesk
 from edge_portal.redis_sharing import shared_accounts
 from edge_portal.session import Tokens
 from edge_portal.settings import EdgeSettings
@@ -85,6 +86,14 @@ async def run_worker(settings: EdgeSettings, sockets: list[int], stop: asyncio.E
         site,
         secure_cookies=not config.insecure_cookies,
         clock=clock,
+        receipts=ReceiptDesk(
+            journal=journal,
+            agent=agent,
+            node_id=config.node_id,
+            signing_key=config.signing_key,
+            core_key=config.core_public_key,
+            utility=config.utility.name,
+        ),
         watch=_watch(snapshot, journal, clock) if shared is None else None,
     )
     try:

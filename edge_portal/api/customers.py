@@ -41,6 +41,7 @@ from edge_portal.cookies import AnyRequest, end_session, label, portal_of
 from edge_portal.errors import NotFound
 from edge_portal.pdf import statement_pdf
 from edge_portal.portal import Portal
+from edge_portal.receipt_desk import as_download, desk_of
 from edge_portal.views import AccountView
 from failover.intents import Receipt
 from failover.web import read_body
@@ -155,6 +156,17 @@ async def payment(request: AnyRequest, payment_id: FromPath[str]) -> Response[Pa
     return _payment(request, receipt, 200)
 
 
+@get("/payments/{payment_id:str}/receipt", summary="A payment's signed receipt")
+async def payment_receipt(request: AnyRequest, payment_id: FromPath[str]) -> Response[Any]:
+    """Give what is known of a payment as a file that the customer can prove; 404 where nothing was taken."""
+    view = open_view(request)
+    receipt = await portal_of(request).payment(view.account.account_id, payment_id)
+    signed = await desk_of(request).sign(view.account, receipt, view.freshness)
+    response = as_download(signed)
+    label(response, view.freshness, view.mode.mode)
+    return response
+
+
 @post("/payments", status_code=201, operation_class=described_body(PaymentForm), summary="Pay")
 async def pay(
     request: AnyRequest,
@@ -194,6 +206,7 @@ def api_router() -> Router:
             usage,
             payments,
             payment,
+            payment_receipt,
             pay,
             check_payment,
             *MESSAGE_ROUTES,

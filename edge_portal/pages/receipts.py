@@ -8,9 +8,11 @@ from litestar.params import FromPath
 
 from edge_portal.cookies import AnyRequest
 from edge_portal.errors import NotFound
+from edge_portal.overlay import NOT_TAKEN_STATES, as_told
 from edge_portal.pages.overview import events
 from edge_portal.pages.payment_words import REFUND, payment_words
-from edge_portal.pages.visit import Visit, answer, as_told, carry, open_visit
+from edge_portal.pages.visit import Visit, answer, carry, open_visit
+from edge_portal.receipt_desk import as_download, desk_of
 from failover.intents import Receipt
 from failover.own_pages import PERSONAL, SECURITY_HEADERS
 
@@ -46,6 +48,7 @@ async def receipt(request: AnyRequest, payment_id: FromPath[str]) -> Response[by
         told=told,
         facts=_facts(visit, payment),
         method=visit.method_label(payment.method_id),
+        provable=payment.state not in NOT_TAKEN_STATES,
     )
 
 
@@ -58,6 +61,15 @@ async def receipt_state(request: AnyRequest, payment_id: FromPath[str]) -> Respo
     headers = {**SECURITY_HEADERS, "Cache-Control": PERSONAL}
     content = msgspec.json.encode(told)
     return carry(visit, Response(content, media_type="application/json", headers=headers))
+
+
+@get("/payments/{payment_id:str}/receipt", include_in_schema=False)
+async def receipt_file(request: AnyRequest, payment_id: FromPath[str]) -> Response[Any]:
+    """Give a payment's receipt as a file that the customer can prove."""
+    visit = open_visit(request, "pay")
+    payment = await find_payment(visit, payment_id)
+    signed = await desk_of(request).sign(visit.view.account, payment, visit.view.freshness)
+    return carry(visit, as_download(signed))
 
 
 async def find_payment(visit: Visit, payment_id: str) -> Receipt:

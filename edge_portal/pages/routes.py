@@ -14,7 +14,7 @@ from edge_portal.pages.outage import outage, report_outage
 from edge_portal.pages.overview import overview
 from edge_portal.pages.pay import confirm, pay, review
 from edge_portal.pages.reading import reading, send_reading
-from edge_portal.pages.receipts import payments, receipt, receipt_state
+from edge_portal.pages.receipts import payments, receipt, receipt_file, receipt_state
 from edge_portal.pages.rendering import warm_up
 from edge_portal.pages.service import accessibility, help_page, privacy, service
 from edge_portal.pages.sign_in import (
@@ -49,6 +49,7 @@ def page_handlers() -> list[Router]:
         payments,
         receipt,
         receipt_state,
+        receipt_file,
         messages,
         message,
         message_state,

@@ -16,12 +16,13 @@ from edge_portal.cookies import (
     seen_by,
     session_of,
 )
+from edge_portal.overlay import as_told
 from edge_portal.pages.band import Band, PageKind, band_of, being_checked, checked_words
 from edge_portal.pages.rendering import render
 from edge_portal.pages.site import Site, site_of
 from edge_portal.portal import Portal
 from edge_portal.session import Session
-from edge_portal.views import AccountView
+from edge_portal.views import AccountView, method_label
 from failover.intents import Receipt
 from failover.own_pages import page
 
@@ -105,11 +106,8 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
         return payment.value_date or self.day_of(payment.accepted_at)
 
     def method_label(self, method_id: str) -> str:
-        """Name a saved way to pay; one that was removed since is only a saved one."""
-        methods = self.view.account.payment_methods
-        return next(
-            (m.label for m in methods if m.method_id == method_id), "A saved payment method"
-        )
+        """Name a saved way to pay."""
+        return method_label(self.view.account, method_id)
 
 
 def open_visit(request: AnyRequest, kind: PageKind = "account") -> Visit:
@@ -136,13 +134,6 @@ def open_visit(request: AnyRequest, kind: PageKind = "account") -> Visit:
         today=words.local_date(now, view.account.timezone),
         band=band_of(view, kind),
     )
-
-
-def as_told(payment: Receipt) -> Receipt:
-    """Show a payment of which no money was taken as not accepted: a bank's no needs no core to be one."""
-    if payment.surely_not_taken:
-        return msgspec.structs.replace(payment, state="rejected")
-    return payment
 
 
 def answer(

@@ -4,10 +4,12 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
@@ -206,6 +208,54 @@ def test_what_a_sibling_accepted_is_warned_of_before_it_is_paid_again(fleet: Edg
         wait_until("posted", lambda id_=payment_id: there.state(id_) == "posted")  # type: ignore[misc]
     entries = fleet.posted(customer.account_id)
     assert [entry["amount"] for entry in entries] == [-sum_, -sum_]
+
+
+def verdict(fleet: EdgeFleet, content: bytes, *more: str) -> dict[str, Any]:
+    """Check a receipt's file as an operator does, beside the books or with public keys alone."""
+    file = fleet.folder / "receipt.json"
+    file.write_bytes(content)
+    command = [sys.executable, "-P", "-m", "core_cis", "receipt", "check", str(file), "--json"]
+    command += more or ("--data", str(fleet.core_data))
+    done = subprocess.run(command, capture_output=True, check=False)
+    told: dict[str, Any] = msgspec.json.decode(done.stdout)
+    assert done.returncode == (0 if told["genuine"] else 1), done.stderr
+    return told
+
+
+def test_a_receipt_is_proven_without_the_core(fleet: EdgeFleet) -> None:
+    """Either edge signs what was accepted; posted, the core's own word is enclosed; a changed one is named."""
+    east, west = fleet.edges
+    here = fleet.customer(3, east)
+    there = fleet.move(here, west)
+    assert here.method
+    fleet.kill_core()
+    wait_until("accepted", lambda: here.pay(700, key="proven").status_code == 202)
+    payment_id = here.pay(700, key="proven").json()["id"]
+    address = f"/payments/{payment_id}/receipt"
+    accepted = [customer.client.get(address).content for customer in (here, there)]
+    told = [verdict(fleet, content) for content in accepted]
+    assert [(one["genuine"], one["said_by"]) for one in told] == [(True, "east"), (True, "west")]
+    assert {one["books"] for one in told} == {"not_arrived"}
+    assert {one["receipt"]["facts"]["state"] for one in told} == {"accepted"}
+    fleet.start_core()
+    for customer in (here, there):
+        wait_until("posted", lambda c=customer: c.state(payment_id) == "posted")  # type: ignore[misc]
+        told_now = verdict(fleet, customer.client.get(address).content)
+        assert (told_now["genuine"], told_now["books"]) == (True, "the_same")
+        assert told_now["core_signed"]
+    since = verdict(fleet, accepted[0])
+    assert (since["genuine"], since["books"], since["state_now"]) == (
+        True,
+        "decided_since",
+        "posted",
+    )
+    changed = accepted[0].replace(b'"amount": 700', b'"amount": 70000')
+    assert changed != accepted[0]
+    assert verdict(fleet, changed)["fault"] == "changed"
+    keys = fleet.folder / "receipt-keys.json"
+    keys.write_text(fleet.run_core("receipt", "keys").stdout)
+    alone = verdict(fleet, accepted[1], "--keys", str(keys))
+    assert (alone["genuine"], alone["said_by"], alone["books"]) == (True, "west", "not_asked")
 
 
 def test_a_sign_in_works_while_the_core_is_dead(fleet: EdgeFleet) -> None:

@@ -43,7 +43,9 @@ async def client(world: EdgeWorld, tmp_path: Path) -> AsyncIterator[httpx.AsyncC
         currency="USD",
         retention_months=24,
     )
-    app: Any = create_app(world.portal, node, site, secure_cookies=False, clock=clock)
+    app: Any = create_app(
+        world.portal, node, site, secure_cookies=False, clock=clock, receipts=world.desk
+    )
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://edge.test"
     ) as made:

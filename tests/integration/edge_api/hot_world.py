@@ -37,8 +37,10 @@ from tests.unit.edge_portal.edge_world import (
     OTHERS_BANK,
     OTHERS_STATEMENT,
     EdgeWorld,
+    MemoryAgent,
     MemoryJournal,
     account,
+    desk,
     mode,
     statement,
 )
@@ -139,7 +141,13 @@ class HotWorld:
 
         def make(watch: SnapshotWatch | None) -> Any:
             return create_app(
-                self.portal, node, site, secure_cookies=False, clock=clock, watch=watch
+                self.portal,
+                node,
+                site,
+                secure_cookies=False,
+                clock=clock,
+                receipts=desk(self.journal, MemoryAgent()),
+                watch=watch,
             )
 
         self.app = make(self.watch)

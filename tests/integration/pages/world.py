@@ -37,6 +37,7 @@ from tests.integration.pages.sample import (
     statement,
     usage,
 )
+from tests.unit.edge_portal.edge_world import MemoryAgent, MemoryJournal, desk
 
 
 class World(Portal):
@@ -218,7 +219,8 @@ SITE = Site(
 
 def pages_app(world: World, site: Site = SITE) -> Litestar:
     """Mount the pages on a portal."""
-    state = State({"portal": world, "site": site, "secure_cookies": False})
+    receipts = desk(MemoryJournal(), MemoryAgent())
+    state = State({"portal": world, "site": site, "receipts": receipts, "secure_cookies": False})
     return Litestar(
         route_handlers=page_handlers(),
         state=state,

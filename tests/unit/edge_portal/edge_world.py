@@ -1,6 +1,7 @@
 # ruff: noqa: D102 - the methods are those of the protocols that they stand in for
 """An edge in memory: a snapshot, a journal, a mode and an agent that tests set as they like."""
 
+import base64
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,15 +36,18 @@ from cache_sync.errors import NoSnapshot
 from edge_portal.agent_link import PayRequest, ReceiptReply, Reply, Request, SendRequest
 from edge_portal.errors import ArchiveUnavailable
 from edge_portal.form_keys import FormKeys
-from edge_portal.portal import Portal
+from edge_portal.portal import Agent, JournalReceipts, Portal
+from edge_portal.receipt_desk import ReceiptDesk
 from edge_portal.session import Tokens
 from edge_portal.signin import SignIn
 from edge_portal.views import ModeView
 from failover import message_bodies
 from failover.intents import Receipt, State, fingerprint, intent_id, message_fingerprint
 from failover.message_bodies import MessageBody, hash_body, type_of
+from failover.signing import public_key
 from failover.standin import Standing
 
+EDGE_KEY, CORE_KEY = (base64.b64encode(letter * 32).decode() for letter in (b"e", b"c"))
 LOOKUP_KEY, SESSION_KEY, FORM_KEY = b"l" * 32, b"s" * 32, b"f" * 32
 AS_OF = datetime(2026, 11, 24, 12, tzinfo=UTC)
 MINE, OTHERS = "A-1", "A-2"
@@ -203,6 +207,7 @@ class EdgeWorld:
             form_keys=FormKeys(FORM_KEY, self.rng.randbytes),
             new_session_id=lambda: "session-1",
         )
+        self.desk = desk(self.journal, self.agent)
 
     def put_credential(self, *, version: int = 1, status: str = "active") -> CredentialBody:
         """Publish the customer's credential."""
@@ -256,6 +261,18 @@ class EdgeWorld:
         return self.tokens.issue(
             self.credential_key, self.put_credential(), now=AS_OF, session_id="session-1"
         )
+
+
+def desk(journal: JournalReceipts, agent: Agent) -> ReceiptDesk:
+    """Make the desk of an edge that signs receipts with `EDGE_KEY`, and believes who has `CORE_KEY`."""
+    return ReceiptDesk(
+        journal=journal,
+        agent=agent,
+        node_id="edge-1",
+        signing_key=EDGE_KEY,
+        core_key=public_key(CORE_KEY),
+        utility="Northwater",
+    )
 
 
 def mode() -> ModeView:
