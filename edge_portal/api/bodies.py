@@ -198,7 +198,8 @@ class PaymentAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """
     A payment as far as it is known here.
 
-    ``durable`` says that a second copy exists. ``value_date`` is the day it counts as paid.
+    ``durable`` says that a second copy exists. ``value_date`` is the day it counts as paid. ``told`` says in words
+    what the receipt page says; it is null where payments are listed or just made.
     """
 
     id: str
@@ -213,6 +214,7 @@ class PaymentAnswer(msgspec.Struct, frozen=True, kw_only=True):
     value_date: date | None
     reason: str
     case_number: str
+    told: str | None = None
 
 
 class PaymentList(msgspec.Struct, frozen=True):
@@ -335,8 +337,8 @@ def usage_answer(view: AccountView, month: str | None) -> UsageAnswer:
     )
 
 
-def payment_answer(receipt: Receipt) -> PaymentAnswer:
-    """Tell a payment."""
+def payment_answer(receipt: Receipt, told: str | None = None) -> PaymentAnswer:
+    """Tell a payment, in words too where there are any."""
     return PaymentAnswer(
         id=receipt.intent_id,
         receipt_number=receipt_number(receipt.intent_id),
@@ -350,6 +352,7 @@ def payment_answer(receipt: Receipt) -> PaymentAnswer:
         value_date=receipt.value_date,
         reason=receipt.reason,
         case_number=receipt.case_number,
+        told=told,
     )
 
 

@@ -37,8 +37,11 @@ from edge_portal.api.checks import check_payment
 from edge_portal.api.describing import described_body
 from edge_portal.api.messages import MESSAGE_ROUTES
 from edge_portal.api.taking import NOTHING_TAKEN, IdempotencyKey, required_key, status_of_taken
-from edge_portal.cookies import AnyRequest, end_session, label, portal_of
+from edge_portal.cookies import AnyRequest, end_session, label, portal_of, seen_by
 from edge_portal.errors import NotFound
+from edge_portal.overlay import as_told
+from edge_portal.pages.payment_words import payment_words
+from edge_portal.pages.visit import visit_of
 from edge_portal.pdf import statement_pdf
 from edge_portal.portal import Portal
 from edge_portal.receipt_desk import as_download, desk_of
@@ -148,12 +151,16 @@ def payments(request: AnyRequest) -> Response[PaymentList]:
 
 @get("/payments/{payment_id:str}", summary="One payment")
 async def payment(request: AnyRequest, payment_id: FromPath[str]) -> Response[PaymentAnswer]:
-    """Tell what became of a payment; asks sibling edges when it is not known here."""
+    """Tell what became of a payment, in words too; asks sibling edges when it is not known here."""
     session = signed_in(request)
     receipt = await portal_of(request).payment(session.account_id, payment_id)
     if receipt.state in NOTHING_TAKEN:
         raise NotFound("nothing was taken")
-    return _payment(request, receipt, 200)
+    view = portal_of(request).view(
+        session.account_id, seen_by(request), statements=False, usage=False
+    )
+    words = payment_words(visit_of(request, session, view, "pay"), as_told(receipt))
+    return _payment(request, receipt, 200, words.told)
 
 
 @get("/payments/{payment_id:str}/receipt", summary="A payment's signed receipt")
@@ -235,5 +242,7 @@ def _view(body: msgspec.Struct, view: AccountView) -> Response[Any]:
     return answer_view(body, view)
 
 
-def _payment(request: AnyRequest, receipt: Receipt, status: int) -> Response[Any]:
-    return answer_payment(request, payment_answer(receipt), receipt, status=status)
+def _payment(
+    request: AnyRequest, receipt: Receipt, status: int, told: str | None = None
+) -> Response[Any]:
+    return answer_payment(request, payment_answer(receipt, told), receipt, status=status)

@@ -75,6 +75,11 @@ class PaymentWords(msgspec.Struct, frozen=True, kw_only=True):
     settled: bool
     pay_again: bool
 
+    @property
+    def told(self) -> str:
+        """Heading and sentence as one text, for programs."""
+        return f"{self.heading}. {self.before}{self.strong}{self.after}"
+
 
 def number_of(payment: Receipt) -> tuple[str, str]:
     """Return what a payment's number is called, and the number."""

@@ -120,13 +120,19 @@ def open_visit(request: AnyRequest, kind: PageKind = "account") -> Visit:
         NotFound: The account is not in this snapshot.
     """
     session = session_of(request)
-    portal = portal_of(request)
-    view = portal.view(session.account_id, seen_by(request))
+    view = portal_of(request).view(session.account_id, seen_by(request))
+    return visit_of(request, session, view, kind)
+
+
+def visit_of(
+    request: AnyRequest, session: Session, view: AccountView, kind: PageKind = "account"
+) -> Visit:
+    """Make the visit of a customer whose account was read."""
     view = msgspec.structs.replace(view, payments=[as_told(one) for one in view.payments])
     now = words.core_now(view.freshness)
     return Visit(
         request=request,
-        portal=portal,
+        portal=portal_of(request),
         site=site_of(request),
         session=session,
         view=view,
