@@ -70,13 +70,22 @@ class ServicePoint(msgspec.Struct, frozen=True, kw_only=True):
     tariff_name: str
 
 
+class FeeSinceBill(msgspec.Struct, frozen=True, kw_only=True):
+    """A late fee that was charged after the newest bill; negative: one on an older bill that was taken back since."""
+
+    on: date
+    amount_cents: int
+    statement_id: str
+
+
 class AccountBody(msgspec.Struct, frozen=True, kw_only=True):
     """
     Kind ``account``, key ``""``: what the overview shows.
 
     ``balance_cents`` is the ledger balance (positive is owed). ``billed_balance_cents`` is the amount due of the
     latest statement as it was printed, 0 without one. ``email`` is what the customer signs in with; ``contact_email``
-    and ``contact_phone`` are how they want to be reached, left out where they did not say.
+    and ``contact_phone`` are how they want to be reached, left out where they did not say. ``late_fees`` are in the
+    balance and on no bill yet, left out where there are none.
     """
 
     version: int = 1
@@ -96,6 +105,7 @@ class AccountBody(msgspec.Struct, frozen=True, kw_only=True):
     service_points: list[ServicePoint] = []
     contact_email: str | msgspec.UnsetType = msgspec.UNSET
     contact_phone: str | msgspec.UnsetType = msgspec.UNSET
+    late_fees: list[FeeSinceBill] | msgspec.UnsetType = msgspec.UNSET
 
 
 class StatementLine(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,6 +28,7 @@ from core_cis.hot_feed import HotFeed
 from core_cis.keys import load_keys
 from core_cis.listeners import listener_guard
 from core_cis.ops.api import API_ROUTES
+from core_cis.ops.collection_pages import COLLECTION_ROUTES
 from core_cis.ops.desk import OperationsDesk
 from core_cis.ops.limit_api import LIMIT_ROUTES
 from core_cis.ops.pages import PAGE_HANDLERS, PAGES
@@ -61,6 +62,7 @@ _ROUTES = [
     readyz,
     show_metrics,
     *API_ROUTES,
+    *COLLECTION_ROUTES,
     *LIMIT_ROUTES,
     *PAGES,
     *RECONCILIATION_ROUTES,

@@ -5,7 +5,7 @@ Each function brings an edge's view of one thing up to date and may be called as
 change publishes nothing. It holds the account or the customer before it reads, so that of two transactions that
 overlap the later one publishes what both have changed. Whoever has changed a row calls the function of what shows it:
 
-- account, method, contact, service point, tariff of a service point, ledger entry: `publish_account`
+- account, method, contact, service point, tariff of a service point, ledger entry, late fee: `publish_account`
 - statement: `publish_statements` (and `publish_account`)
 - payment: `publish_payment` (and `publish_account`)
 - readings: `publish_usage`
@@ -14,7 +14,7 @@ overlap the later one publishes what both have changed. Whoever has changed a ro
 Of a customer who was forgotten nothing is published any more, whatever is called (`core_cis.outgoing`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -32,6 +32,7 @@ from cache_sync.documents import (
     ArchiveBody,
     ArchivedStatement,
     CredentialBody,
+    FeeSinceBill,
     PaymentBody,
     PaymentMethod,
     ServicePoint,
@@ -42,8 +43,9 @@ from cache_sync.documents import (
 )
 from cache_sync.sql import Connection, places
 from core_cis.bookkeeping import balances_cents
+from core_cis.collection_records import read_steps
 from core_cis.errors import UnknownAccount
-from core_cis.instants import from_text
+from core_cis.instants import from_text, local_date
 from core_cis.store import Transaction
 
 ARCHIVE_KEY = "statements"
@@ -59,7 +61,7 @@ _ACCOUNTS = """
     FROM accounts a JOIN customers c USING (customer_id) WHERE a.account_id IN ({})
 """
 _LATEST_STATEMENTS = """
-    SELECT account_id, statement_id, due_date, amount_due_cents FROM statements s
+    SELECT account_id, statement_id, due_date, amount_due_cents, issued_on FROM statements s
     WHERE account_id IN ({}) AND period_to = (SELECT max(period_to) FROM statements WHERE account_id = s.account_id)
 """
 _METHODS = """
@@ -109,6 +111,7 @@ def publish_accounts(tx: Transaction, account_ids: Sequence[str]) -> None:
     accounts = {account_id: row for account_id, *row in _rows(tx, _ACCOUNTS, account_ids)}
     latest = {account_id: row for account_id, *row in _rows(tx, _LATEST_STATEMENTS, account_ids)}
     owed = balances_cents(tx.connection, account_ids)
+    fees = _fees_since_bill(tx, {account_id: row[3] for account_id, row in latest.items()})
     methods: dict[str, list[PaymentMethod]] = {}
     for account_id, method_id, type_, label, status, token in _rows(tx, _METHODS, account_ids):
         method = PaymentMethod(
@@ -133,7 +136,7 @@ def publish_accounts(tx: Transaction, account_ids: Sequence[str]) -> None:
         if account_id not in accounts:
             raise UnknownAccount(account_id)
         customer_id, name, email, status, contact_email, contact_phone = accounts[account_id]
-        statement_id, due_date, due_cents = latest.get(account_id, (None, None, 0))
+        statement_id, due_date, due_cents, _ = latest.get(account_id, (None, None, 0, None))
         body = AccountBody(
             account_id=account_id,
             customer_id=customer_id,
@@ -151,8 +154,30 @@ def publish_accounts(tx: Transaction, account_ids: Sequence[str]) -> None:
             service_points=points.get(account_id, []),
             contact_email=msgspec.UNSET if contact_email is None else contact_email,
             contact_phone=msgspec.UNSET if contact_phone is None else contact_phone,
+            late_fees=fees.get(account_id, msgspec.UNSET),
         )
         tx.publish(account_id, ACCOUNT, "", body)
+
+
+def _fees_since_bill(
+    tx: Transaction, issued_on: Mapping[str, str]
+) -> dict[str, list[FeeSinceBill]]:
+    """Find the late fees that stand on no bill yet, and those of older bills that were taken back since, by account."""
+    found: dict[str, list[FeeSinceBill]] = {}
+    for step in read_steps(tx.connection, sorted(issued_on)) if issued_on else []:
+        newest = date.fromisoformat(issued_on[step.account_id])
+        taken_back = step.reversed_at and local_date(step.reversed_at, tx.utility.timezone)
+        is_new, is_undone = step.as_of > newest, taken_back is not None and taken_back > newest
+        # One that was charged and taken back since is nothing.
+        if not step.fee or is_new == is_undone or (is_new and taken_back is not None):
+            continue
+        fee = FeeSinceBill(
+            on=step.as_of if is_new or taken_back is None else taken_back,
+            amount_cents=step.fee if is_new else -step.fee,
+            statement_id=step.statement_id,
+        )
+        found.setdefault(step.account_id, []).append(fee)
+    return found
 
 
 def publish_statements(tx: Transaction, account_id: str) -> None:

@@ -35,6 +35,7 @@ from core_cis.drain_orders import FLEET, DrainOrder, DrainOrders, give_order, re
 from core_cis.errors import EdgeUnreachable
 from core_cis.intake import Intake, check_signatures
 from core_cis.keys import CoreKeys
+from core_cis.ops.collection_view import CollectionView, view_collections
 from core_cis.ops.rehearsal import Rehearsal, parts, predictions, summed, waiting
 from core_cis.ops.standings import Heard, Overview, edge_overviews
 from core_cis.peer_journals import PeerJournals
@@ -241,6 +242,10 @@ class OperationsDesk:
         line = await self._act(act, work)
         self._services.feeds.notify()
         return line
+
+    async def collections(self) -> CollectionView:
+        """Show the disconnection orders that stand, and what was done about bills."""
+        return await self._services.ask(view_collections)
 
     async def rehearse(self, act: Act) -> Rehearsal:
         """Tell what the drain would do with everything that waits; nothing of it is kept, but that it was asked."""

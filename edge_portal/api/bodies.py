@@ -55,6 +55,14 @@ class MethodAnswer(msgspec.Struct, frozen=True):
     status: str
 
 
+class LateFeeAnswer(msgspec.Struct, frozen=True):
+    """A late fee that is in the balance and on no bill yet; negative: one that was taken back."""
+
+    charged_on: date
+    amount: int
+    statement_id: str
+
+
 class AccountAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """
     An account as of ``as_of``.
@@ -80,6 +88,7 @@ class AccountAnswer(msgspec.Struct, frozen=True, kw_only=True):
     service_points: list[ServicePoint]
     contact_email: str | None
     contact_phone: str | None
+    late_fees: list[LateFeeAnswer]
     as_of: datetime
     age_seconds: float
     age_at_least: bool
@@ -243,6 +252,10 @@ def account_answer(view: AccountView) -> AccountAnswer:
         service_points=account.service_points,
         contact_email=account.contact_email or None,
         contact_phone=account.contact_phone or None,
+        late_fees=[
+            LateFeeAnswer(fee.on, fee.amount_cents, fee.statement_id)
+            for fee in account.late_fees or []
+        ],
         as_of=view.freshness.as_of,
         age_seconds=view.freshness.age_seconds,
         age_at_least=view.freshness.at_least,

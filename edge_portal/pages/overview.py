@@ -5,6 +5,7 @@ from datetime import date, timedelta
 import msgspec
 from litestar import Response, get
 
+from cache_sync.documents import FeeSinceBill
 from edge_portal import words
 from edge_portal.cookies import AnyRequest
 from edge_portal.pages.bill_states import bill_rows
@@ -130,7 +131,9 @@ def line_steps(visit: Visit) -> list[LineStep]:
     if not view.statements:
         return []
     bill = view.statements[0]
-    paid = bill.amount_due_cents - view.left_to_pay_cents
+    fees = view.account.late_fees or []
+    charged = sum(fee.amount_cents for fee in fees)
+    paid = bill.amount_due_cents + charged - view.left_to_pay_cents
     days = [
         visit.paid_on(payment)
         for payment in view.payments
@@ -140,7 +143,14 @@ def line_steps(visit: Visit) -> list[LineStep]:
         LineStep(
             name=f"Billed {visit.month_day(bill.issued_on)}",
             told=visit.money(bill.amount_due_cents),
-        )
+        ),
+        *(
+            LineStep(
+                name=f"{_fee_name(fee)} {visit.month_day(fee.on)}",
+                told=visit.money(fee.amount_cents),
+            )
+            for fee in fees
+        ),
     ]
     if paid > 0 and days:
         steps.append(LineStep(name=f"Paid {visit.month_day(max(days))}", told=visit.money(-paid)))
@@ -157,6 +167,10 @@ def line_steps(visit: Visit) -> list[LineStep]:
     else:
         steps.append(LineStep(name="Left to pay", told="Nothing", next=True))
     return steps
+
+
+def _fee_name(fee: FeeSinceBill) -> str:
+    return "Late fee" if fee.amount_cents > 0 else "Late fee taken back"
 
 
 def balances(visit: Visit) -> list[Balance]:
@@ -195,7 +209,11 @@ def _balance_told(visit: Visit) -> str:
         if payment.state == "posted" and bill and visit.paid_on(payment) >= bill.issued_on
     ]
     # The balance counts a posted payment only once its document is here; until then it is in the difference.
-    paid = view.billed_cents - view.balance_cents
+    fees = view.account.late_fees or []
+    charged = sum(fee.amount_cents for fee in fees)
+    paid = view.billed_cents + charged - view.balance_cents
+    if charged:
+        told += f" {visit.money(charged)} of it are late fees."
     if counted and sum(payment.amount_cents for payment in counted) == paid:
         days = ", ".join(
             dict.fromkeys(visit.month_day(visit.paid_on(payment)) for payment in reversed(counted))
@@ -282,7 +300,7 @@ def _cost_so_far(visit: Visit, use: PeriodUse) -> str:
 
 
 def events(visit: Visit) -> list[Event]:
-    """List payments and bills, newest first; what is not settled yet stands on top."""
+    """List payments, bills and late fees, newest first; what is not settled yet stands on top."""
     found = []
     for payment in visit.view.payments:
         mark, told = SHORT[payment.state]
@@ -314,5 +332,15 @@ def events(visit: Visit) -> list[Event]:
             link="See bill",
         )
         for bill in visit.view.statements[:LAST_EVENTS]
+    ]
+    found += [
+        Event(
+            day=fee.on,
+            name=f"{_fee_name(fee)}, {visit.money(abs(fee.amount_cents))}",
+            when=visit.month_day(fee.on),
+            address=f"/bills/{fee.statement_id}",
+            link="See the bill that it is about",
+        )
+        for fee in visit.view.account.late_fees or []
     ]
     return sorted(found, key=lambda event: event.day, reverse=True)

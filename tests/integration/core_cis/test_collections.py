@@ -8,7 +8,7 @@ import click
 import msgspec
 import pytest
 
-from cache_sync.documents import StatementBody
+from cache_sync.documents import AccountBody, FeeSinceBill, StatementBody
 from cache_sync.sql import IntegrityError
 from core_cis.audit import read_log, verify_log
 from core_cis.awaited_edges import await_every_edge
@@ -54,6 +54,12 @@ def waits(report: CollectionReport) -> set[tuple[str, str]]:
     return {(wait.reason, wait.about) for each in report.waiting for wait in each.waits}
 
 
+def shown_fees(utility: Utility) -> object:
+    """Read the late fees that the customer is shown beside the bills."""
+    body: AccountBody = utility.documents("account", ACCOUNT)[""]
+    return body.late_fees
+
+
 def standing(utility: Utility) -> list[str]:
     """Name the steps that stand."""
     return [step.step for step in utility.steps() if step.stands]
@@ -89,6 +95,9 @@ def test_fee_is_charged_once_and_shown(utility: Utility) -> None:
     assert (report.result, taken(report)) == ("done", [("late_fee", FEE_CENTS)])
     assert utility.collect(IN_TIME + DAY).taken == utility.collect(IN_TIME + 2 * DAY).taken == []
     assert utility.shown_cents() == BILL_CENTS + FEE_CENTS
+    bill_id = utility.statements(ACCOUNT)[-1].statement_id
+    told = [FeeSinceBill(on=IN_TIME + DAY, amount_cents=FEE_CENTS, statement_id=bill_id)]
+    assert shown_fees(utility) == told
     _, entry = account_entries(utility.store.connection, ACCOUNT)
     assert (entry.kind, entry.source, entry.amount) == ("adjustment", "late_fee", FEE_CENTS)
     utility.check_books()
@@ -100,6 +109,12 @@ def test_fee_is_charged_once_and_shown(utility: Utility) -> None:
         -FEE_CENTS,
     )
     assert newest.amount_due_cents == BILL_CENTS + FEE_CENTS + newest.total_cents
+    # It is on a bill now; when it is taken back, that is on none.
+    assert shown_fees(utility) is msgspec.UNSET
+    utility.take(utility.intent(DUE))
+    undone = FeeSinceBill(on=TODAY, amount_cents=-FEE_CENTS, statement_id=bill_id)
+    assert shown_fees(utility) == [undone]
+    utility.check_books()
 
 
 def test_override_is_written_down_and_a_payment_that_was_in_time_takes_the_fee_back(
