@@ -1,5 +1,6 @@
 """``core collections``: late fees, past-due notices, disconnection notices and orders, and the terms of them."""
 
+import math
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -175,6 +176,10 @@ def terms_command(
     """Show the terms, or change those that are named; the first change sets all others to their defaults."""
     asked = {name: value for name, value in numbers.items() if value is not None}
     if late_fee_percent is not None:
+        if not math.isfinite(late_fee_percent):
+            raise click.BadParameter(
+                f"{late_fee_percent} is not a percentage", param_hint="--late-fee-percent"
+            )
         asked["late_fee_basis_points"] = round(late_fee_percent * 100)
     held = tuple(_moratorium(each, reason) for each in moratoria) or (() if no_moratorium else None)
     wants_change = bool(asked) or held is not None

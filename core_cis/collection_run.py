@@ -6,7 +6,7 @@ at an edge that has not reported drained past the instant that is judged by, und
 waits for. The edges are asked before the books are read, so what left an edge meanwhile is in them.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 from functools import partial
 from typing import Literal
@@ -102,7 +102,6 @@ def run_collections(
     *,
     account_ids: Sequence[str] | None = None,
     without: Collection[str] = (),
-    progress: Callable[[], None] = lambda: None,
 ) -> CollectionReport:
     """
     Take every step whose time has come; what was taken is not taken again, so a run may be repeated.
@@ -113,7 +112,6 @@ def run_collections(
         words: What edges said, asked before this is called.
         account_ids: Only these accounts; None for all.
         without: The edges that an operator does without, for the report.
-        progress: Called after each account.
 
     Raises:
         UnknownAccount: One of the accounts named does not exist; nothing was done.
@@ -127,22 +125,22 @@ def run_collections(
     )
     taken: list[StepDone] = []
     waiting: list[Waiting] = []
-    awaited: list[str] = []
+    awaited: set[str] = set()
     for account_id in sorted(wanted):
         with store.reading() as connection:
             has_come = _candidates(connection, account_id, order)
         if has_come:
-            done, left, awaited = store.run(partial(decide_account, account_id, order, words))
+            done, left, of_restore = store.run(partial(decide_account, account_id, order, words))
             taken += done
             waiting += left
-        progress()
+            awaited.update(of_restore)
     return CollectionReport(
         result="waiting" if waiting else "done",
         as_of=order.as_of,
         terms_version=order.in_force.version,
         taken=taken,
         waiting=waiting,
-        awaited=awaited,
+        awaited=sorted(awaited),
         without=sorted(without),
     )
 
