@@ -28,6 +28,7 @@ TABLES = (
     "payments",
     "messages",
     "tickets",
+    "service_requests",
     "documents",
 )
 

@@ -8,12 +8,12 @@ import msgspec
 from core_cis.audit import by_command, write_down
 from core_cis.errors import TicketRefused
 from core_cis.options import data_option, json_option, open_known_store
-from core_cis.tickets import close_ticket, list_tickets
+from core_cis.tickets import Wish, close_ticket, list_tickets
 
 
 @click.group("tickets")
 def tickets_group() -> None:
-    """See what customers reported, such as outages, and close what is done."""
+    """See what customers reported, such as outages, and what they asked for, and close what is done."""
 
 
 @tickets_group.command("list")
@@ -33,6 +33,9 @@ def list_command(data_dir: Path, as_json: bool, everything: bool) -> None:  # no
             f"{ticket.ticket_number:<12}{ticket.type:<10}{ticket.account_id:<14}{ticket.service_point_id:<16}"
             f"{ticket.opened_at:%Y-%m-%d %H:%M}Z  {closed}"
         )
+        if ticket.wish is not None:
+            for line in _told(ticket.wish):
+                click.echo(f"    {line}")
 
 
 @tickets_group.command("close")
@@ -49,3 +52,8 @@ def close_command(data_dir: Path, ticket_number: str, reason: str) -> None:
         act = by_command("ticket.close", subject=ticket_number, reason=reason)
         write_down(tx, act, store.keys)
     click.echo(f"{closed.ticket_number}: closed")
+
+
+def _told(wish: Wish) -> list[str]:
+    day = f", wished for {wish.wished_on}" if wish.wished_on else ""
+    return [f"{wish.kind}{day}", *wish.text.splitlines()]

@@ -5,15 +5,14 @@ The conflict rule: of each field the change that was accepted later counts, in w
 whichever of the customer's accounts. The address that a customer signs in with is another, and no message changes it.
 """
 
-from core_cis.instants import to_text
-from core_cis.message_verdicts import Verdict, posted, rejected
+from core_cis.acceptance_order import acceptance_order
+from core_cis.message_verdicts import SUPERSEDED, Verdict, posted, rejected
 from core_cis.publishing import publish_account
 from core_cis.store import Transaction
 from failover.contact_rules import problem_of_contact
 from failover.intents import Intent
 from failover.message_bodies import ContactChange, MessageBody
 
-SUPERSEDED = "superseded"
 _CUSTOMER = "SELECT customer_id FROM accounts WHERE account_id = ?"
 _ACCOUNTS = "SELECT account_id FROM accounts WHERE customer_id = ? ORDER BY account_id"
 _LATER = "SELECT 1 FROM contacts WHERE customer_id = ? AND field = ? AND told_as > ?"
@@ -32,7 +31,7 @@ def judge_contact(tx: Transaction, intent: Intent, body: MessageBody) -> Verdict
         return rejected(problem)
     customer_id = _hold_customer(tx, intent.account_id)
     later = [
-        tx.connection.execute(_LATER, (customer_id, field, _told_as(intent))).fetchone()
+        tx.connection.execute(_LATER, (customer_id, field, acceptance_order(intent))).fetchone()
         for field in _fields(body)
     ]
     return posted(SUPERSEDED if all(later) else "")
@@ -43,7 +42,7 @@ def enter_contact(tx: Transaction, intent: Intent, body: MessageBody, _: str) ->
     assert isinstance(body, ContactChange), "the type names the body"
     customer_id = _hold_customer(tx, intent.account_id)
     for field, value in _fields(body).items():
-        tx.connection.execute(_CHANGE, (customer_id, field, value, _told_as(intent)))
+        tx.connection.execute(_CHANGE, (customer_id, field, value, acceptance_order(intent)))
     accounts = [row[0] for row in tx.connection.execute(_ACCOUNTS, (customer_id,)).fetchall()]
     for account_id in accounts:
         publish_account(tx, account_id)
@@ -58,9 +57,3 @@ def _hold_customer(tx: Transaction, account_id: str) -> str:
 def _fields(body: ContactChange) -> dict[str, str]:
     told = {"email": body.email, "phone": body.phone}
     return {field: value for field, value in told.items() if value is not None}
-
-
-def _told_as(intent: Intent) -> str:
-    """Write what orders changes as text that sorts like them."""
-    at = to_text(intent.accepted_at)
-    return f"{at} {intent.edge_id} {intent.incarnation} {intent.ordinal:019}"

@@ -46,6 +46,7 @@ _DELETED = {
     "meters": f"service_point_id IN ({_POINTS})",
     "service_points": f"account_id IN ({_ACCOUNTS})",
     "payment_methods": f"account_id IN ({_ACCOUNTS})",
+    "service_requests": f"account_id IN ({_ACCOUNTS})",
     "contacts": "customer_id = :customer",
 }
 _EMPTIED = {

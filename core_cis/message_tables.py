@@ -39,6 +39,17 @@ def message_tables(dialect: str) -> tuple[Described, ...]:
         CheckConstraint("opened_at <= reported_at"),
         Index("tickets_of_service_point", "service_point_id", "opened_at"),
     )
+    # For each ticket of service requests the message whose wish holds: the one that was accepted last. What it says
+    # stays in that message's body.
+    service_requests = (
+        text_("ticket_number", ForeignKey("tickets.ticket_number"), primary_key=True),
+        text_("account_id"),
+        text_("kind"),
+        text_("message_id"),
+        text_("fingerprint"),
+        text_("told_as"),
+        Index("service_requests_of_account", "account_id", "kind"),
+    )
     # How customers want to be reached. told_as orders what told it: accepted_at, edge, journal and place in it.
     contacts = (
         text_("customer_id", ForeignKey("customers.customer_id")),
@@ -48,4 +59,9 @@ def message_tables(dialect: str) -> tuple[Described, ...]:
         PrimaryKeyConstraint("customer_id", "field"),
         one_of("field", "email", "phone"),
     )
-    return (("messages", messages), ("tickets", tickets), ("contacts", contacts))
+    return (
+        ("messages", messages),
+        ("tickets", tickets),
+        ("service_requests", service_requests),
+        ("contacts", contacts),
+    )

@@ -2,6 +2,9 @@
 
 from typing import Literal, NamedTuple
 
+SUPERSEDED = "superseded"
+"""It is posted, and a later one that is known counts instead."""
+
 
 class Verdict(NamedTuple):
     """

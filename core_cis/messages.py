@@ -19,6 +19,7 @@ from core_cis.message_verdicts import Verdict
 from core_cis.meter_reading_posting import enter_reading, judge_reading
 from core_cis.outage_report_posting import enter_outage, judge_outage
 from core_cis.publishing import payment_key
+from core_cis.service_request_posting import enter_service_request, judge_service_request
 from core_cis.store import Transaction
 from failover.intents import Intent
 from failover.message_bodies import MessageBody, MessageType, decode_body, encode_body
@@ -54,6 +55,7 @@ class Handling(NamedTuple):
 HANDLINGS: dict[MessageType, Handling] = {
     "reading": Handling(judge_reading, enter_reading),
     "outage": Handling(judge_outage, enter_outage),
+    "service": Handling(judge_service_request, enter_service_request),
     "contact": Handling(judge_contact, enter_contact),
 }
 

@@ -1,6 +1,6 @@
 """Tickets: what customers report and somebody at the utility has to see to."""
 
-from datetime import datetime
+from datetime import date, datetime
 
 import msgspec
 
@@ -8,6 +8,7 @@ from cache_sync.sql import Connection
 from core_cis.errors import TicketRefused
 from core_cis.instants import from_text, to_text
 from core_cis.store import Transaction
+from failover.message_bodies import ServiceKind, ServiceRequest, decode_body
 
 _COLUMNS = "ticket_number, type, account_id, service_point_id, opened_at, reported_at, closed_at"
 _OF_POINT = (
@@ -15,13 +16,31 @@ _OF_POINT = (
 )
 _ONE = f"SELECT {_COLUMNS} FROM tickets WHERE ticket_number = ?"  # noqa: S608 - likewise
 _LIST = f"SELECT {_COLUMNS} FROM tickets WHERE closed_at IS NULL OR ? > 0 ORDER BY opened_at, ticket_number"  # noqa: S608 - likewise
+_WISHES = """
+    SELECT r.ticket_number, r.kind, m.body
+    FROM service_requests r JOIN tickets t USING (ticket_number)
+    LEFT JOIN messages m ON m.message_id = r.message_id AND m.fingerprint = r.fingerprint
+    WHERE t.closed_at IS NULL OR ? > 0
+"""
 _INSERT = f"INSERT INTO tickets ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, NULL)"  # noqa: S608 - likewise
 _WIDEN = "UPDATE tickets SET opened_at = ?, reported_at = ? WHERE ticket_number = ?"
 _CLOSE = "UPDATE tickets SET closed_at = ? WHERE ticket_number = ?"
 
 
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """The wish that holds for a ticket of service requests; what was said is gone once the message was emptied."""
+
+    kind: ServiceKind
+    wished_on: date | None
+    text: str
+
+
 class Ticket(msgspec.Struct, frozen=True, kw_only=True):
-    """A ticket; ``opened_at`` and ``reported_at`` are when its first and its last message were accepted."""
+    """
+    A ticket; ``opened_at`` and ``reported_at`` are when its first and its last message were accepted.
+
+    ``wish`` is there where tickets are listed and it is one of service requests.
+    """
 
     ticket_number: str
     type: str
@@ -30,6 +49,7 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
     opened_at: datetime
     reported_at: datetime
     closed_at: datetime | None
+    wish: Wish | None = None
 
 
 def tickets_of(connection: Connection, type_: str, service_point_id: str) -> list[Ticket]:
@@ -39,7 +59,12 @@ def tickets_of(connection: Connection, type_: str, service_point_id: str) -> lis
 
 def list_tickets(connection: Connection, *, everything: bool = False) -> list[Ticket]:
     """List what is open, with ``everything`` what is closed too; the oldest first."""
-    return [_ticket(row) for row in connection.execute(_LIST, (int(everything),))]
+    which = (int(everything),)
+    wishes = {
+        number: _wish(kind, body) for number, kind, body in connection.execute(_WISHES, which)
+    }
+    found = [_ticket(row) for row in connection.execute(_LIST, which)]
+    return [msgspec.structs.replace(each, wish=wishes.get(each.ticket_number)) for each in found]
 
 
 def put_under(
@@ -76,6 +101,13 @@ def close_ticket(tx: Transaction, ticket_number: str) -> Ticket:
         raise TicketRefused(f"ticket {ticket_number} is closed")
     tx.connection.execute(_CLOSE, (to_text(tx.stamp), ticket_number))
     return msgspec.structs.replace(known, closed_at=tx.stamp)
+
+
+def _wish(kind: ServiceKind, body: bytes | None) -> Wish:
+    said = None if body is None else decode_body(body)
+    if not isinstance(said, ServiceRequest):
+        return Wish(kind=kind, wished_on=None, text="")
+    return Wish(kind=kind, wished_on=said.wished_on, text=said.text)
 
 
 def _ticket(row: tuple[str, str, str, str, str, str, str | None]) -> Ticket:

@@ -3,7 +3,7 @@
 from core_cis.errors import UnknownSchema
 
 FIRST_VERSION = 1
-SCHEMA_VERSION = 16
+SCHEMA_VERSION = 17
 
 
 def revision(version: int) -> str:

@@ -11,8 +11,20 @@ from cache_sync.documents import AccountBody, StatementBody
 from edge_portal.errors import InvalidMessage
 from failover.contact_rules import ContactProblem, problem_of_contact
 from failover.intents import Receipt
-from failover.message_bodies import ContactChange, MessageBody, MeterReading, OutageReport
+from failover.message_bodies import (
+    ContactChange,
+    MessageBody,
+    MeterReading,
+    OutageReport,
+    ServiceRequest,
+)
 from failover.reading_rules import LastRead, ReadingProblem, newest, problem_of_reading
+from failover.service_request_rules import (
+    DAYS_AHEAD_MAX,
+    TEXT_LENGTH_MAX,
+    ServiceRequestProblem,
+    problem_of_service_request,
+)
 
 _REFUSED = frozenset({"rejected", "cancelled", "void", "declined_limit"})
 _READING_RULES: dict[ReadingProblem, tuple[str, str]] = {
@@ -27,6 +39,13 @@ _CONTACT_RULES: dict[ContactProblem, tuple[str, str]] = {
     "nothing_changed": ("email", "or phone must be given"),
     "email_invalid": ("email", "must be an e-mail address"),
     "phone_invalid": ("phone", "must be a phone number"),
+}
+_SERVICE_REQUEST_RULES: dict[ServiceRequestProblem, tuple[str, str]] = {
+    "day_passed": ("wished_on", "must not be before today"),
+    "day_too_far": ("wished_on", f"must not be more than {DAYS_AHEAD_MAX} days ahead"),
+    "text_missing": ("text", "must say what is asked for"),
+    "text_too_long": ("text", f"must not have more than {TEXT_LENGTH_MAX} characters"),
+    "text_unreadable": ("text", "must have no control characters but line breaks"),
 }
 
 
@@ -56,6 +75,11 @@ def check_message(
             _check_reading(body, account, statements, messages, today)
         case OutageReport():
             _check_service_point(body.service_point_id, account)
+        case ServiceRequest():
+            request_problem = problem_of_service_request(body, today=today)
+            if request_problem is not None:
+                field, rule = _SERVICE_REQUEST_RULES[request_problem]
+                raise InvalidMessage(field, rule, reason=request_problem)
         case ContactChange():
             problem = problem_of_contact(body)
             if problem is not None:

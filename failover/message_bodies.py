@@ -13,7 +13,8 @@ from typing import Literal
 
 import msgspec
 
-MessageType = Literal["reading", "outage", "contact"]
+MessageType = Literal["reading", "outage", "service", "contact"]
+ServiceKind = Literal["move_out", "move_in", "meter_check", "tree", "other"]
 
 REGISTER_WH_MAX = 10**12
 """More than any meter shows."""
@@ -37,6 +38,15 @@ class OutageReport(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", 
     extent: Literal["all", "part"]
 
 
+class ServiceRequest(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="service"):
+    """What a customer asks the utility to do: wished for a local day, or for any; ``text`` in their own words."""
+
+    salt: str
+    kind: ServiceKind
+    wished_on: date | None = None
+    text: str = ""
+
+
 class ContactChange(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="contact"):
     """How a customer wants to be reached from now on; None leaves a field as it is."""
 
@@ -45,11 +55,12 @@ class ContactChange(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     phone: str | None = None
 
 
-MessageBody = MeterReading | OutageReport | ContactChange
+MessageBody = MeterReading | OutageReport | ServiceRequest | ContactChange
 
 TYPES: dict[type[MessageBody], MessageType] = {
     MeterReading: "reading",
     OutageReport: "outage",
+    ServiceRequest: "service",
     ContactChange: "contact",
 }
 

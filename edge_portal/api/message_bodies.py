@@ -6,6 +6,7 @@ from typing import Any, Literal
 import msgspec
 
 from failover.intents import Receipt, receipt_number
+from failover.message_bodies import ServiceKind
 
 
 class ReadingForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -21,6 +22,14 @@ class OutageForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     service_point_id: str
     extent: Literal["all", "part"]
+
+
+class ServiceRequestForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of ``POST /service-requests``: what is asked for, for which local day; ``other`` says it in words."""
+
+    kind: ServiceKind
+    wished_on: date | None = None
+    text: str = ""
 
 
 class ContactForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -22,13 +22,20 @@ from edge_portal.api.message_bodies import (
     MessageList,
     OutageForm,
     ReadingForm,
+    ServiceRequestForm,
     message_answer,
 )
 from edge_portal.api.taking import NOTHING_TAKEN, IdempotencyKey, required_key, status_of_taken
 from edge_portal.cookies import AnyRequest, portal_of
 from edge_portal.errors import InvalidMessage, NotFound
 from failover.intents import Receipt
-from failover.message_bodies import ContactChange, MessageBody, MeterReading, OutageReport
+from failover.message_bodies import (
+    ContactChange,
+    MessageBody,
+    MeterReading,
+    OutageReport,
+    ServiceRequest,
+)
 from failover.web import read_body
 
 
@@ -103,6 +110,26 @@ async def report_outage(
 
 
 @post(
+    "/service-requests",
+    status_code=201,
+    operation_class=described_body(ServiceRequestForm),
+    summary="Request a service",
+)
+async def request_service(
+    request: AnyRequest, idempotency_key: IdempotencyKey = None
+) -> Response[MessageAnswer]:
+    """
+    Ask for a service: moving out or in, a check of the meter, work on a tree, or something else in words.
+
+    Answers as `POST /payments` does. `case_number` of a posted one is the ticket, one for each kind that is open;
+    `later_wish` says that there was one and this counts for it now, `superseded` that a later one counts.
+    """
+    form = await _form(request, ServiceRequestForm)
+    content = ServiceRequest(salt="", kind=form.kind, wished_on=form.wished_on, text=form.text)
+    return await _send(request, idempotency_key, content)
+
+
+@post(
     "/contact-changes",
     status_code=201,
     operation_class=described_body(ContactForm),
@@ -126,6 +153,7 @@ MESSAGE_ROUTES: Final[list[HTTPRouteHandler]] = [
     message,
     send_reading,
     report_outage,
+    request_service,
     change_contact,
 ]
 

@@ -9,7 +9,14 @@ from edge_portal.pages.band import UNSETTLED
 from edge_portal.pages.payment_words import HAS_RECEIPT, Mark, Step
 from edge_portal.pages.visit import Visit
 from failover.intents import Receipt, receipt_number
-from failover.message_bodies import ContactChange, MessageBody, MeterReading, OutageReport
+from failover.message_bodies import (
+    ContactChange,
+    MessageBody,
+    MeterReading,
+    OutageReport,
+    ServiceKind,
+    ServiceRequest,
+)
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +51,14 @@ KINDS: Final[dict[str, Kind]] = {
         form="/outage",
         meanwhile="Our crews cannot see it until then: if it cannot wait, call us.",
     ),
+    "service": Kind(
+        name="service request",
+        done="Passed on",
+        did="We have your service request",
+        do="pass it on",
+        form="/request",
+        meanwhile="Our staff cannot see it until then: if it cannot wait, call us.",
+    ),
     "contact": Kind(
         name="contact change",
         done="Changed",
@@ -67,16 +82,32 @@ REJECTED_BECAUSE: Final = {
     "register_out_of_range": "No meter shows this number.",
     "read_in_future": "The day of the reading had not come yet.",
     "reading_decreased": "It is lower than the last reading of this meter.",
+    "day_passed": "The day that you chose had passed.",
+    "day_too_far": "The day that you chose is too far ahead.",
+    "text_missing": "It did not say what you need.",
+    "text_too_long": "It was too long.",
+    "text_unreadable": "It has characters that we cannot read.",
     "reading_too_high": "It is more than can have been used since the last reading.",
 }
 POSTED_MORE: Final = {
     "joined_ticket": "It was added to the report that we already had of this outage. You do not need to do anything.",
-    "superseded": "You sent a later change, which counts instead of this one.",
+    "later_wish": (
+        "You had asked for this before, and it was not done yet. "
+        "Both are one request, and what you asked for last counts."
+    ),
+    "superseded": "You sent a later one, which counts instead of this one.",
     "kept_as_history": "We know a newer reading of this meter, so yours is kept as history and changes nothing.",
 }
 
 
 EXTENTS: Final = {"all": "All lights", "part": "Some of the lights"}
+SERVICES: Final[dict[ServiceKind, str]] = {
+    "move_out": "Moving out",
+    "move_in": "Moving in",
+    "meter_check": "A check of the meter",
+    "tree": "A tree near a power line",
+    "other": "Something else",
+}
 
 
 class MessageWords(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,6 +188,10 @@ def _facts(visit: Visit, body: MessageBody) -> list[tuple[str, str]]:
                 ("Where", _address(visit, body.service_point_id)),
                 ("Out", EXTENTS[body.extent]),
             ]
+        case ServiceRequest():
+            day = visit.day_name(body.wished_on) if body.wished_on else "Any day"
+            facts = [("Service", SERVICES[body.kind]), ("Day", day)]
+            return [*facts, ("You wrote", body.text)] if body.text.strip() else facts
         case ContactChange():
             said = (("Email", body.email), ("Phone", body.phone))
             return [(name, value) for name, value in said if value is not None]

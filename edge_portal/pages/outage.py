@@ -7,7 +7,7 @@ from litestar import Response, get, post
 from edge_portal.cookies import AnyRequest
 from edge_portal.errors import InvalidMessage
 from edge_portal.pages.failures import FORM_BYTES_MAX
-from edge_portal.pages.happenings import message_event
+from edge_portal.pages.happenings import earlier_event
 from edge_portal.pages.message_words import EXTENTS
 from edge_portal.pages.problem import Problem
 from edge_portal.pages.sending import MessageForm
@@ -15,8 +15,6 @@ from edge_portal.pages.visit import Visit, open_visit
 from edge_portal.pages.works import DAY
 from failover.message_bodies import MessageBody, OutageReport
 from failover.own_pages import read_form
-
-_KNOWN = frozenset({"posted", "accepted", "checking"})
 
 
 @get("/outage", sync_to_thread=False, include_in_schema=False)
@@ -34,20 +32,10 @@ async def report_outage(request: AnyRequest) -> Response[bytes]:
 
 
 def _form(visit: Visit, typed: dict[str, str]) -> MessageForm:
-    earlier = next(
-        (
-            message_event(visit, message)
-            for message in visit.view.messages
-            if message.type == "outage"
-            and message.state in _KNOWN
-            and message.accepted_at > visit.now - DAY
-        ),
-        None,
-    )
     context = {
         "points": visit.view.account.service_points,
         "extents": EXTENTS,
-        "earlier": earlier,
+        "earlier": earlier_event(visit, "outage", within=DAY),
     }
     return MessageForm(visit, "outage.html", "Report an outage", typed, context)
 

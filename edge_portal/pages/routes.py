@@ -16,6 +16,7 @@ from edge_portal.pages.pay import confirm, pay, review
 from edge_portal.pages.reading import reading, send_reading
 from edge_portal.pages.receipts import payments, receipt, receipt_file, receipt_state
 from edge_portal.pages.rendering import warm_up
+from edge_portal.pages.request import request_service, service_request
 from edge_portal.pages.service import accessibility, help_page, privacy, service
 from edge_portal.pages.sign_in import (
     accounts,
@@ -57,6 +58,8 @@ def page_handlers() -> list[Router]:
         send_reading,
         outage,
         report_outage,
+        service_request,
+        request_service,
         contact,
         change_contact,
         sign_in_form,

@@ -83,7 +83,7 @@ def works_now(visit: Visit, last_day: str | None) -> Works:
             "Pay by phone: you have reached the limit for paying online while our main system is down"
         )
     if visit.can_send:
-        can.append("Send a meter reading or report an outage")
+        can.append("Send a meter reading, report an outage or request a service")
     can.append("Read and download your bills")
     if last_day:
         can.append(f"See your usage up to {last_day}")

@@ -154,6 +154,29 @@ def test_two_edges_report_one_outage_while_the_core_is_dead(fleet: EdgeFleet) ->
     assert sorted(each["reason"] for each in told) == ["", "joined_ticket"]
 
 
+def test_two_edges_take_one_service_request_while_the_core_is_dead(fleet: EdgeFleet) -> None:
+    """Two receipts, one ticket with the wish that was accepted last; no log has what was written."""
+    east, west = (fleet.customer(7, edge) for edge in fleet.edges)
+    fleet.kill_core()
+    sent = [
+        send(customer, "/service-requests", {"kind": "other", "text": text})
+        for customer, text in ((west, "a lamp at the gate"), (east, "a lamp at the porch"))
+    ]
+    assert [answer.json()["state"] for answer in sent] == ["accepted", "accepted"]
+    fleet.start_core()
+    ids = [answer.json()["id"] for answer in sent]
+    for message_id in ids:
+        wait_until("posted", lambda id_=message_id: state(east, id_) == "posted")  # type: ignore[misc]
+    tickets = msgspec.json.decode(fleet.run_core("tickets", "list", "--json").stdout)
+    (ticket,) = [each for each in tickets if each["type"] == "service"]
+    assert ticket["wish"]["text"] == "a lamp at the porch"
+    told = [east.client.get(f"/messages/{message_id}").json() for message_id in ids]
+    assert {each["case_number"] for each in told} == {ticket["ticket_number"]}
+    assert sorted(each["reason"] for each in told) in (["", "later_wish"], ["", "superseded"])
+    logs = [*(edge.log for edge in fleet.edges), fleet.folder / "core.log"]
+    assert not [log for log in logs if b"a lamp at" in log.read_bytes()]
+
+
 def test_later_contact_change_wins_and_nothing_of_it_is_logged(fleet: EdgeFleet) -> None:
     """Taken at two edges while the core is dead, drained in any order; no log has the address."""
     east, west = (fleet.customer(6, edge) for edge in fleet.edges)
@@ -182,7 +205,12 @@ def test_reconciliation_counts_them_apart(fleet: EdgeFleet) -> None:
     assert customer.pay(1234).status_code == 201
     report = msgspec.json.decode(fleet.run_core("reconcile", "--json").stdout)
     assert report["result"] == "equal"
-    assert {each["type"] for each in report["messages"]} == {"contact", "outage", "reading"}
+    assert {each["type"] for each in report["messages"]} == {
+        "contact",
+        "outage",
+        "reading",
+        "service",
+    }
     assert sum(each["pending"] for each in report["messages"]) == 0
     assert 1234 in {line["amount"] for line in report["payments"]}
     assert 0 not in {line["amount"] for line in report["payments"]}

@@ -120,6 +120,43 @@ async def test_outage_is_reported(client: httpx.AsyncClient, world: EdgeWorld) -
     assert len(world.agent.asked) == 1
 
 
+SERVICE = {"kind": "move_out", "wished_on": "2026-12-01", "text": "Keys are with the neighbour"}
+
+
+async def test_service_is_requested(client: httpx.AsyncClient, world: EdgeWorld) -> None:
+    """201 with what was said; day and text may be left out."""
+    answer = await send(client, SERVICE, path="service-requests")
+    assert (answer.status_code, answer.json()["content"]) == (201, SERVICE)
+    short = await send(client, {"kind": "tree"}, key="k", path="service-requests")
+    assert short.status_code == 201
+    assert short.json()["content"] == {"kind": "tree", "wished_on": None, "text": ""}
+    assert len(world.agent.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "slug", "field"),
+    [
+        ({"wished_on": "2026-11-23"}, "invalid_message", "wished_on"),
+        ({"wished_on": "2027-02-23"}, "invalid_message", "wished_on"),
+        ({"kind": "other", "text": " "}, "invalid_message", "text"),
+        ({"text": "x" * 501}, "invalid_message", "text"),
+        ({"text": "\x1b[2J"}, "invalid_message", "text"),
+        ({"kind": "solar"}, "invalid_body", "kind"),
+        ({"wished_on": "soon"}, "invalid_body", "wished_on"),
+        ({"text": 1}, "invalid_body", "text"),
+        ({"more": 1}, "invalid_body", "more"),
+    ],
+)
+async def test_service_request_error_names_field_and_rule(
+    client: httpx.AsyncClient, world: EdgeWorld, change: dict[str, Any], slug: str, field: str
+) -> None:
+    """What cannot be is refused before the agent is asked, without repeating what was written."""
+    refused = await send(client, SERVICE | change, path="service-requests")
+    assert_problem(refused, 422, slug, field)
+    assert "neighbour" not in refused.text
+    assert world.agent.asked == []
+
+
 async def test_contact_is_changed(client: httpx.AsyncClient, world: EdgeWorld) -> None:
     """One field or both; what is none is refused by field, without repeating what was typed."""
     answer = await send(client, {"phone": "555-010-0100"}, path="contact-changes")

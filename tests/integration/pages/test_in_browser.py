@@ -8,7 +8,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from cache_sync.documents import PaymentMethod
-from failover.message_bodies import MeterReading
+from failover.message_bodies import MeterReading, ServiceRequest
 from tests.integration.pages.sample import (
     ACCOUNT,
     ARCHIVED,
@@ -46,6 +46,10 @@ SENT = message(
     ),
     "accepted",
 )
+# The longest that a customer may write, without a place to break the line.
+WRITTEN = message(
+    "w", ServiceRequest(salt="", kind="other", text="x" * 500), "accepted", accepted_at=PAID_TODAY
+)
 PAGES = (
     "/",
     "/bills",
@@ -60,9 +64,11 @@ PAGES = (
     f"/payments/{WAITING.intent_id}",
     "/reading",
     "/outage",
+    "/request",
     "/contact",
     "/messages",
     f"/messages/{SENT.intent_id}",
+    f"/messages/{WRITTEN.intent_id}",
     "/accounts",
     "/service",
     "/help",
@@ -93,7 +99,7 @@ def put(world: World, state: str) -> None:
     world.account_ids = [ACCOUNT, OTHER_ACCOUNT]
     world.payments_made = [WAITING, *world.payments_made]
     world.pending_cents = 5000
-    world.messages = [SENT]
+    world.messages = [SENT, WRITTEN]
     if state in {"riding", "reading"}:
         world.ride_through(payments_open=state == "riding")
     if state == "catching":

@@ -1,7 +1,7 @@
 """Sending what is no payment by form, without scripts, and what each outcome says."""
 
 import re
-from datetime import timedelta
+from datetime import date, timedelta
 
 import msgspec
 import pytest
@@ -10,7 +10,13 @@ from litestar.testing import TestClient
 
 from edge_portal.errors import KeyReused, NotTaken, OverLimit, PaymentUnknown
 from failover.intents import State
-from failover.message_bodies import ContactChange, MessageBody, MeterReading, OutageReport
+from failover.message_bodies import (
+    ContactChange,
+    MessageBody,
+    MeterReading,
+    OutageReport,
+    ServiceRequest,
+)
 from tests.integration.pages.sample import ACCOUNT, AS_OF, message
 from tests.integration.pages.world import World
 
@@ -157,7 +163,7 @@ def test_while_the_core_is_away_it_is_promised(customer: Client, world: World) -
     """Accepted, on its way, without a time that nobody knows."""
     world.ride_through()
     world.pay_outcome = "accepted"
-    assert "Send a meter reading or report an outage" in customer.get("/").text
+    assert "Send a meter reading, report an outage or request a service" in customer.get("/").text
     answer = customer.post("/reading", data=READING)
     page = customer.get(answer.headers["Location"]).text
     assert "We will record it when our main system is back." in page
@@ -212,6 +218,102 @@ def test_joined_report_names_its_ticket(customer: Client, world: World) -> None:
     page = customer.get(f"/messages/{world.messages[0].intent_id}").text
     assert "added to the report that we already had" in page
     assert "T-1234-5678" in page
+
+
+REQUEST = {
+    "csrf": "csrf-of-session",
+    "key": f"key.{ACCOUNT}",
+    "kind": "move_out",
+    "wished_on": "2026-12-01",
+    "text": "Keys are with\r\nthe neighbour",
+}
+
+
+def test_service_is_requested_by_form(customer: Client, world: World) -> None:
+    """From the account to the form, to the receipt in what was chosen; the form knows of the request."""
+    assert 'href="/request"' in customer.get("/").text
+    form = customer.get("/request").text
+    assert 'min="2026-11-17" max="2027-02-15"' in form
+    assert "See your request" not in form
+    typed = {name: REQUEST[name] for name in ("kind", "wished_on", "text")}
+    answer = customer.post("/request", data=hidden(form) | typed)
+    receipt = customer.get(answer.headers["Location"]).text
+    assert "We have your service request" in receipt
+    assert "Moving out" in receipt
+    assert "December 1" in receipt
+    assert "the neighbour" in receipt
+    assert "Service request passed on" in customer.get("/messages").text
+    assert "See your request" in customer.get("/request").text
+    ((_, content),) = world.sent
+    assert content == ServiceRequest(
+        salt="",
+        kind="move_out",
+        wished_on=date(2026, 12, 1),
+        text="Keys are with\nthe neighbour",
+    )
+
+
+def test_service_request_needs_no_day_and_no_words(customer: Client, world: World) -> None:
+    """Only what is needed must be chosen; the receipt has no empty line."""
+    answer = customer.post("/request", data=REQUEST | {"wished_on": "", "text": "  "})
+    receipt = customer.get(answer.headers["Location"]).text
+    assert "Any day" in receipt
+    assert "You wrote" not in receipt
+    assert len(world.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "told"),
+    [
+        ({"kind": ""}, "kind-1", "Choose what you need."),
+        ({"kind": "solar"}, "kind-1", "Choose what you need."),
+        ({"wished_on": "soon"}, "wished-on", "Choose a day, or leave the day empty."),
+        ({"wished_on": "2026-11-16"}, "wished-on", "This day has passed."),
+        ({"wished_on": "2027-02-16"}, "wished-on", "Choose a day in the next 90 days."),
+        ({"kind": "other", "text": ""}, "text", "Write what you need."),
+        ({"text": "x" * 501}, "text", "Write at most 500 characters."),
+        ({"text": "bell\x07"}, "text", "Write letters, numbers and line breaks only."),
+    ],
+)
+def test_service_request_problem_leads_to_its_field(
+    customer: Client, world: World, change: dict[str, str], field: str, told: str
+) -> None:
+    """What is wrong stands on top and is tied to its input; what was typed stays, without its markup."""
+    typed = {"text": "<b>Zoe</b>"} | change
+    answer = customer.post("/request", data=REQUEST | typed)
+    assert answer.status_code == 422
+    assert told in answer.text
+    assert f'href="#{field}"' in answer.text
+    assert f'id="{field}"' in answer.text
+    assert "<b>Zoe</b>" not in answer.text
+    assert ("&lt;b&gt;Zoe&lt;/b&gt;</textarea>" in answer.text) is ("text" not in change)
+    assert world.messages == []
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "told"),
+    [
+        ("accepted", "", "Our staff cannot see it until then: if it cannot wait, call us."),
+        ("checking", "", "Please do not send it again."),
+        ("rejected", "day_passed", "The day that you chose had passed."),
+        ("dead_letter", "", "A person is looking at it."),
+        ("posted", "", "You do not need to do anything."),
+        ("posted", "later_wish", "what you asked for last counts"),
+        ("posted", "superseded", "You sent a later one, which counts instead of this one."),
+    ],
+)
+def test_receipt_of_a_service_request(
+    customer: Client, world: World, state: State, reason: str, told: str
+) -> None:
+    """In every state, while the core is away; nobody waits in vain for what nobody can see yet."""
+    world.ride_through()
+    body = ServiceRequest(salt="", kind="tree", text="It leans on the wire")
+    known = message("s", body, state, reason=reason, case_number="T-1234-5678")
+    world.messages = [known]
+    page = customer.get(f"/messages/{known.intent_id}").text
+    assert told in page
+    assert "A tree near a power line" in page
+    assert ("<dt>Ticket</dt><dd>T-1234-5678</dd>" in page) is (state == "posted")
 
 
 CONTACT = {
