@@ -2,13 +2,15 @@
 The feed's source: pages of documents after a cursor, barriers, and core time.
 
 T is closed before a page is read, so everything committed before T is in the page or below its cursor. Closing is a
-write at the core; readers that ask at the same time share one, and each frame says how old its T is.
+write at the core; readers that ask at the same time share one, those that ask because of a commit take its stamp, and
+each frame says how old its T is.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple, TypeVar
 
 from cache_sync.clock import Clock
@@ -55,6 +57,8 @@ class CoreTimeSource:
         self._shared_seconds = shared_seconds
         self._closing: asyncio.Task[ClosedTime] | None = None
         self._newest: ClosedTime | None = None
+        # A T that is given out never goes back, whoever notes one meanwhile.
+        self._noting = Lock()
 
     async def closed(self, *, fresh: bool = False) -> ClosedTime:
         """
@@ -79,6 +83,16 @@ class CoreTimeSource:
             self._closing.add_done_callback(_look_at_result)
         return await self._shared(self._closing)
 
+    def note(self, closed: ClosedTime) -> None:
+        """
+        Give out a T that is closed already: a durable commit's stamp. From any thread.
+
+        Who asks because of a commit need not wait for another one.
+        """
+        with self._noting:
+            if self._newest is None or closed.as_of > self._newest.as_of:
+                self._newest = closed
+
     async def _shared(self, closing: asyncio.Task[ClosedTime]) -> ClosedTime:
         try:
             async with asyncio.timeout(CLOSE_SECONDS_MAX):
@@ -89,9 +103,9 @@ class CoreTimeSource:
     async def _close(self) -> ClosedTime:
         begun = self._clock.boot_seconds()
         try:
-            as_of = await self._close_time()
-            self._newest = ClosedTime(as_of, begun)
-            return self._newest
+            closed = ClosedTime(await self._close_time(), begun)
+            self.note(closed)
+            return closed
         finally:
             self._closing = None
 

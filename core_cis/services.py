@@ -395,7 +395,9 @@ class CoreServices:
         return await self.writer.run(work, turn=Turn.TIME, within_seconds=CLOSE_SECONDS_MAX)
 
     def _open_store(self) -> CoreStore:
-        return CoreStore.open(self._data_dir, self.clock, utility=self._utility)
+        return CoreStore.open(
+            self._data_dir, self.clock, utility=self._utility, committed=self.time_source.note
+        )
 
 
 def _known(connection: Connection, proof: Proof | None) -> Known:

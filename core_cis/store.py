@@ -21,6 +21,7 @@ from cache_sync.clock import Clock
 from cache_sync.core_time import foresee, stamp
 from cache_sync.document_table import read_shards
 from cache_sync.documents import Body
+from cache_sync.feed import ClosedTime
 from cache_sync.frames import Position
 from cache_sync.packed_bodies import BODY_BYTES_MAX
 from cache_sync.publication import Change, Name, begin_shard
@@ -166,9 +167,17 @@ class CoreStore:
         database: Where its books are, made.
         clock: Where commits take their time from.
         keys: The core's.
+        committed: Told the stamp of each commit once it is durable: a T that is closed, without a closing of its own.
     """
 
-    def __init__(self, data_dir: Path, database: Database, clock: Clock, keys: CoreKeys) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        database: Database,
+        clock: Clock,
+        keys: CoreKeys,
+        committed: Callable[[ClosedTime], None] = lambda _: None,
+    ) -> None:
         connection = database.open_writer()
         self.data_dir = data_dir
         self.database = database
@@ -176,6 +185,7 @@ class CoreStore:
         self.keys = keys
         self.shards = read_shards(connection)
         self._clock = clock
+        self._committed = committed
 
     @classmethod
     def open(
@@ -185,6 +195,7 @@ class CoreStore:
         *,
         utility: Utility | None = None,
         shards: int | None = None,
+        committed: Callable[[ClosedTime], None] = lambda _: None,
     ) -> Self:
         """
         Open the core of a folder, in the database that goes with it, making folder, keys and tables at first use.
@@ -195,6 +206,7 @@ class CoreStore:
             utility: Whose books these are, for a new core; an existing one keeps what it was made with.
             shards: How many shards a new core's accounts are parted into, 1 when it is not said; an existing core
                 has as many as it was made with.
+            committed: Told the stamp of each commit.
 
         Raises:
             UnknownSchema: The database is of another version.
@@ -223,7 +235,7 @@ class CoreStore:
                         begin_with_newest(connection)
             finally:
                 connection.close()
-            return cls(data_dir, database, clock, keys)
+            return cls(data_dir, database, clock, keys, committed)
         except BaseException:
             database.close()
             raise
@@ -249,6 +261,8 @@ class CoreStore:
         Raises:
             TransactionConflict: Another transaction was in the way, and nothing was done; `run` repeats by itself.
         """
+        # Before the clock is read that the stamp is taken from: T's age is never told too low.
+        taken_at = self._clock.boot_seconds()
         with write(self.connection) as connection:
             overlapping = is_server(connection)
             locks = Locks(connection, alone=alone)
@@ -258,9 +272,12 @@ class CoreStore:
             outgoing = Outgoing(connection, len(self.shards))
             tx = Transaction(connection, taken, utility, self.keys, outgoing, locks)
             yield tx
-            if outgoing.flush() and overlapping:
+            published = outgoing.flush()
+            if published and overlapping:
                 self.database.announce(connection)
                 tx.committed_stamp = stamp(connection, max(taken, self._clock.now()))
+        if published or not overlapping:
+            self._committed(ClosedTime(tx.committed_stamp, taken_at))
 
     def run(self, work: Callable[[Transaction], _ResultT], *, alone: bool = False) -> _ResultT:
         """

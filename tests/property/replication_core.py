@@ -8,7 +8,7 @@ from pathlib import Path
 from cache_sync.core_time import close, create_core_clock, stamp
 from cache_sync.document_table import create_documents, read_head
 from cache_sync.errors import FeedUnavailable
-from cache_sync.feed import CoreTimeSource, FeedSource
+from cache_sync.feed import ClosedTime, CoreTimeSource, FeedSource
 from cache_sync.frames import Frame, Proof
 from cache_sync.offload import inline
 from cache_sync.publication import (
@@ -81,12 +81,12 @@ class Core:
         return connection
 
     def _new_feeds(self) -> dict[str, FeedSource]:
-        time_source = CoreTimeSource(self._close_time, self.clock)
+        self.time_source = CoreTimeSource(self._close_time, self.clock)
         return {
             shard: FeedSource(
                 self.path,
                 shard,
-                time_source=time_source,
+                time_source=self.time_source,
                 clock=self.clock,
                 seal_key=SEAL_KEY,
                 offload=inline,
@@ -128,12 +128,16 @@ class Core:
             else:
                 state[name] = body
             self.states = {**self.states, shard: state}
+        begun = self.clock.boot
         with write(self.connection):
             stamped = self._stamp()
             for shard, published in by_shard.items():
                 publish_all(self.connection, shard, published)
         for shard in by_shard:
             self._record(shard, stamped)
+        # As the core does: who asks next is answered in the name of this commit, if that is soon enough.
+        self.closed_at[stamped] = begun
+        self.time_source.note(ClosedTime(stamped, begun))
 
     async def answer(
         self, shard: str, after: int, epoch: int, limit: int, proof: Proof | None

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cache_sync.errors import BelowFloor, EpochChanged, FeedUnavailable, Forked, UnknownShard
-from cache_sync.feed import CoreTimeSource, FeedSource
+from cache_sync.feed import ClosedTime, CoreTimeSource, FeedSource
 from cache_sync.frame_guards import check_frame
 from cache_sync.frames import Frame
 from cache_sync.offload import in_thread
@@ -42,9 +42,14 @@ async def closer() -> SlowCloser:
 
 
 @pytest.fixture
-async def threaded(core: Core, closer: SlowCloser) -> AsyncIterator[FeedSource]:
+def source(core: Core, closer: SlowCloser) -> CoreTimeSource:
+    """Return where T comes from."""
+    return CoreTimeSource(closer, core.clock)
+
+
+@pytest.fixture
+async def threaded(core: Core, source: CoreTimeSource) -> AsyncIterator[FeedSource]:
     """Return a source that reads pages in a thread, as the core does."""
-    source = CoreTimeSource(closer, core.clock)
     made = FeedSource(core.path, "0", time_source=source, clock=core.clock, offload=in_thread)
     yield made
     await made.close()
@@ -81,6 +86,22 @@ async def test_t_is_closed_before_the_page_is_read(
     core.fill(2, b"x")
     closer.gate.set()
     assert (await asking).head == core.head == 3
+
+
+async def test_who_asks_because_of_a_commit_takes_its_stamp(
+    core: Core, threaded: FeedSource, closer: SlowCloser, source: CoreTimeSource
+) -> None:
+    """It is as good a T as any while it is young, and an older one never takes its place."""
+    core.fill(2)
+    (older, newer), now = [core.history[1, seq].stamp for seq in (1, 2)], core.clock.boot_seconds()
+    source.note(ClosedTime(newer, now))
+    source.note(ClosedTime(older, now))
+    frame = await threaded.page(after=0, epoch=1)
+    assert (frame.as_of, frame.count, closer.closings) == (newer, 2, 0)
+    core.clock.advance(1.0)
+    closer.gate.set()
+    await threaded.page(after=0, epoch=1)
+    assert closer.closings == 1
 
 
 async def test_readers_that_wait_together_share_one_closing(
