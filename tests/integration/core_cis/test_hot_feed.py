@@ -202,3 +202,16 @@ async def test_frames_are_counted_on_both_ways(core: Any) -> None:
             await both(asked, f"/feed/0?{ORDINARY}", headers=core.node())
         metrics = (await asked.plain.get("/metrics")).text
     assert "ridethrough_core_feed_frames_total 6.0" in metrics
+
+
+async def test_a_commit_is_answered_in_its_own_name(file_core: Any) -> None:
+    """Its stamp is a T that is closed: nobody waits for the disk once more. A moment later one is closed again."""
+    async with doors(file_core) as asked:
+        answer = await file_core.deliver(asked.plain, file_core.intent())
+        (outcome,) = answer.outcomes
+        path, headers = f"/feed/0?{ORDINARY}", file_core.node()
+        frame = decode_frame((await asked.hot.get(path, headers=headers)).content)
+        assert (frame.as_of, frame.barrier) == (outcome.decided_at, True)
+        file_core.clock.move(1)
+        later = decode_frame((await asked.hot.get(path, headers=headers)).content)
+        assert (later.as_of > frame.as_of, later.upto) == (True, frame.upto)
