@@ -3,7 +3,7 @@ Who waits for a shard's next commit, and when they are told of it.
 
 A few followers are told at once. Many are told together, in waves: one page and one closed T answer all of a wave, and
 the gap between two waves grows with their number, so that what followers cost a core is bounded whatever it commits.
-What each costs the others is 14 ms of lag at most; a tree of edges (docs/operations.md) loses less.
+What each costs the others is 12 ms of lag at most; a tree of edges (docs/operations.md) loses less.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from cache_sync.document_table import ShardHead
 LOOK_SECONDS: Final = 0.05
 AT_ONCE_MAX: Final = 4
 """How many are told of every commit at once."""
-GAP_SECONDS_EACH: Final = 0.014
+GAP_SECONDS_EACH: Final = 0.012
 """How much later the next wave comes for each one more: answering one takes some 2 % of that."""
 _RECENT_SECONDS: Final = 1.0
 _RECENT_MAX: Final = 32
