@@ -2,17 +2,15 @@
 
 import sys
 from pathlib import Path
-from random import Random
 
 import click
 
+from chaos.drill_command import EXIT_VIOLATED, drill_group
 from chaos.errors import ChaosError
 
 _DATA = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
-EXIT_VIOLATED = 1
 EXIT_NOT_RUN = 2
-_SEED_MAX = 2**31
 
 
 @click.group()
@@ -50,103 +48,6 @@ def demo_command(
         normal_min_seconds=normal_min_seconds,
     )
     run_demo(data or DEFAULT_DATA, options, click.echo)
-
-
-@commands.group("drill")
-def drill_group() -> None:
-    """Break a local fleet on purpose and report what customers saw."""
-
-
-@drill_group.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
-def list_command(as_json: bool) -> None:  # noqa: FBT001 - click's flag
-    """List the drills."""
-    import msgspec  # noqa: PLC0415 - the other commands start faster
-
-    from chaos.drill import DRILLS  # noqa: PLC0415 - likewise
-
-    if as_json:
-        listed = [{"id": id_, "summary": summary} for id_, summary in DRILLS.items()]
-        click.echo(msgspec.json.encode(listed))
-        return
-    for id_, summary in DRILLS.items():
-        click.echo(f"{id_:<20} {summary}")
-
-
-@drill_group.command("run")
-@click.argument("drill_id", metavar="ID")
-@click.option("--fleet", "fleet_file", type=_FILE, help="fleet.json of a running demo to break.")
-@click.option("--data", type=_DATA, help="Keep the drill's own fleet here. [thrown away]")
-@click.option("--accounts", type=click.IntRange(4, 100_000), help="Of its own fleet. [40]")
-@click.option(
-    "--hold",
-    "hold_seconds",
-    type=click.FloatRange(5, 3600),
-    default=30.0,
-    show_default=True,
-    help="Seconds without the core.",
-)
-@click.option("--seed", type=click.IntRange(0), help="Of customers and amounts. [drawn, and told]")
-@click.option(
-    "--report", "report_folder", type=_DATA, help="Where the report goes. [ridethrough-reports/…]"
-)
-@click.option("--json", "json_file", type=_FILE, help="Also write the figures to this file.")
-@click.option(
-    "--normal-min-seconds",
-    type=click.FloatRange(min=0),
-    help="The edges' least time between two returns to normal. [their own: 60]",
-)
-def run_command(  # noqa: PLR0913, PLR0917 - one parameter an option
-    drill_id: str,
-    fleet_file: Path | None,
-    data: Path | None,
-    accounts: int | None,
-    hold_seconds: float,
-    seed: int | None,
-    normal_min_seconds: float | None,
-    report_folder: Path | None,
-    json_file: Path | None,
-) -> None:
-    """
-    Run one drill and write its report.
-
-    Exits with 0 when every invariant held, with 1 when one was broken, and with 2 when the drill could not be run,
-    for instance because the fleet was not well before.
-    """
-    from chaos import drill  # noqa: PLC0415 - the other commands start faster
-    from chaos.drills.core_blackout import Options  # noqa: PLC0415 - likewise
-    from chaos.report import encode_report  # noqa: PLC0415 - likewise
-
-    if drill_id not in drill.DRILLS:
-        raise click.UsageError(f"no drill {drill_id!r}; there are: {', '.join(drill.DRILLS)}")
-    own = {"--data": data, "--accounts": accounts, "--normal-min-seconds": normal_min_seconds}
-    if fleet_file is not None and any(value is not None for value in own.values()):
-        raise click.UsageError(f"--fleet names a running demo: {', '.join(own)} belong to it")
-    seed = Random().randrange(_SEED_MAX) if seed is None else seed
-    given = {"--fleet": fleet_file, **own}
-    arguments = [
-        word for name, value in given.items() if value is not None for word in (name, str(value))
-    ]
-    arguments += ["--hold", f"{hold_seconds:g}", "--seed", str(seed)]
-    request = drill.Request(
-        options=Options(hold_seconds=hold_seconds, seed=seed),
-        fleet_file=fleet_file,
-        data=data,
-        accounts=accounts,
-        normal_min_seconds=normal_min_seconds,
-        report_folder=report_folder,
-        arguments=arguments,
-    )
-    result = drill.run_core_blackout(request, lambda step: click.echo(step, err=True))
-    if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_bytes(encode_report(result.report))
-    for finding in result.report.findings:
-        click.echo(f"{'held  ' if finding.held else 'BROKEN'}  {finding.name}: {finding.found}")
-        for line in finding.evidence:
-            click.echo(f"          {line}")
-    click.echo(f"{'passed' if result.report.passed else 'FAILED'}; report: {result.page}")
-    sys.exit(0 if result.report.passed else EXIT_VIOLATED)
 
 
 @commands.command("bench")
@@ -287,6 +188,17 @@ def simulate_command(  # noqa: PLR0913, PLR0917 - one parameter an option
     if json_file is not None:
         json_file.write_bytes(msgspec.json.format(msgspec.json.encode(figures)))
     sys.exit(EXIT_VIOLATED if figures.failed else 0)
+
+
+commands.add_command(drill_group)
+
+
+@commands.command("watchdog", hidden=True)
+def watchdog_command() -> None:
+    """Hold the faults of a drill; a drill starts this by itself."""
+    from chaos import watchdog_process  # noqa: PLC0415 - the other commands start faster
+
+    watchdog_process.main()
 
 
 @commands.command("proxies", hidden=True)

@@ -5,6 +5,7 @@ What can go wrong while breaking things on purpose.
 ChaosError
 ├── FleetError          a process of the fleet did not start, answer or stop
 ├── ControlError        a fault proxy or the demo did not do what it was told
+├── RefusedError        a drill may not begin now: nothing was broken
 └── SteadyStateError    the fleet was not well before a drill: nothing was broken
 ```
 """
@@ -20,6 +21,10 @@ class FleetError(ChaosError):
 
 class ControlError(ChaosError):
     """A fault proxy or the demo did not do what it was told."""
+
+
+class RefusedError(ChaosError):
+    """The drill may not begin here and now, so it broke nothing."""
 
 
 class SteadyStateError(ChaosError):

@@ -57,10 +57,16 @@ class Refuse(_Order, frozen=True, kw_only=True, tag="refuse"):
     """Reset every connection and refuse new ones, as a machine without the process does."""
 
 
-Fault = Cut | Latency | Rate | Reset | Refuse
+class Flaky(_Order, frozen=True, kw_only=True, tag="flaky"):
+    """Reset the connection of a ``share`` of what is sent forward, each time before it arrives: calls that fail."""
+
+    share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
+
+
+Fault = Cut | Latency | Rate | Flaky | Reset | Refuse
 
 # When a connection lies on two links that both have a fault, the worse one counts.
-_SEVERITY: tuple[type[Fault], ...] = (Latency, Rate, Reset, Refuse, Cut)
+_SEVERITY: tuple[type[Fault], ...] = (Latency, Rate, Flaky, Reset, Refuse, Cut)
 
 
 def worst(faults: list[Fault]) -> Fault | None:
@@ -82,7 +88,8 @@ class Lease:
     """
     One link's fault, healed by a timer when nobody healed it before.
 
-    ``changed`` is called after every change, also the timer's own. A new fault replaces the one before.
+    ``changed`` is called after every change, also the timer's own. A new fault replaces the one before; the same one
+    again only renews it, and no connection notices.
     """
 
     def __init__(self, changed: Callable[[], None]) -> None:
@@ -105,9 +112,13 @@ class Lease:
     def take(self, fault: Fault) -> None:
         """Put a fault in force from now for its ``ttl_seconds``."""
         self._stop_timer()
-        self._fault = fault
+        before, self._fault = self._fault, fault
         self._timer = asyncio.get_running_loop().call_later(fault.ttl_seconds, self.heal)
-        self._changed()
+        if (
+            before is None
+            or msgspec.structs.replace(before, ttl_seconds=fault.ttl_seconds) != fault
+        ):
+            self._changed()
 
     def heal(self) -> None:
         """End the fault; does nothing without one."""

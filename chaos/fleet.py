@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from random import Random
@@ -25,6 +24,7 @@ from chaos.fleet_file import (
     Customer,
     EdgeEntry,
     FleetFile,
+    ServiceEntry,
     write_fleet_file,
     write_private,
 )
@@ -33,13 +33,22 @@ from chaos.fleet_plan import (
     FleetPlan,
     choose_plan,
     core_link,
+    free_ports,
     peer_link,
     read_plan,
     refresh_plan,
     write_plan,
 )
-from chaos.process import FleetProcess, tied_to_us, wait_answering
+from chaos.process import (
+    FleetProcess,
+    python_module,
+    tied_to_us,
+    wait_answering,
+)
 from chaos.proxy_control import HOST, control_url
+from chaos.services import Service, start_service
+from chaos.small_disk import on_small_disk
+from chaos.wrong_clock import clock_environment, move_clock
 
 CORE_READY_SECONDS = 60.0
 EDGE_READY_SECONDS = 60.0
@@ -49,18 +58,16 @@ ACCOUNTS = 200
 EDGES = 2
 
 
-def python_module(module: str, *arguments: str) -> list[str]:
-    """Return the argv that runs one of our commands from any folder, with this very interpreter."""
-    return [sys.executable, "-P", "-m", module, *arguments]
-
-
 class FleetOptions(msgspec.Struct, frozen=True, kw_only=True):
     """
     What a fleet is made of.
 
     ``accounts`` and ``edges`` are what a new data folder gets; one that is there must agree where they are given.
     ``normal_min_seconds`` replaces the edges' own setting. ``environment`` goes to every process, so that a test can
-    run an edge from a patched copy.
+    run an edge from a patched copy. ``service`` is ``redis``, which carries the feed and what an edge's workers share,
+    or ``postgresql``, which holds the core's books; such a fleet is not started a second time.
+    ``clock_file``: the first edge's wall clock is off by what stands there (libfaketime). ``small_disk``: the first
+    edge's data lies on a disk of a few megabytes, which goes with the edge.
     """
 
     accounts: int | None = None
@@ -68,6 +75,9 @@ class FleetOptions(msgspec.Struct, frozen=True, kw_only=True):
     first_port: int | None = None
     normal_min_seconds: float | None = None
     environment: dict[str, str] = {}
+    service: str = ""
+    clock_file: Path | None = None
+    small_disk: bool = False
     seed: int = 1
 
 
@@ -90,6 +100,7 @@ class Fleet:
         self.core: FleetProcess
         self.proxies: FleetProcess
         self.edges: dict[str, FleetProcess] = {}
+        self.services: dict[str, Service] = {}
         self.customers: list[Customer] = []
         self._lock: TextIO | None = None
 
@@ -155,6 +166,7 @@ class Fleet:
         """
         self.data.mkdir(parents=True, exist_ok=True)
         self._take_lock()
+        self._start_service()
         if not self.logins_file.exists():
             self._fill_core()
         self.customers = self._read_logins()
@@ -182,7 +194,11 @@ class Fleet:
         Raises:
             FleetError: A process ended or was not ready in time.
         """
+        if self.options.clock_file is not None:
+            move_clock(self.options.clock_file, "+0")
         try:
+            for service in self.services.values():
+                service.process.start()
             self.proxies.start()
             self.core.start()
             control = f"http://{HOST}:{self.plan.control_port}/healthz"
@@ -229,12 +245,18 @@ class Fleet:
                 for name, process in self.edges.items()
             ],
             customers=self.customers,
+            services=[
+                ServiceEntry(name=name, pid=service.process.pid, port=service.port)
+                for name, service in self.services.items()
+            ],
             play_url=self.play_url,
         )
 
     def stop(self) -> None:
         """Stop everything, edges first, and leave no process; frozen ones are thawed to stop in order."""
-        waves = [list(self.edges.values()), [self.core], [self.proxies]]
+        services = [service.process for service in self.services.values()]
+        nodes = [list(self.edges.values()), [self.core], [self.proxies]] if self.prepared else []
+        waves = [*nodes, services]
         for wave in waves:
             for process in wave:
                 process.send(signal.SIGCONT)
@@ -244,7 +266,10 @@ class Fleet:
                 process.wait_stopped(max(0.1, until - time.monotonic()))
             for process in wave:
                 process.clean_up()
-        self.file.unlink(missing_ok=True)
+        for service in self.services.values():
+            service.remove()
+        if self.prepared:
+            self.file.unlink(missing_ok=True)
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -288,6 +313,22 @@ class Fleet:
         )
         beside.rename(self.core_data)
         logins.rename(self.logins_file)
+
+    def _start_service(self) -> None:
+        """Start the server that the fleet uses besides its nodes: the core's books may be in it."""
+        name = self.options.service
+        if name and self.logins_file.exists():
+            raise FleetError(f"{self.data} was a fleet with a {name} of its own, which is gone")
+        if name:
+            port = next(free_ports(Random(os.getpid())))
+            self.services[name] = start_service(name, self.data, port)
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        found = dict(self.options.environment)
+        for service in self.services.values():
+            found |= service.environment
+        return found
 
     def _read_logins(self) -> list[Customer]:
         try:
@@ -346,7 +387,7 @@ class Fleet:
 
     def _make_processes(self) -> None:
         logs = self.data / "logs"
-        environment = self.options.environment
+        environment = self._environment
         self.core = FleetProcess(
             "core",
             python_module(
@@ -364,16 +405,25 @@ class Fleet:
         self.edges = {
             edge.name: FleetProcess(
                 edge.name,
-                python_module(
-                    "edge_portal",
-                    *("serve", "--config", str(self.edge_config(edge.name))),
-                    *("--data", str(self.edge_data(edge.name))),
-                ),
+                self._edge_command(edge.name, number),
                 logs / f"{edge.name}.log",
-                environment,
+                {**environment, **(self._clock() if number == 0 else {})},
             )
-            for edge in self.plan.edges
+            for number, edge in enumerate(self.plan.edges)
         }
+
+    def _edge_command(self, name: str, number: int) -> list[str]:
+        data = self.edge_data(name)
+        words = ("serve", "--config", str(self.edge_config(name)), "--data", str(data))
+        command = python_module("edge_portal", *words)
+        if number or not self.options.small_disk:
+            return command
+        data.mkdir(parents=True, exist_ok=True)
+        return on_small_disk(command, data)
+
+    def _clock(self) -> dict[str, str]:
+        file = self.options.clock_file
+        return {} if file is None else clock_environment(file)
 
     def _run(self, module: str, *arguments: str, shown: bool = False) -> str:
         try:
@@ -383,6 +433,7 @@ class Fleet:
                 stdout=subprocess.PIPE,
                 stderr=None if shown else subprocess.PIPE,
                 text=True,
+                env={**os.environ, **self._environment},
                 preexec_fn=tied_to_us(),
                 timeout=COMMAND_SECONDS,
                 check=False,

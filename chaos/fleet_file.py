@@ -42,6 +42,14 @@ class EdgeEntry(msgspec.Struct, frozen=True, kw_only=True):
     peer_proxy: str
 
 
+class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A server besides core and edges, such as ``redis``."""
+
+    name: str
+    pid: int
+    port: int
+
+
 class Customer(msgspec.Struct, frozen=True, kw_only=True):
     """A made-up customer's sign-in; each has a statement and a saved method."""
 
@@ -56,6 +64,7 @@ class FleetFile(msgspec.Struct, frozen=True, kw_only=True):
     core: CoreEntry
     edges: list[EdgeEntry]
     customers: list[Customer]
+    services: list[ServiceEntry] = []
     play_url: str = ""
 
 

@@ -75,8 +75,22 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     problem: str = ""
 
 
+class SignIn(msgspec.Struct, frozen=True, kw_only=True):
+    """One sign-in of a crowd; ``wrong``: with a wrong password. ``status`` 0 without an answer."""
+
+    sent_at: datetime
+    received_at: datetime
+    edge: str
+    status: int
+    wrong: bool
+
+
 class StatusSample(msgspec.Struct, frozen=True, kw_only=True):
-    """One look at an edge's ``/status``; ``mode`` is empty when it did not answer."""
+    """
+    One look at an edge's ``/status``; ``mode`` is empty when it did not answer.
+
+    ``file_refused`` is why the newest snapshot file was not taken, of any shard.
+    """
 
     at: datetime
     edge: str
@@ -88,6 +102,7 @@ class StatusSample(msgspec.Struct, frozen=True, kw_only=True):
     oldest_seconds: float | None = None
     amount_cents: int | None = None
     breaker: str = ""
+    file_refused: str = ""
 
 
 class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,19 +150,37 @@ class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
     differences: list[str] = []
 
 
+class FaultFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What the fault was, as far as the verdicts depend on it; without any it broke nothing.
+
+    ``core_silent``: the core decides and says nothing while it lasts. ``without_core``: edges that lose the core.
+    ``away``: edges that are broken themselves, so that customers have to turn to another. ``returns_max``: how often
+    an edge may return to normal meanwhile. ``began``, ``healing`` and ``healed`` name the moments of the timeline.
+    """
+
+    core_silent: bool = False
+    without_core: list[str] = []
+    away: list[str] = []
+    returns_max: int = 0
+    began: str = "Fault begun"
+    healing: str = "Healing begun"
+    healed: str = "Healed"
+
+
 class Milestones(msgspec.Struct, kw_only=True):
     """
     When what happened.
 
-    ``killed_from`` is just before the kill, ``killed_at`` when the core was certainly gone; ``restarting_at`` is just
-    before it was started again.
+    ``broken_from`` is just before the fault, ``broken_at`` when it was certainly there (a killed core was gone);
+    ``healing_at`` is just before the first step of healing, ``healed_at`` when core and edges answered again.
     """
 
     begun_at: datetime
-    killed_from: datetime | None = None
-    killed_at: datetime | None = None
-    restarting_at: datetime | None = None
-    core_ready_at: datetime | None = None
+    broken_from: datetime | None = None
+    broken_at: datetime | None = None
+    healing_at: datetime | None = None
+    healed_at: datetime | None = None
     drained_at: datetime | None = None
     normal_at: dict[str, datetime] = {}
     ended_at: datetime | None = None
@@ -159,9 +192,11 @@ class History(msgspec.Struct, kw_only=True):
     edges: list[str]
     timezone: str
     milestones: Milestones
+    fault: FaultFacts = FaultFacts()
     reads: list[Read] = []
     attempts: list[Attempt] = []
     sightings: list[Sighting] = []
+    sign_ins: list[SignIn] = []
     samples: list[StatusSample] = []
     ledgers_before: dict[str, Ledger] = {}
     ledgers_after: dict[str, Ledger] = {}
@@ -170,11 +205,20 @@ class History(msgspec.Struct, kw_only=True):
     final_sightings: list[Sighting] = []
     reconciliation: Reconciliation | None = None
 
-    def phase(self, at: datetime) -> Phase:
-        """Tell whether an instant lies before the fault, in the outage, or after the core was started again."""
+    def out_of_reach(self, read: Read) -> bool:
+        """Whether the drill itself had taken the edge away while it was asked; healing takes its time."""
         moments = self.milestones
-        if moments.killed_at is None or at < moments.killed_at:
+        if read.edge not in self.fault.away or moments.broken_from is None:
+            return False
+        return read.received_at >= moments.broken_from and (
+            moments.healed_at is None or read.sent_at < moments.healed_at
+        )
+
+    def phase(self, at: datetime) -> Phase:
+        """Tell whether an instant lies before the fault, in the outage that it makes, or after healing began."""
+        moments = self.milestones
+        if moments.broken_at is None or at < moments.broken_at:
             return "before"
-        if moments.restarting_at is None or at < moments.restarting_at:
+        if moments.healing_at is None or at < moments.healing_at:
             return "outage"
         return "after"

@@ -22,15 +22,15 @@ def _pages(history: History) -> list[Read]:
 
 
 def _in_outage(history: History, *, after_seconds: float = 0.0) -> list[Read]:
-    """Reads asked and answered while the core was certainly dead, by edge and time."""
+    """Reads asked and answered while the fault was certainly there, by edge and time."""
     moments = history.milestones
-    if moments.killed_at is None or moments.restarting_at is None:
+    if moments.broken_at is None or moments.healing_at is None:
         return []
-    begin = moments.killed_at + timedelta(seconds=after_seconds)
+    begin = moments.broken_at + timedelta(seconds=after_seconds)
     inside = [
         read
         for read in _pages(history)
-        if read.sent_at >= begin and read.received_at <= moments.restarting_at
+        if read.sent_at >= begin and read.received_at <= moments.healing_at
     ]
     return sorted(inside, key=lambda read: (read.edge, read.sent_at))
 
@@ -41,9 +41,13 @@ def _describe(read: Read) -> str:
 
 def reads_answered(history: History) -> Finding:
     """Every page is answered, in the outage as before, also for accounts that nobody had asked for."""
-    pages = _pages(history)
+    pages = [read for read in _pages(history) if not history.out_of_reach(read)]
     failed = [read for read in pages if read.status != OK]
-    untouched = {read.account_id for read in _in_outage(history) if read.untouched}
+    untouched = {
+        read.account_id
+        for read in _in_outage(history)
+        if read.untouched and not history.out_of_reach(read)
+    }
     return conclude(
         "reads-answered",
         "No page failed",
@@ -59,7 +63,7 @@ def reads_answered(history: History) -> Finding:
 
 def archive_bounded(history: History) -> Finding:
     """What only the core holds is refused plainly and soon while the core is away; it never hangs."""
-    asked = [read for read in history.reads if read.archive]
+    asked = [read for read in history.reads if read.archive and not history.out_of_reach(read)]
     slowest = max(((read.received_at - read.sent_at).total_seconds() for read in asked), default=0)
     wrong = [
         f"{_describe(read)}: {read.status or 'no answer'} {read.problem} after {seconds:.2f} s"
@@ -83,12 +87,12 @@ def as_of_stands_still(history: History) -> Finding:
     reads = [read for read in _in_outage(history) if read.status == OK]
     wrong = [f"{_describe(read)}: no as-of time" for read in reads if read.as_of is None]
     wrong += [
-        f"{_describe(read)}: as of {read.as_of:%H:%M:%S.%f}, but the core died at "
-        f"{moments.killed_at:%H:%M:%S.%f}"
+        f"{_describe(read)}: as of {read.as_of:%H:%M:%S.%f}, but the core fell silent at "
+        f"{moments.broken_at:%H:%M:%S.%f}"
         for read in reads
         if read.as_of is not None
-        and moments.killed_at is not None
-        and read.as_of > moments.killed_at
+        and moments.broken_at is not None
+        and read.as_of > moments.broken_at
     ]
     settled = [read for read in _in_outage(history, after_seconds=LAST_FRAME_SECONDS) if read.as_of]
     for edge in history.edges:
@@ -98,7 +102,7 @@ def as_of_stands_still(history: History) -> Finding:
     return conclude(
         "as-of-still",
         "As-of time stood still",
-        how="Every page in the outage, against the moment the core was killed",
+        how="Every page in the outage, against the moment the core was killed or cut off",
         found=f"{len(reads):,} pages, {len(wrong)} wrong",
         violations=wrong,
         vacuous="" if settled else "no page was read in the outage",
@@ -116,9 +120,9 @@ def age_true(history: History) -> Finding:
             wrong.append(f"{_describe(read)}: no age")
             continue
         since = [read.as_of]
-        dead = history.phase(read.sent_at) == "outage"
-        if dead and moments.restarting_at and read.received_at <= moments.restarting_at:
-            since.append(moments.killed_at or read.as_of)
+        dead = history.fault.core_silent and history.phase(read.sent_at) == "outage"
+        if dead and moments.healing_at and read.received_at <= moments.healing_at:
+            since.append(moments.broken_at or read.as_of)
         least = max((read.sent_at - moment).total_seconds() for moment in since)
         margin = min(read.age_seconds - least, read.age_seconds if margin is None else margin)
         if read.age_seconds < least:
@@ -260,7 +264,7 @@ def degraded_in_time(history: History) -> Finding:
     moments = history.milestones
     wrong: list[str] = []
     found: list[str] = []
-    for edge in history.edges:
+    for edge in history.fault.without_core:
         seconds = seconds_to_degrade(history, edge)
         found.append(f"{edge} {'never' if seconds is None else f'{seconds:.1f} s'}")
         if seconds is None or seconds > DEGRADED_SECONDS_MAX:
@@ -268,32 +272,32 @@ def degraded_in_time(history: History) -> Finding:
     wrong += [
         f"{_describe(read)}: shown as {read.mode or 'no mode'}"
         for read in _in_outage(history, after_seconds=DEGRADED_SECONDS_MAX)
-        if read.status == OK and read.mode != "degraded"
+        if read.edge in history.fault.without_core and read.status == OK and read.mode != "degraded"
     ]
     return conclude(
         "degraded-in-time",
         f"The mode shows within {DEGRADED_SECONDS_MAX:.0f} s",
-        how="Each edge’s status and the mode on every page after the kill",
+        how="Each such edge’s status and the mode on every page after the fault",
         found=", ".join(found),
         violations=wrong,
-        vacuous="" if moments.killed_at else "nothing was killed",
+        vacuous="" if moments.broken_at and found else "nothing was broken",
     )
 
 
 def seconds_to_degrade(history: History, edge: str) -> float | None:
-    """Measure from the kill to the first time that an edge was seen degraded; None when it never was."""
-    killed = history.milestones.killed_from
-    if killed is None:
+    """Measure from the fault to the first time that an edge was seen degraded; None when it never was."""
+    begun = history.milestones.broken_from
+    if begun is None:
         return None
     seen = [
-        s.at for s in history.samples if s.edge == edge and s.mode == "degraded" and s.at > killed
+        s.at for s in history.samples if s.edge == edge and s.mode == "degraded" and s.at > begun
     ]
     seen += [
         read.received_at
         for read in history.reads
-        if read.edge == edge and read.mode == "degraded" and read.received_at > killed
+        if read.edge == edge and read.mode == "degraded" and read.received_at > begun
     ]
-    return (min(seen) - killed).total_seconds() if seen else None
+    return (min(seen) - begun).total_seconds() if seen else None
 
 
 def normal_returns(history: History) -> Finding:
@@ -307,7 +311,7 @@ def normal_returns(history: History) -> Finding:
         for edge in history.edges
         if edge in last and last[edge].pending
     ]
-    ready = moments.core_ready_at
+    ready = moments.healed_at
     found = [
         f"{edge} {(back[edge] - ready).total_seconds():.0f} s"
         for edge in history.edges
@@ -319,19 +323,4 @@ def normal_returns(history: History) -> Finding:
         how="Each edge’s status after the core was back",
         found=", ".join(found) or "none",
         violations=wrong,
-    )
-
-
-def taken_in_outage(history: History) -> Finding:
-    """Payments were accepted at every edge while the core was dead."""
-    counts = dict.fromkeys(history.edges, 0)
-    for attempt in history.attempts:
-        if attempt.state == "accepted" and history.phase(attempt.received_at) == "outage":
-            counts[attempt.edge] += 1
-    return conclude(
-        "taken-in-outage",
-        "Payments accepted while the core was dead",
-        how="Answers “accepted” between the kill and the restart",
-        found=", ".join(f"{count} at {edge}" for edge, count in counts.items()),
-        violations=[f"{edge} accepted none" for edge, count in counts.items() if not count],
     )

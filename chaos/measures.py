@@ -14,11 +14,16 @@ OK = 200
 
 
 class PhaseFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """What customers saw in one phase; latencies in milliseconds, ages in seconds."""
+    """
+    What customers saw in one phase; latencies in milliseconds, ages in seconds.
+
+    ``turned_away`` counts pages that failed at an edge that the drill itself had taken away; ``failed`` has the others.
+    """
 
     phase: Phase
     pages: int
     failed: int
+    turned_away: int
     p50_ms: float
     p95_ms: float
     slowest_ms: float
@@ -43,8 +48,8 @@ class EdgeTimes(msgspec.Struct, frozen=True, kw_only=True):
     """How long one edge took, in seconds; None for what did not happen."""
 
     edge: str
-    degraded_after_kill: float | None
-    normal_after_core_ready: float | None
+    degraded_after_fault: float | None
+    normal_after_heal: float | None
     queue_max: int
     oldest_age_seconds: float
 
@@ -83,7 +88,7 @@ class Measures(msgspec.Struct, frozen=True, kw_only=True):
 
     duration_seconds: float
     outage_seconds: float | None
-    core_start_seconds: float | None
+    heal_seconds: float | None
     drain_seconds: float | None
     edges: list[EdgeTimes]
     phases: list[PhaseFigures]
@@ -114,13 +119,16 @@ def measure_phase(history: History, phase: Phase) -> PhaseFigures:
     pages = [
         read for read in history.reads if not read.archive and history.phase(read.sent_at) == phase
     ]
-    latencies = [_millis(read) for read in pages]
+    latencies = [_millis(read) for read in pages if not history.out_of_reach(read)]
+    failed = [read for read in pages if read.status != OK]
+    turned_away = sum(history.out_of_reach(read) for read in failed)
     attempts = [one for one in history.attempts if history.phase(one.sent_at) == phase]
     states = Counter(one.state for one in attempts)
     return PhaseFigures(
         phase=phase,
         pages=len(pages),
-        failed=sum(read.status != OK for read in pages),
+        failed=len(failed) - turned_away,
+        turned_away=turned_away,
         p50_ms=round(percentile(latencies, 0.5), 1),
         p95_ms=round(percentile(latencies, 0.95), 1),
         slowest_ms=round(max(latencies, default=0.0), 1),
@@ -140,8 +148,8 @@ def measure_edge(history: History, edge: str) -> EdgeTimes:
     degraded = seconds_to_degrade(history, edge)
     return EdgeTimes(
         edge=edge,
-        degraded_after_kill=None if degraded is None else round(degraded, 3),
-        normal_after_core_ready=seconds_between(moments.core_ready_at, moments.normal_at.get(edge)),
+        degraded_after_fault=None if degraded is None else round(degraded, 3),
+        normal_after_heal=seconds_between(moments.healed_at, moments.normal_at.get(edge)),
         queue_max=max((s.pending or 0 for s in history.samples if s.edge == edge), default=0),
         oldest_age_seconds=max(
             (read.age_seconds or 0.0 for read in history.reads if read.edge == edge), default=0.0
@@ -151,20 +159,20 @@ def measure_edge(history: History, edge: str) -> EdgeTimes:
 
 def list_moments(history: History) -> list[Moment]:
     """List the drill's milestones in order."""
-    moments = history.milestones
+    moments, fault = history.milestones, history.fault
     named: list[tuple[str, datetime | None]] = [
         ("Traffic began", moments.begun_at),
-        ("Core killed", moments.killed_at),
-        ("Core started again", moments.restarting_at),
-        ("Core answers", moments.core_ready_at),
+        (fault.began, moments.broken_at),
+        (fault.healing, moments.healing_at),
+        (fault.healed, moments.healed_at),
         ("Nothing waits any more", moments.drained_at),
         *((f"{edge} is normal", at) for edge, at in moments.normal_at.items()),
         ("Traffic ended", moments.ended_at),
     ]
-    for edge in history.edges:
+    for edge in fault.without_core:
         seconds = seconds_to_degrade(history, edge)
-        if moments.killed_from is not None and seconds is not None:
-            at = moments.killed_from + timedelta(seconds=seconds)
+        if moments.broken_from is not None and seconds is not None:
+            at = moments.broken_from + timedelta(seconds=seconds)
             named.append((f"{edge} rides through", at))
     begun = moments.begun_at
     return sorted(
@@ -219,7 +227,7 @@ def make_series(history: History) -> Series:
     for read in history.reads:
         if not read.archive:
             latencies[place(read.sent_at)].append(_millis(read))
-            failed[place(read.sent_at)] += read.status != OK
+            failed[place(read.sent_at)] += read.status != OK and not history.out_of_reach(read)
     edges = []
     for edge in history.edges:
         mode = [""] * bins
@@ -247,9 +255,9 @@ def measure(history: History) -> Measures:
     moments = history.milestones
     return Measures(
         duration_seconds=seconds_between(moments.begun_at, moments.ended_at) or 0.0,
-        outage_seconds=seconds_between(moments.killed_at, moments.restarting_at),
-        core_start_seconds=seconds_between(moments.restarting_at, moments.core_ready_at),
-        drain_seconds=seconds_between(moments.core_ready_at, moments.drained_at),
+        outage_seconds=seconds_between(moments.broken_at, moments.healing_at),
+        heal_seconds=seconds_between(moments.healing_at, moments.healed_at),
+        drain_seconds=seconds_between(moments.healed_at, moments.drained_at),
         edges=[measure_edge(history, edge) for edge in history.edges],
         phases=[measure_phase(history, phase) for phase in PHASES],
         moments=list_moments(history),

@@ -162,6 +162,10 @@ class PlayPage:
                     core.send(signal.SIGCONT)
                     if not self._core_answers or core.alive:
                         core.start()
+                    # A drill may have taken edges away too.
+                    for edge in self._fleet.edges.values():
+                        edge.send(signal.SIGCONT)
+                        edge.start()
             self._core_answers = self._core_answers and action not in {"kill", "freeze"}
             self._fleet.write_file()
             self._events.appendleft(Event(now(), HAPPENED[action]))

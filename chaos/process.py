@@ -4,7 +4,9 @@ import contextlib
 import ctypes
 import os
 import signal
+import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +19,11 @@ _PR_SET_PDEATHSIG = 1
 _LOG_TAIL_LINES = 12
 POLL_SECONDS = 0.05
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def python_module(module: str, *arguments: str) -> list[str]:
+    """Return the argv that runs one of our commands from any folder, with this very interpreter."""
+    return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def _kernel_facts(pid: int) -> list[str]:
@@ -74,15 +81,23 @@ class FleetProcess:
     """
     A process that dies with us, also when we are killed.
 
-    Start it from the main thread: the kernel ties it to the thread that started it. Its output goes to ``log``.
+    Start it from the main thread: the kernel ties it to the thread that started it. Its output goes to ``log``. With
+    ``user`` it runs as somebody else, which only root may order.
     """
 
     def __init__(
-        self, name: str, command: list[str], log: Path, environment: Mapping[str, str] | None = None
+        self,
+        name: str,
+        command: list[str],
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        *,
+        user: str | None = None,
     ) -> None:
         self.name = name
         self.command = command
         self.log = log
+        self._user = user
         self._environment = {**os.environ, **(environment or {})}
         self._popen: subprocess.Popen[bytes] | None = None
 
@@ -113,6 +128,8 @@ class FleetProcess:
                 stdout=log,
                 stderr=log,
                 env=self._environment,
+                user=self._user,
+                extra_groups=None if self._user is None else [],
                 # Its own session: a Ctrl-C in the terminal is ours to pass on, in order.
                 start_new_session=True,
                 preexec_fn=tied_to_us(),  # noqa: PLW1509 - two system calls, resolved before the fork
@@ -177,4 +194,21 @@ def wait_answering(process: FleetProcess, url: str, *, seconds: float) -> None:
                 if client.get(url).status_code == httpx.codes.OK:
                     return
             time.sleep(POLL_SECONDS)
+    raise FleetError(f"{process.name} was not ready within {seconds:g} s:\n{process.log_tail()}")
+
+
+def wait_listening(process: FleetProcess, port: int, *, seconds: float) -> None:
+    """
+    Wait until a process takes connections on a port of this machine.
+
+    Raises:
+        FleetError: It ended or did not in time; with the end of its log.
+    """
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if not process.alive:
+            raise FleetError(f"{process.name} ended at its start:\n{process.log_tail()}")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(POLL_SECONDS)
     raise FleetError(f"{process.name} was not ready within {seconds:g} s:\n{process.log_tail()}")

@@ -13,7 +13,7 @@ from collections import deque
 from functools import partial
 from random import Random
 
-from chaos.faults import Cut, Fault, Latency, Lease, Rate, Refuse, Reset, worst
+from chaos.faults import Cut, Fault, Flaky, Latency, Lease, Rate, Refuse, Reset, worst
 
 CHUNK_BYTES = 64 * 1024
 HELD_BYTES_MAX = 1024 * 1024
@@ -43,15 +43,26 @@ def _close(end: socket.socket, *, reset: bool) -> None:
 
 
 class _Pump:
-    """One direction of a connection: from ``source`` through a bounded hold to ``target``."""
+    """
+    One direction of a connection: from ``source`` through a bounded hold to ``target``.
+
+    ``calls``: it is the one in which calls are made, rather than answered.
+    """
 
     def __init__(
-        self, source: socket.socket, target: socket.socket, proxy: "FaultProxy", *, swallow: bool
+        self,
+        source: socket.socket,
+        target: socket.socket,
+        proxy: "FaultProxy",
+        *,
+        swallow: bool,
+        calls: bool,
     ) -> None:
         self._source = source
         self._target = target
         self._proxy = proxy
         self._swallowing = swallow
+        self._calls = calls
         self._held: deque[tuple[float, bytes]] = deque()
         self._held_bytes = 0
         self._changed = asyncio.Event()
@@ -111,6 +122,8 @@ class _Pump:
                 data = b""
             if self._swallowing:
                 self._lose(len(data))
+            elif data and self._calls and self._proxy.fails_call():
+                raise ConnectionResetError
             else:
                 self._hold(data)
             if not data:
@@ -193,14 +206,17 @@ class _Connection:
             await self._dial()
             if self._server is None:
                 self._never_dialled = True
-                self._forward = _Pump(self._client, self._client, self._proxy, swallow=True)
+                self._forward = _Pump(
+                    self._client, self._client, self._proxy, swallow=True, calls=True
+                )
                 await self._forward.run()
                 return
+            proxy = self._proxy
             self._forward = _Pump(
-                self._client, self._server, self._proxy, swallow=self._proxy.loses("forward")
+                self._client, self._server, proxy, swallow=proxy.loses("forward"), calls=True
             )
             self._backward = _Pump(
-                self._server, self._client, self._proxy, swallow=self._proxy.loses("backward")
+                self._server, self._client, proxy, swallow=proxy.loses("backward"), calls=False
             )
             async with asyncio.TaskGroup() as directions:
                 directions.create_task(self._forward.run())
@@ -305,6 +321,10 @@ class FaultProxy:
     def bytes_per_second(self) -> int | None:
         """Tell the rate that a connection is held to now."""
         return self._fault.bytes_per_second if isinstance(self._fault, Rate) else None
+
+    def fails_call(self) -> bool:
+        """Draw whether what is being sent now resets its connection instead."""
+        return isinstance(self._fault, Flaky) and self._rng.random() < self._fault.share
 
     async def dial(self) -> socket.socket:
         """Connect to the target. Raises OSError."""

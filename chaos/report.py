@@ -8,8 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 import msgspec
 
-from chaos.findings import Finding
-from chaos.history import History
+from chaos.drills.drill import Drill, Target
+from chaos.findings import Finding, conclude
+from chaos.history import FaultFacts, History
 from chaos.invariants import judge
 from chaos.measures import Measures, measure
 
@@ -20,11 +21,19 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """
     Everything that a drill reports.
 
-    ``command`` repeats it exactly; ``samples`` are sentences that a customer's page showed, by phase.
+    ``command`` repeats it exactly; ``samples`` are sentences that a customer's page showed, by phase. ``targets`` are
+    what the drill touched, ``aborted`` why it ended before its time, if it did.
     """
 
     drill: str
     title: str
+    purpose: str
+    did: str
+    customers: str
+    recovery: str
+    fault: FaultFacts
+    targets: list[Target]
+    aborted: str
     passed: bool
     started_at: datetime
     ended_at: datetime
@@ -57,24 +66,34 @@ def describe_environment() -> dict[str, str]:
 
 def make_report(
     history: History,
+    drill: Drill,
     *,
-    drill: str,
     arguments: list[str],
     seed: int,
     hold_seconds: float,
     samples: dict[str, str],
+    targets: list[Target],
+    aborted: str = "",
 ) -> Report:
     """Judge and measure a history, and add what repeats the drill."""
-    findings = judge(history)
+    findings = [] if not aborted else [_ended_early(aborted)]
+    findings += judge(history, drill.invariants)
     moments = history.milestones
     return Report(
-        drill=drill,
-        title="Core blackout",
+        drill=drill.name,
+        title=drill.title,
+        purpose=drill.purpose,
+        did=drill.did,
+        customers=drill.customers,
+        recovery=drill.recovery,
+        fault=history.fault,
+        targets=targets,
+        aborted=aborted,
         passed=all(finding.held for finding in findings),
         started_at=moments.begun_at,
         ended_at=moments.ended_at or moments.begun_at,
         timezone=history.timezone,
-        command=shlex.join(["./ridethrough", "drill", "run", drill, *arguments]),
+        command=shlex.join(["./ridethrough", "drill", "run", drill.name, *arguments]),
         seed=seed,
         hold_seconds=hold_seconds,
         accounts=len(history.ledgers_after),
@@ -82,6 +101,16 @@ def make_report(
         measures=measure(history),
         findings=findings,
         samples=samples,
+    )
+
+
+def _ended_early(why: str) -> Finding:
+    return conclude(
+        "not-aborted",
+        "The drill stayed within its bounds",
+        how="Conditions watched all the while, on which everything is healed at once",
+        found="ended early",
+        violations=[why],
     )
 
 

@@ -115,7 +115,7 @@ def _headline(report: Report) -> str:
     outage = report.measures.outage_seconds
     if outage is None:
         return "The drill did not get to break anything."
-    begin = f"We killed the core for {in_words(outage)}."
+    begin = f"{report.did} for {in_words(outage)}."
     broken = [finding for finding in report.findings if not finding.held]
     if not broken:
         return f"{begin} No customer lost a payment."
@@ -124,14 +124,19 @@ def _headline(report: Report) -> str:
 
 def _facts(report: Report) -> list[tuple[str, str]]:
     edges = report.measures.edges
-    degraded = [edge.degraded_after_kill for edge in edges]
-    normal = [edge.normal_after_core_ready for edge in edges]
-    slowest = None if None in degraded else max(one for one in degraded if one is not None)
+    without = report.fault.without_core
+    degraded = [edge.degraded_after_fault for edge in edges if edge.edge in without]
+    normal = [edge.normal_after_heal for edge in edges]
+    slowest = (
+        None
+        if None in degraded
+        else max((one for one in degraded if one is not None), default=None)
+    )
     last = None if None in normal else max(one for one in normal if one is not None)
     held = sum(finding.held for finding in report.findings)
     return [
         ("Checks that held", f"{held} of {len(report.findings)}"),
-        ("Time to ride through", in_words(slowest)),
+        *([("Time to ride through", in_words(slowest))] if without else []),
         ("Time to drain", in_words(report.measures.drain_seconds)),
         ("Time to normal", in_words(last)),
         ("Edges", ", ".join(edge.edge for edge in edges)),
@@ -145,13 +150,13 @@ def _ride(report: Report) -> dict[str, str]:
     normal = [m.at for m in report.measures.moments if m.name.endswith("is normal")]
     outage = report.measures.phases[1]
     return {
-        "killed": clock.time(_moment(report, "Core killed")),
+        "broken": clock.time(_moment(report, report.fault.began)),
         "dip": clock.time(min(degraded, default=None)),
-        "back": clock.time(_moment(report, "Core answers")),
+        "healed": clock.time(_moment(report, report.fault.healed)),
         "normal": clock.time(max(normal, default=None)),
         "length": in_words(report.measures.outage_seconds),
         "pages": f"{outage.pages:,} pages, {outage.failed} failed",
-        "payments": f"{outage.accepted} payments accepted",
+        "payments": f"{outage.accepted + outage.posted} payments taken",
     }
 
 
@@ -163,6 +168,8 @@ def _saw(report: Report) -> list[dict[str, object]]:
             f"{phase.pages:,} pages, {failed}.",
             f"95 of 100 came in under {phase.p95_ms:.0f} ms, all in {phase.slowest_ms:.0f} ms.",
         ]
+        if phase.turned_away:
+            lines.append(f"{phase.turned_away} more found an edge gone and turned to another.")
         if phase.phase == "outage":
             lines.append(
                 f"The oldest page said so: {in_words(phase.oldest_age_seconds)} old. "
@@ -203,10 +210,10 @@ def _charts(report: Report) -> dict[str, object]:
         return min(100.0, max(0.0, (at - report.started_at).total_seconds() / length * 100))
 
     marks = [charts.Mark(m.name, clock.short(m.at), x(m.at)) for m in measures.moments]
-    killed, back = _moment(report, "Core killed"), _moment(report, "Core answers")
+    broken, healed = (_moment(report, name) for name in (report.fault.began, report.fault.healed))
     outage = None
-    if killed is not None:
-        outage = (x(killed), x(back) if back is not None else 100.0)
+    if broken is not None:
+        outage = (x(broken), x(healed) if healed is not None else 100.0)
     series = measures.series
     oldest = max((edge.oldest_age_seconds for edge in measures.edges), default=0)
     queue = max((edge.queue_max for edge in measures.edges), default=0)

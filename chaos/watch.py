@@ -29,6 +29,7 @@ def read_sample(edge: str, answer: Answer) -> StatusSample:
         return StatusSample(at=answer.received_at, edge=edge)
     told: dict[str, Any] = answer.members
     queue: dict[str, Any] = told.get("queue") or {}
+    shards: dict[str, dict[str, Any]] = told.get("shards") or {}
     return StatusSample(
         at=answer.received_at,
         edge=edge,
@@ -40,6 +41,9 @@ def read_sample(edge: str, answer: Answer) -> StatusSample:
         oldest_seconds=queue.get("oldest_seconds"),
         amount_cents=queue.get("amount"),
         breaker=_breaker(told.get("breaker")),
+        file_refused="; ".join(
+            str(shard["file_refused"]) for shard in shards.values() if shard.get("file_refused")
+        ),
     )
 
 

@@ -28,8 +28,8 @@ from chaos.bench.process_facts import anonymous_megabytes
 from chaos.bench.setting import Setting
 from chaos.bench.wrk import Ask
 from chaos.errors import FleetError
-from chaos.fleet import Fleet, python_module
-from chaos.process import descendants, wait_answering
+from chaos.fleet import Fleet
+from chaos.process import descendants, python_module, wait_answering
 from core_cis.snapshot_shelves import replica_folder, shelf_of
 
 APPLIER_MB_MAX: Final = 150.0

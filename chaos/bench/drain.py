@@ -28,7 +28,7 @@ from cache_sync.sql import write as write_any
 from chaos.bench.figures import Figure, Goal, Result
 from chaos.bench.setting import Setting
 from chaos.errors import FleetError
-from chaos.fleet import python_module
+from chaos.process import python_module
 from core_cis.intake import EdgeKey, Intake, check_signatures
 from core_cis.settings import ServerSettings
 from core_cis.store import CoreStore

@@ -25,7 +25,8 @@ from chaos.bench.http_load import Tally, paced
 from chaos.bench.setting import Setting
 from chaos.bench.slowing import slowed
 from chaos.errors import FleetError
-from chaos.fleet import Fleet, python_module
+from chaos.fleet import Fleet
+from chaos.process import python_module
 from edge_portal.settings import load_settings
 from failover.intents import fingerprint, intent_id
 from failover.journal import Journal, JournalBounds

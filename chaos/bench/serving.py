@@ -19,9 +19,8 @@ from chaos.bench.fleet import BenchFleet
 from chaos.bench.setting import Setting
 from chaos.bench.wrk import Ask, Load, cores, find_program, load, on_server_core
 from chaos.errors import FleetError
-from chaos.fleet import python_module
 from chaos.fleet_plan import free_ports
-from chaos.process import FleetProcess, wait_answering
+from chaos.process import FleetProcess, python_module, wait_answering
 
 JSON: Final = "application/json"
 HTML: Final = "text/html; charset=utf-8"

@@ -14,8 +14,7 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from chaos.fleet import python_module
-from chaos.process import tied_to_us
+from chaos.process import python_module, tied_to_us
 
 PERIOD_SECONDS: Final = 0.01
 

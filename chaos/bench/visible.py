@@ -22,8 +22,7 @@ from chaos.bench.fleet import BenchFleet
 from chaos.bench.redis_pair import counter, redis_pair, write_steadily
 from chaos.bench.setting import Setting
 from chaos.errors import FleetError
-from chaos.fleet import python_module
-from chaos.process import FleetProcess
+from chaos.process import FleetProcess, python_module
 
 LOOK_SECONDS: Final = 0.0002
 _PATIENCE_SECONDS: Final = 60.0

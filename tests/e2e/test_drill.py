@@ -103,7 +103,7 @@ class Passed:
     """A drill of a healthy fleet that has ended."""
 
     def __init__(self, drill: Drill) -> None:
-        drill.wait_step("Killing the core")
+        drill.wait_step("Core killed")
         self.core_pid = read_fleet_file(drill.data / "fleet.json").core.pid
         self.drill = drill
         self.status, self.broken = drill.finish()
@@ -127,7 +127,7 @@ def test_a_healthy_fleet_passes(passed: Passed) -> None:
     assert not (drill.data / "fleet.json").exists()
     report = msgspec.json.decode(drill.json.read_bytes(), type=Report)
     for edge in report.measures.edges:
-        assert edge.degraded_after_kill is not None
+        assert edge.degraded_after_fault is not None
         assert edge.queue_max > 0
     assert report.measures.phases[1].accepted > 0
     assert report.measures.phases[1].untouched_accounts > 0
@@ -243,7 +243,7 @@ def test_a_violation_of_the_books_is_found(
 ) -> None:
     """Planted while the core is dead; the drill ends with another status than 0 and names it."""
     drill = start({})
-    drill.wait_step("Killing the core")
+    drill.wait_step("Core killed")
     wait_accepted(drill.data)
     plant(drill.data)
     status, broken = drill.finish()

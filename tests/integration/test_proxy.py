@@ -11,7 +11,7 @@ import pytest
 from litestar import Litestar
 from litestar.testing import AsyncTestClient
 
-from chaos.faults import Cut, Fault, Latency, Lease, Rate, Refuse, Reset
+from chaos.faults import Cut, Fault, Flaky, Latency, Lease, Rate, Refuse, Reset
 from chaos.proxy import FaultProxy, open_listener
 from chaos.proxy_control import Link, create_control_app
 
@@ -248,6 +248,41 @@ async def test_faults_heal_by_themselves(rig: Rig) -> None:
     assert await is_reset(client)
     assert rig.lease.fault is None
     assert rig.lease.remaining_seconds == 0
+    client, server = await rig.pair()
+    client[1].write(b"well again")
+    assert await read(server, 10) == b"well again"
+
+
+async def test_the_same_fault_again_only_renews_it(rig: Rig) -> None:
+    """A connection that lost bytes to a cut is not reset when the cut is ordered anew; another fault is another one."""
+    client, server = await rig.pair()
+    rig.lease.take(Cut(ttl_seconds=LONG))
+    client[1].write(b"lost")
+    assert await silent(server)
+    rig.lease.take(Cut(ttl_seconds=2 * LONG))
+    assert rig.lease.remaining_seconds > LONG
+    assert await silent(client)
+    rig.lease.take(Latency(ttl_seconds=LONG))
+    assert await is_reset(client)
+
+
+async def test_a_flaky_link_fails_some_calls(rig: Rig) -> None:
+    """Calls are lost before they arrive, with a reset; about the share that was ordered, and never an answer."""
+    rig.lease.take(Flaky(ttl_seconds=LONG, share=0.5))
+    failed = 0
+    for _ in range(40):
+        client, server = await rig.pair()
+        client[1].write(b"call")
+        try:
+            assert await read(server, 4) == b"call"
+        except (ConnectionResetError, asyncio.IncompleteReadError):
+            failed += 1
+            assert await is_reset(client)
+        else:
+            server[1].write(b"answer")
+            assert await read(client, 6) == b"answer"
+    assert 10 <= failed <= 30
+    rig.lease.heal()
     client, server = await rig.pair()
     client[1].write(b"well again")
     assert await read(server, 10) == b"well again"

@@ -7,6 +7,7 @@ import pytest
 from chaos.history import (
     Attempt,
     CoreIntent,
+    FaultFacts,
     FinalAccount,
     History,
     Ledger,
@@ -196,13 +197,20 @@ def history() -> History:
         timezone="America/New_York",
         milestones=Milestones(
             begun_at=at(0),
-            killed_from=at(KILLED - 0.01),
-            killed_at=at(KILLED),
-            restarting_at=at(RESTARTING),
-            core_ready_at=at(READY),
+            broken_from=at(KILLED - 0.01),
+            broken_at=at(KILLED),
+            healing_at=at(RESTARTING),
+            healed_at=at(READY),
             drained_at=at(46),
             normal_at=dict.fromkeys(EDGES, at(NORMAL)),
             ended_at=at(END),
+        ),
+        fault=FaultFacts(
+            core_silent=True,
+            without_core=EDGES,
+            began="Core killed",
+            healing="Core started again",
+            healed="Core answers",
         ),
         reads=[
             page(payment, EDGES[int(tick * 2) % 2], tick + number / 10)

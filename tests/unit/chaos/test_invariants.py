@@ -206,7 +206,7 @@ def jump_back(history: History) -> None:
 
 def notice_late(history: History) -> None:
     """An edge that took five seconds to notice."""
-    killed = history.milestones.killed_at
+    killed = history.milestones.broken_at
     assert killed
     soon = killed + timedelta(seconds=5)
     for place, sample in enumerate(history.samples):

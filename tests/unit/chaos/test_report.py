@@ -6,7 +6,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from chaos.history import History
+from chaos.drills.catalogue import CATALOGUE
+from chaos.drills.drill import Target
+from chaos.history import FaultFacts, History
 from chaos.measures import measure
 from chaos.report import Report, encode_report, make_report
 from chaos.report_page import HISTORY_JSON, REPORT_JSON, in_words, render, write_report
@@ -15,13 +17,29 @@ from chaos.report_page import HISTORY_JSON, REPORT_JSON, in_words, render, write
 @pytest.fixture
 def report(history: History) -> Report:
     """Return the report of the good history."""
+    drill = CATALOGUE["core-blackout"]
     return make_report(
         history,
-        drill="core-blackout",
+        drill,
         arguments=["--seed", "7", "--data", "a folder"],
         seed=7,
         hold_seconds=30,
         samples={"outage": "Our main system is down. You can still read your bills and pay."},
+        targets=[Target("core (process 7)", "kill -9")],
+    )
+
+
+def plain_report(history: History, aborted: str = "") -> Report:
+    """Report a history without more."""
+    return make_report(
+        history,
+        CATALOGUE["core-blackout"],
+        arguments=[],
+        seed=1,
+        hold_seconds=30,
+        samples={},
+        targets=[],
+        aborted=aborted,
     )
 
 
@@ -29,12 +47,12 @@ def test_figures_come_from_the_history(history: History) -> None:
     """Times, counts and the queue's height are those of the story."""
     measures = measure(history)
     assert measures.outage_seconds == 30
-    assert measures.core_start_seconds == 2
+    assert measures.heal_seconds == 2
     assert measures.drain_seconds == 4
-    assert [edge.degraded_after_kill for edge in measures.edges] == pytest.approx(
+    assert [edge.degraded_after_fault for edge in measures.edges] == pytest.approx(
         [1.01, 1.01], abs=0.2
     )
-    assert [edge.normal_after_core_ready for edge in measures.edges] == [8, 8]
+    assert [edge.normal_after_heal for edge in measures.edges] == [8, 8]
     assert [edge.queue_max for edge in measures.edges] == [1, 1]
     before, outage, after = measures.phases
     assert (before.posted, outage.accepted, after.attempts) == (1, 2, 0)
@@ -49,6 +67,8 @@ def test_a_good_drill_passes(report: Report) -> None:
     assert report.passed
     assert "No customer lost a payment." in page
     assert page.count(">Held<") == len(report.findings)
+    assert "We killed the core for 30 s." in page
+    assert "core (process 7)" in page
     assert ">Broken<" not in page
 
 
@@ -57,9 +77,7 @@ def test_a_broken_invariant_stands_on_the_page_with_its_evidence(history: Histor
     ledger = history.ledgers_after["account-2"]
     twice = [*ledger.entries, ledger.entries[-1]]
     history.ledgers_after["account-2"] = msgspec.structs.replace(ledger, entries=twice)
-    report = make_report(
-        history, drill="core-blackout", arguments=[], seed=1, hold_seconds=30, samples={}
-    )
+    report = plain_report(history)
     page = render(report)
     assert not report.passed
     assert ">Broken<" in page
@@ -100,13 +118,36 @@ def test_everything_is_written(history: History, report: Report, tmp_path: Path)
 def test_a_drill_that_broke_nothing_has_a_report_too(history: History) -> None:
     """A drill that ended before its fault is reported as failed, not as an error."""
     moments = history.milestones
-    moments.killed_at = moments.killed_from = moments.restarting_at = moments.core_ready_at = None
+    moments.broken_at = moments.broken_from = moments.healing_at = moments.healed_at = None
     moments.normal_at = {}
-    report = make_report(
-        history, drill="core-blackout", arguments=[], seed=1, hold_seconds=30, samples={}
-    )
+    report = plain_report(history)
     assert not report.passed
     assert "did not get to break anything" in render(report)
+
+
+def test_a_drill_that_ended_early_has_failed(history: History) -> None:
+    """However well everything held: it did more than it said, and the page says what."""
+    report = plain_report(history, "edge-2 has not answered for 21 s")
+    assert not report.passed
+    assert report.findings[0].id == "not-aborted"
+    assert "edge-2 has not answered for 21 s" in render(report)
+
+
+def test_pages_at_an_edge_that_was_taken_away_are_told_apart(history: History) -> None:
+    """They are no failed pages: the drill took the edge away, and customers turned to the other one."""
+    history.fault = FaultFacts(away=["edge-1"], began="Edge killed", healed="Edge answers")
+    history.reads = [
+        msgspec.structs.replace(read, status=0) if history.out_of_reach(read) else read
+        for read in history.reads
+    ]
+    outage = measure(history).phases[1]
+    gone = sum(read.status == 0 for read in history.reads)
+    assert outage.failed == 0
+    assert outage.turned_away > 0
+    page = render(plain_report(history))
+    assert "found an edge gone and turned to another." in page
+    assert "Edge killed" in page
+    assert sum(measure(history).series.failed) == 0 < gone
 
 
 @pytest.mark.parametrize(
