@@ -262,3 +262,26 @@ def _exit_status(results: "list[Result]", *, every: bool) -> int:
     missed = [result for result in results if result.report is None]
     excused = every and reports and all(result.lacking for result in missed)
     return EXIT_NOT_RUN if missed and not excused else 0
+
+
+@drill_group.command("watch")
+@click.option(
+    "--fleet",
+    "fleet_file",
+    type=_FILE,
+    default=Path("ridethrough-demo/fleet.json"),
+    show_default=True,
+    help="fleet.json of a running fleet.",
+)
+@click.option("--once", is_flag=True, help="Look once, and end.")
+def watch_command(fleet_file: Path, once: bool) -> None:  # noqa: FBT001 - click's flag
+    """
+    Show a running demo or drill in the terminal: each edge's mode, age, queue and breaker, and the faults in force.
+
+    Into a file or a pipe it writes a line for each change.
+    """
+    from rich.console import Console  # noqa: PLC0415 - the other commands start faster
+
+    from chaos.fleet_view import watch_fleet  # noqa: PLC0415 - likewise
+
+    watch_fleet(fleet_file, Console(), once=once)

@@ -24,12 +24,12 @@ from cache_sync.sqlite import connect
 from chaos.bench.asking import account_asks, page_asks
 from chaos.bench.figures import Figure, Goal, Result
 from chaos.bench.fleet import BenchFleet, fill_core
-from chaos.bench.process_facts import anonymous_megabytes
+from chaos.bench.process_facts import anonymous_megabytes, children_of
 from chaos.bench.setting import Setting
 from chaos.bench.wrk import Ask
 from chaos.errors import FleetError
 from chaos.fleet import Fleet
-from chaos.process import descendants, python_module, wait_answering
+from chaos.process import python_module, wait_answering
 from core_cis.snapshot_shelves import replica_folder, shelf_of
 
 APPLIER_MB_MAX: Final = 150.0
@@ -184,17 +184,6 @@ def _core_running(fleet: Fleet) -> Iterator[None]:
         fleet.stop()
 
 
-def _children(pid: int, role: str) -> list[int]:
-    """List the processes of an edge that have a role."""
-    found = []
-    for child in descendants(pid):
-        with contextlib.suppress(OSError):
-            words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
-            if f"edge_portal.{role}".encode() in words:
-                found.append(child)
-    return found
-
-
 def _begin(fleet: Fleet, name: str) -> tuple[float, float]:
     """Start an edge without data; returns the seconds from its applier's start to readiness, and that one's memory."""
     edge = fleet.edges[name]
@@ -203,7 +192,7 @@ def _begin(fleet: Fleet, name: str) -> tuple[float, float]:
     until = time.monotonic() + _BEGIN_SECONDS
     with httpx.Client(timeout=5, trust_env=False) as client:
         while time.monotonic() < until:
-            appliers = _children(edge.pid, "applier")
+            appliers = children_of(edge.pid, "applier")
             if appliers and not begun:
                 begun = time.perf_counter()
             highest = max([highest, *map(anonymous_megabytes, appliers)])
@@ -226,7 +215,7 @@ def _worker_memory(made: BenchFleet, name: str) -> float:
             )
             if answer.status_code != httpx.codes.OK:
                 raise FleetError(f"{ask.path} answered {answer.status_code}")
-    return max(map(anonymous_megabytes, _children(fleet.edges[name].pid, "worker")), default=0.0)
+    return max(map(anonymous_megabytes, children_of(fleet.edges[name].pid, "worker")), default=0.0)
 
 
 def _disk_bytes(folder: Path) -> int:

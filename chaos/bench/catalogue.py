@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from chaos.bench.apply import bench_apply
 from chaos.bench.bootstrap import bench_bootstrap
+from chaos.bench.day import bench_day
 from chaos.bench.drain import bench_drain
 from chaos.bench.followers import bench_followers
 from chaos.bench.herd import bench_herd
@@ -29,6 +30,7 @@ BENCHES: dict[str, Entry] = {
     "outage": Entry("customers while the core is dead, frozen or cut off", bench_outage),
     "followers": Entry("what many followers cost the core, and a tree of them", bench_followers),
     "payments": Entry("payments accepted on two disks, against one disk's commits", bench_payments),
+    "day": Entry("an edge's memory over a day without the core", bench_day),
     "herd": Entry("customers' payments while a great queue drains into a slow core", bench_herd),
     "drain": Entry("the core's intake of queued payments, against bare postings", bench_drain),
 }

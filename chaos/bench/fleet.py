@@ -1,16 +1,19 @@
 """A fleet to measure: a core whose documents were made by the thousand, edges before it, no demo data."""
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 
 from cache_sync.clock import SystemClock
 from cache_sync.documents import CredentialBody
 from chaos.bench.population import Population, account_id_of, in_batches
+from chaos.errors import FleetError
 from chaos.fleet import Fleet, FleetOptions
 from chaos.fleet_file import Customer, write_private
 from chaos.proxy_control import HOST
@@ -23,6 +26,7 @@ from failover.node_config import read_config, write_config
 _ACCOUNTS_A_COMMIT = 500
 # Limits that a customer would meet and a benchmark must not.
 _PLENTY = 1_000_000_000
+_STATUS_SECONDS_MAX = 60.0
 
 
 def fill_core(folder: Path, accounts: int, tell: Callable[[str], None]) -> None:
@@ -134,3 +138,24 @@ class BenchFleet:
             yield self.fleet
         finally:
             self.fleet.stop()
+
+
+def wait_status(fleet: Fleet, name: str, wanted: Callable[[dict[str, Any]], bool]) -> None:
+    """
+    Wait until an edge's ``/status`` says what is wanted.
+
+    Raises:
+        FleetError: It does not within a minute.
+    """
+    until = time.monotonic() + _STATUS_SECONDS_MAX
+    while time.monotonic() < until:
+        answer = httpx.get(f"{fleet.edge_url(name)}/status", timeout=10, trust_env=False)
+        if wanted(answer.json()):
+            return
+        time.sleep(0.1)
+    raise FleetError(f"the status of {name} did not become what is measured")
+
+
+def takes_payments_alone(status: dict[str, Any]) -> bool:
+    """Tell from an edge's status that it knows the core to be away and takes payments with its witness."""
+    return bool(status["mode"] == "degraded" and status["payments_open"])

@@ -78,7 +78,7 @@ def bench_herd(setting: Setting) -> Result:
         draining = Tally(seconds=[], errors={})
         while time.monotonic() - begun < _DRAIN_SECONDS_MAX and _waiting(fleet, waking):
             window = _measure(fleet, live, payments, sizes.payment_rate, sizes.window_seconds)
-            _add(draining, window)
+            draining.add(window)
         seconds = time.monotonic() - begun
     posted = _posted(fleet, waking)
     if posted != (sizes.queued, sizes.queued):
@@ -226,13 +226,6 @@ def _payments(fleet: Fleet, name: str, methods: Sequence[_Method]) -> Payments:
 def _measure(fleet: Fleet, name: str, payments: Payments, rate: int, seconds: float) -> Tally:
     calls = iter(payments.next, None)
     return asyncio.run(paced(fleet.edge_url(name), calls, rate=rate, seconds=seconds))
-
-
-def _add(all_of_it: Tally, more: Tally) -> None:
-    all_of_it.seconds += more.seconds
-    for name, number in more.errors.items():
-        all_of_it.errors[name] = all_of_it.errors.get(name, 0) + number
-    all_of_it.elapsed += more.elapsed
 
 
 def _waiting(fleet: Fleet, name: str) -> int:

@@ -50,6 +50,13 @@ class Tally(msgspec.Struct, kw_only=True):
         """Good answers a second."""
         return self.answered / self.elapsed if self.elapsed else 0.0
 
+    def add(self, more: "Tally") -> None:
+        """Count what came of another load, after this one, too."""
+        self.seconds += more.seconds
+        for name, number in more.errors.items():
+            self.errors[name] = self.errors.get(name, 0) + number
+        self.elapsed += more.elapsed
+
     def slower_than(self, seconds: float) -> int:
         """Count the good answers that took longer."""
         return sum(1 for took in self.seconds if took > seconds)

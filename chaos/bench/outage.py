@@ -7,7 +7,6 @@ nobody has asked for before.
 
 import asyncio
 import signal
-import time
 from collections.abc import Callable, Iterator
 from itertools import chain, cycle
 from typing import Final
@@ -16,7 +15,7 @@ import httpx
 
 from chaos.bench.asking import account_asks, as_call, page_asks
 from chaos.bench.figures import Figure, Goal, Result, percentile
-from chaos.bench.fleet import BenchFleet
+from chaos.bench.fleet import BenchFleet, wait_status
 from chaos.bench.http_load import Call, Tally, paced
 from chaos.bench.setting import Setting
 from chaos.errors import FleetError
@@ -24,7 +23,6 @@ from chaos.fleet import Fleet
 
 SLOW_SECONDS: Final = 0.25
 _TTL_SECONDS: Final = 600
-_NOTICED_SECONDS_MAX: Final = 60.0
 _FAULTS: Final = ("dead", "frozen", "cut off")
 
 
@@ -38,7 +36,7 @@ def bench_outage(setting: Setting) -> Result:
     with made.running() as fleet:
         groups = _groups(made, name)
         url = fleet.edge_url(name)
-        _wait_mode(fleet, name, lambda mode: mode != "degraded")
+        _wait_up(fleet, name)
 
         def measure(calls: Iterator[Call]) -> Tally:
             return asyncio.run(paced(url, calls, rate=sizes.rate, seconds=sizes.outage_seconds))
@@ -55,7 +53,7 @@ def bench_outage(setting: Setting) -> Result:
                 heal()
             figures += _figures(fault, up, down)
             notes.append(f"core {fault}: p50/p99 ms {_latencies(down)}, errors {down.errors or 0}")
-            _wait_mode(fleet, name, lambda mode: mode != "degraded")
+            _wait_up(fleet, name)
     notes.append(f"{sizes.rate} requests a second for {sizes.outage_seconds:g} s each")
     return Result(bench="outage", figures=figures, notes=notes)
 
@@ -117,11 +115,5 @@ def _checked(answer: httpx.Response) -> None:
         raise FleetError(f"the fault proxy answered {answer.status_code}")
 
 
-def _wait_mode(fleet: Fleet, name: str, wanted: Callable[[str], bool]) -> None:
-    until = time.monotonic() + _NOTICED_SECONDS_MAX
-    while time.monotonic() < until:
-        status = httpx.get(f"{fleet.edge_url(name)}/status", timeout=10, trust_env=False).json()
-        if wanted(status["mode"]):
-            return
-        time.sleep(0.1)
-    raise FleetError("the edge's mode did not change")
+def _wait_up(fleet: Fleet, name: str) -> None:
+    wait_status(fleet, name, lambda status: status["mode"] != "degraded")

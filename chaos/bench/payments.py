@@ -17,7 +17,7 @@ import msgspec
 from cache_sync.sqlite import connect, write
 from chaos.bench.asking import Payments
 from chaos.bench.figures import Figure, Goal, Result, percentile
-from chaos.bench.fleet import BenchFleet
+from chaos.bench.fleet import BenchFleet, takes_payments_alone, wait_status
 from chaos.bench.http_load import Tally, closed_loop
 from chaos.bench.population import method_of
 from chaos.bench.setting import Setting
@@ -25,7 +25,6 @@ from chaos.errors import FleetError
 from chaos.fleet import Fleet
 
 _ROW: Final = b"x" * 400
-_AWAY_SECONDS_MAX: Final = 60.0
 _ACCEPTED: Final = 202
 _GOALS: Final = {1: 0.25, 32: 2.0}
 
@@ -43,7 +42,7 @@ def bench_payments(setting: Setting) -> Result:
         name = next(iter(fleet.edges))
         payments = Payments(made.tokens(name), [method_of(n) for n in range(made.accounts)])
         fleet.core.kill()
-        _wait_degraded(fleet, name)
+        wait_status(fleet, name, takes_payments_alone)
         url = fleet.edge_url(name)
         for waiting in _GOALS:
             tally = asyncio.run(closed_loop(url, payments.next, waiting=waiting, seconds=seconds))
@@ -86,17 +85,6 @@ def _bare_rate(path: Path, seconds: float) -> float:
         return number / (time.perf_counter() - begun)
     finally:
         connection.close()
-
-
-def _wait_degraded(fleet: Fleet, name: str) -> None:
-    """Wait until the edge knows that the core is away and may take payments with its witness."""
-    until = time.monotonic() + _AWAY_SECONDS_MAX
-    while time.monotonic() < until:
-        answer = httpx.get(f"{fleet.edge_url(name)}/status", timeout=10, trust_env=False).json()
-        if answer["mode"] == "degraded" and answer["payments_open"]:
-            return
-        time.sleep(0.1)
-    raise FleetError("the edge does not take payments without the core")
 
 
 def _check_accepted(fleet: Fleet, name: str, made: BenchFleet) -> None:

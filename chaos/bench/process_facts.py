@@ -1,10 +1,12 @@
-"""What the kernel knows of a process: its CPU time and its anonymous memory."""
+"""What the kernel knows of a process: its CPU time, its anonymous memory, an edge's processes by role."""
 
+import contextlib
 import os
 import re
 from pathlib import Path
 
 from chaos.errors import FleetError
+from chaos.process import descendants
 
 _ANONYMOUS = re.compile(r"^Anonymous:\s+(\d+) kB$", re.MULTILINE)
 _UTIME, _STIME = 11, 12
@@ -33,3 +35,14 @@ def anonymous_megabytes(pid: int) -> float:
         return 0.0
     found = _ANONYMOUS.search(text)
     return int(found[1]) * 1024 / 1e6 if found else 0.0
+
+
+def children_of(pid: int, role: str) -> list[int]:
+    """List the processes of an edge that have a role: ``agent``, ``applier``, ``feeder``, ``worker``."""
+    found = []
+    for child in descendants(pid):
+        with contextlib.suppress(OSError):
+            words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+            if f"edge_portal.{role}".encode() in words:
+                found.append(child)
+    return found

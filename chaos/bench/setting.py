@@ -14,6 +14,7 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     How much is measured. Seconds are of one measurement, of which a benchmark makes several.
 
     ``accounts`` are of the generated population (`bootstrap`), ``fleet_accounts`` of the fleets that are started.
+    A day's hour is so many ``hour_payments`` and ``hour_reads``.
     ``queued`` payments drain while customers make ``payment_rate`` a second, counted ``window_seconds`` at a time.
     """
 
@@ -30,6 +31,8 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     quiet_seconds: float = 40.0
     window_seconds: float = 5.0
     payment_rate: int = 20
+    hour_payments: int = 800
+    hour_reads: int = 2_500
 
 
 QUICK = Sizes(
@@ -46,6 +49,8 @@ QUICK = Sizes(
     quiet_seconds=2.0,
     window_seconds=1.0,
     payment_rate=10,
+    hour_payments=4,
+    hour_reads=8,
 )
 
 

@@ -120,6 +120,23 @@ def account(url: str, token: str) -> httpx.Response:
     )
 
 
+def watched(fleet_file: Path) -> str:
+    """Look at a fleet once, as in a terminal."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-P", "-m", "chaos", "drill", "watch", "--once"),
+            *("--fleet", str(fleet_file)),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=SOON_SECONDS,
+        env={**os.environ, "COLUMNS": "200"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def test_two_edges_show_the_same_bill(demo: Demo) -> None:
     """Customers of the fleet file sign in at either edge and see the same statement and a saved method."""
     for customer in demo.fleet.customers:
@@ -175,6 +192,10 @@ def test_the_page_takes_the_core_away_and_brings_it_back(
     page = httpx.get(demo.fleet.play_url, trust_env=False)
     assert page.status_code == 200
     assert "Both edges ride through." in page.text
+    seen = watched(demo.data / "fleet.json")
+    assert seen.count("Riding through") == len(demo.fleet.edges)
+    assert ("cut, heals in" in seen) is (action == "cut")
+    assert ("does not answer" in seen) is (action != "cut")
     assert demo.press("heal").status_code == 303
     wait_for(partial(demo.shows, "running", "normal"), SOON_SECONDS, "all is well again")
 
@@ -236,6 +257,16 @@ def test_a_process_is_started_again_by_its_command(demo: Demo) -> None:
         again.wait(timeout=SOON_SECONDS)
     assert demo.press("heal").status_code == 303
     wait_for(partial(demo.shows, "running", "normal"), SOON_SECONDS, "the demo started its own")
+
+
+def test_a_fleet_that_is_not_there_is_not_watched(tmp_path: Path) -> None:
+    """The answer names the file."""
+    command = [sys.executable, "-P", "-m", "chaos", "drill", "watch", "--fleet"]
+    done = subprocess.run(
+        [*command, str(tmp_path / "none.json")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "none.json" in done.stderr
 
 
 def test_two_demos_cannot_share_a_folder(demo: Demo) -> None:

@@ -121,6 +121,27 @@ def test_the_stamp_names_lock_interpreter_and_place(launcher: ModuleType, checko
     assert after["test_lock"] == before["test_lock"]
 
 
+def test_an_environment_that_is_a_link_is_not_emptied_where_it_points(
+    launcher: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else's environment stays as it is; the link is what goes."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "theirs").write_text("kept")
+    link = tmp_path / "checkout-venv"
+    link.symlink_to(shared)
+
+    def stop(*_: object, **__: object) -> None:
+        raise launcher.SetupError
+
+    monkeypatch.setattr(launcher, "VENV", link)
+    monkeypatch.setattr(launcher, "install", stop)
+    with pytest.raises(launcher.SetupError):
+        launcher.make_environment(tmp_path / "python", held=0)
+    assert (shared / "theirs").read_text() == "kept"
+    assert not link.is_symlink()
+
+
 def test_an_interpreter_that_is_gone_has_no_identity(launcher: ModuleType, tmp_path: Path) -> None:
     """A link to an uninstalled Python is noticed."""
     (tmp_path / "python").symlink_to(tmp_path / "uninstalled")
