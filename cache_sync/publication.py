@@ -22,7 +22,7 @@ from cache_sync.errors import UnreadableBody
 from cache_sync.packed_bodies import pack_body, unpack_body
 from cache_sync.row_hash import FIRST_CHAIN, add_hashes, next_chain, row_hash
 from cache_sync.shards import first_seq
-from cache_sync.sql import Connection
+from cache_sync.sql import Connection, insert_rows
 from cache_sync.sqlite import Connection as SqliteConnection
 from cache_sync.sqlite import database
 
@@ -40,7 +40,7 @@ SELECT account_id, kind, key, seq, version, row_hash, body FROM documents WHERE 
 _FOUND_AT_ONCE = 500
 _SEQ = "SELECT seq FROM documents WHERE account_id = ? AND kind = ? AND key = ?"
 _INSERT = """
-INSERT INTO documents (account_id, kind, key, version, row_hash, body, seq) VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO documents (account_id, kind, key, version, row_hash, body, seq) VALUES
 """
 _MOVE = "UPDATE documents SET seq = ?, version = ?, row_hash = ?, body = ? WHERE seq = ?"
 _COMMIT = """
@@ -156,7 +156,7 @@ def publish_all(connection: Connection, shard: str, changes: Iterable[Change]) -
         seqs[name] = moves.take(change, found.get(name))
     if moves.chained:
         connection.executemany(_MOVE, moves.moved)
-        connection.executemany(_INSERT, moves.inserted)
+        insert_rows(connection, _INSERT, moves.inserted)
         chain = next_chain(head.chain, moves.chained)
         live_hash = add_hashes(head.live_hash, moves.came, moves.went)
         live_rows = head.live_rows + len(moves.came) - len(moves.went)

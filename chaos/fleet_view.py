@@ -74,8 +74,9 @@ class FleetWatch:
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        for client in (*self._edges, self._core, self._proxies):
+        for client in (*self._edges, self._core):
             await self._stack.enter_async_context(client)
+        await self._stack.enter_async_context(self._proxies)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -83,8 +84,9 @@ class FleetWatch:
 
     async def look(self) -> FleetSight:
         """Ask everybody at once; who does not answer within a second is shown so."""
-        core, *edges = await asyncio.gather(
-            self._core_answers(), *(self._look_at(entry) for entry in self._fleet.edges)
+        core, edges = await asyncio.gather(
+            self._core_answers(),
+            asyncio.gather(*(self._look_at(entry) for entry in self._fleet.edges)),
         )
         self._samples.samples.clear()
         return FleetSight(datetime.now(UTC), core, edges)

@@ -5,7 +5,7 @@ from datetime import date, datetime
 
 import msgspec
 
-from cache_sync.sql import Connection, is_server, places, read
+from cache_sync.sql import Connection, insert_rows, is_server, places, read
 from core_cis.domain.ledger import RECEIVABLE, Entry, LedgerTransaction
 from core_cis.instants import from_text, to_text
 from core_cis.store import Transaction
@@ -15,11 +15,11 @@ _LAST_ID = "SELECT coalesce(max(transaction_id), 0) FROM ledger_transactions"
 _NEXT_IDS_ON_SERVER = "SELECT nextval('ledger_transaction_ids') FROM generate_series(1, ?)"
 _POSTED = "SELECT transaction_id FROM ledger_transactions WHERE source = ? AND idempotency_key = ?"
 _INSERT_ENTRY = """
-    INSERT INTO ledger_entries (transaction_id, ledger_account, account_id, amount_cents) VALUES (?, ?, ?, ?)
+    INSERT INTO ledger_entries (transaction_id, ledger_account, account_id, amount_cents) VALUES
 """
 _INSERT_TRANSACTION = (
     "INSERT INTO ledger_transactions (transaction_id, source, idempotency_key, kind, description, value_date,"
-    " posted_at, payment_id, reverses_transaction_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " posted_at, payment_id, reverses_transaction_id) VALUES"
 )
 _BALANCES = "SELECT account_id, sum(amount_cents) FROM ledger_entries WHERE account_id IN ({}) GROUP BY account_id"
 _ACCOUNT_ENTRIES = """
@@ -108,7 +108,8 @@ def _write(tx: Transaction, written: Sequence[tuple[LedgerTransaction, int | Non
     """Write transactions, each with the one that it reverses."""
     connection = tx.connection
     ids = _next_ids(connection, len(written))
-    connection.executemany(
+    insert_rows(
+        connection,
         _INSERT_ENTRY,
         [
             (transaction_id, entry.ledger_account, entry.account_id, entry.amount_cents)
@@ -118,7 +119,8 @@ def _write(tx: Transaction, written: Sequence[tuple[LedgerTransaction, int | Non
     )
     # The rows come after their entries: a trigger checks them then, and closes them.
     posted_at = to_text(tx.stamp)
-    connection.executemany(
+    insert_rows(
+        connection,
         _INSERT_TRANSACTION,
         [
             (

@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from cache_sync.frames import Position
-from cache_sync.sql import DatabaseError, IntegrityError
+from cache_sync.sql import DatabaseError, IntegrityError, insert_rows
 from core_cis.awaited_edges import refuse_while_awaiting
 from core_cis.charge_records import owe_refund
 from core_cis.decisions import Decision, decision_of, under_review
@@ -44,8 +44,7 @@ _FIND = """
 """
 _INSERT = """
     INSERT INTO inbox (intent_id, fingerprint, won, state, account_id, edge_id, incarnation, ordinal, delivered_by,
-        received_at, intent, outcome)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        received_at, intent, outcome) VALUES
 """
 _COUNT_FAILURE = """
     INSERT INTO intake_failures (intent_id, fingerprint, attempts, last_error, failed_at) VALUES (?, ?, 1, ?, ?)
@@ -417,7 +416,8 @@ def keep_outcomes(
 ) -> None:
     """Keep several first outcomes in one statement, as `keep_outcome` does each."""
     received_at = to_text(tx.stamp)
-    tx.connection.executemany(
+    insert_rows(
+        tx.connection,
         _INSERT,
         [
             (

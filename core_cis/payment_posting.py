@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import date, datetime
 
-from cache_sync.sql import Connection, places
+from cache_sync.sql import Connection, insert_rows, places
 from core_cis.bookkeeping import post_new
 from core_cis.collection_reversing import LatePayment, take_back_steps
 from core_cis.decisions import Decision
@@ -29,8 +29,7 @@ _WITHDRAW = (
 _INSERT = """
     INSERT INTO payments (payment_id, fingerprint, account_id, state, amount_cents, currency, method_id,
         method_label, source, accepted_at, decided_at, value_date, value_date_clamped, reason, case_number,
-        transaction_id)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        transaction_id) VALUES
 """
 
 
@@ -89,7 +88,8 @@ def record_decisions(tx: Transaction, decisions: Sequence[Decision]) -> None:
         decision.payment_id: transaction_id
         for decision, transaction_id in zip(posted, ids, strict=True)
     }
-    tx.connection.executemany(
+    insert_rows(
+        tx.connection,
         _INSERT,
         [_row(tx, decision, transaction_ids.get(decision.payment_id)) for decision in decisions],
     )

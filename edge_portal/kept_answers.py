@@ -22,7 +22,8 @@ BYTES_MAX: Final = 24 * 1024 * 1024
 KEPT_SECONDS: Final = 30.0
 """A repair of a damaged row moves no seq: what was made from the damaged one is made anew after this long."""
 
-_OTHER_BYTES: Final = 2048
+# Its headers, token and address, and what the worker remembers of the question.
+_OTHER_BYTES: Final = 6 * 1024
 _AGE_IN_BODY: Final = re.compile(
     rb'"as_of":"[^"]*","age_seconds":[^,]*,"age_at_least":(?:true|false)'
 )
