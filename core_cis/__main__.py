@@ -21,6 +21,7 @@ _ELSEWHERE = {
     "collections": ("core_cis.cli_collections", "collections_group"),
     "demo-data": ("core_cis.cli_demo_data", "demo_data_command"),
     "backup": ("core_cis.cli_backup", "backup_command"),
+    "backups": ("core_cis.cli_backups", "backups_group"),
     "epoch": ("core_cis.cli_epoch", "epoch_group"),
     "edges": ("core_cis.cli_edges", "edges_group"),
     "forget": ("core_cis.cli_forget", "forget_command"),

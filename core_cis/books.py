@@ -16,6 +16,7 @@ from cache_sync.documents import (
 )
 from cache_sync.packed_bodies import unpack_body
 from cache_sync.sql import Connection, read
+from core_cis.backups import read_marks
 from core_cis.bookkeeping import receivables
 from core_cis.charge_records import read_charges, read_refunds
 from core_cis.domain.ledger import CASH_CLEARING, RECEIVABLE
@@ -85,6 +86,7 @@ def read_books(connection: Connection) -> Books:
             refunds=read_refunds(connection),
             erased=erased_accounts(connection),
             unbalanced=[number for (number,) in connection.execute(_UNBALANCED)],
+            marks=read_marks(connection),
         )
 
 

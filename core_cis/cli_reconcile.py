@@ -12,7 +12,7 @@ from core_cis.errors import BadSettlement, EdgeUnreachable
 from core_cis.options import data_option, json_option, open_known_store
 from core_cis.peer_journals import PeerJournals
 from core_cis.reconcile import reconcile
-from core_cis.reconciliation import Difference, Journal, Line, Report
+from core_cis.reconciliation import Difference, Journal, Line, PrunedDay, Report
 from core_cis.registry import read_edges
 from core_cis.report_csv import payments_csv
 from core_cis.report_signing import sign_report
@@ -148,11 +148,24 @@ def _print(report: Report) -> None:
             for name in ("posted", "rejected", "dead_letter", "cancelled", "pending")
         )
         click.echo(f"messages of {sums.edge_id}, {sums.type}: {sums.accepted} = {parts}")
+    _print_pruned(report.pruned)
     for name in report.unreachable:
         click.echo(f"not reconciled: edge {name} does not answer")
     for difference in report.differences:
         click.echo(f"difference: {_sentence(difference)}")
     click.echo(f"\nresult: {report.result}")
+
+
+def _print_pruned(days: list[PrunedDay]) -> None:
+    if not days:
+        return
+    click.echo("\nkept by the edge in its day's sums only, as a backup covers it:")
+    for day in days:
+        verdict = "equal" if day.equal else "different"
+        click.echo(
+            f"{day.day!s:<12}{day.edge_id:<16}{day.type + 's':<10}{_count(day.count, day.amount):>22}  "
+            f"in the core {_count(day.core_count, day.core_amount):>22}  {verdict}"
+        )
 
 
 def _print_line(line: Line) -> None:

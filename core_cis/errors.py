@@ -31,6 +31,8 @@ CoreError
 ├── CaseRefused            an action on a case that cannot be done
 ├── TicketRefused          an action on a ticket that cannot be done
 ├── CollectionRefused      terms of collections that cannot be, or none where some are needed
+├── UnknownBackup          a mark that these books do not hold
+├── BackupRefused          a backup that cannot be named, released or restored from
 ├── EdgesAwaited           a restored core that has not heard yet from every edge
 ├── CoreBusy               another process serves this core
 ├── SnapshotsBusy          another process builds this core's snapshot files
@@ -323,6 +325,18 @@ class TicketRefused(CoreError):
 
 class CollectionRefused(CoreError):
     """Terms of collections that cannot be, or a run without any; says why, in a sentence for operators."""
+
+
+class UnknownBackup(CoreError):
+    """A mark that these books do not hold: of another core, or begun after the backup that they were restored from."""
+
+    def __init__(self, mark: str) -> None:
+        super().__init__(f"these books know no backup {mark}")
+        self.mark = mark
+
+
+class BackupRefused(CoreError):
+    """A backup that cannot be named, released or restored from; says why, in a sentence for operators."""
 
 
 class EdgesAwaited(CoreError):

@@ -67,6 +67,7 @@ def operator_tables() -> tuple[Described, ...]:
     )
     return (
         ("audit_log", audit_log),
+        *_backups(),
         ("standin_limits", standin_limits),
         ("standin_shares", standin_shares),
         ("written_versions", written_versions),
@@ -74,3 +75,25 @@ def operator_tables() -> tuple[Described, ...]:
         ("case_outcomes", case_outcomes),
         ("erasures", erasures),
     )
+
+
+def _backups() -> tuple[Described, ...]:
+    # Backups of these books: the row is there before the copy is made, and in the copy. epoch and heads (JSON, by
+    # shard) are how far documents were then. A backup that is kept is one that operators may go back to.
+    backups = (
+        text_("mark", primary_key=True),
+        text_("begun_at"),
+        integer("epoch"),
+        text_("heads"),
+        text_("state", server_default="begun"),
+        text_("label", server_default=""),
+        text_("named_at", nullable=True),
+        one_of("state", "begun", "kept", "released"),
+    )
+    # Edges that have dropped what a backup covers which is not in these books: they were restored from an older one.
+    unheld_marks = (
+        text_("node_id", ForeignKey("edges.node_id"), primary_key=True),
+        text_("mark"),
+        text_("told_at"),
+    )
+    return ("backups", backups), ("unheld_marks", unheld_marks)

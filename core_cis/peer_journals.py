@@ -21,12 +21,16 @@ from failover.peer_messages import (
     RecordedPage,
     Source,
 )
+from failover.pruned_sums import PrunedPart, gaps, is_within
 from failover.retry import RetrySettings, retrying
 from failover.retry_budget import RetryBudget
 from failover.web import MSGPACK, authorization_header
 
 PAGE_ROWS = 500
 _PAGES_MAX = 100_000
+MISSING_MAX = 10_000
+"""So many missing ordinals are named one by one."""
+
 _SECONDS = 10.0
 # An edge replaces its agent within a second or two.
 _PATIENCE = RetrySettings(attempts=4, deadline_seconds=6.0, wait_seconds=0.3)
@@ -86,12 +90,15 @@ class PeerJournals:
         """
         async with self._asking(node_id, peer_url) as edge:
             own, incarnation, last_ordinal, holes = await edge.read_all("own")
-            outages = edge.outages
+            outages, pruned = edge.outages, edge.pruned
             copies, again, _, _ = await edge.read_all("copies")
         if incarnation != again:
             raise EdgeUnreachable(node_id, "its journal was replaced meanwhile")
         there = {item.intent.ordinal for item in own}
-        missing = {*range(1, last_ordinal + 1)} - there
+        dropped = pruned.ordinals if pruned is not None else []
+        missing = {*gaps(there, dropped, after=0, upto=last_ordinal, limit=MISSING_MAX)}
+        # A hole in one page may have been dropped since, and is in the ranges that came with the last one.
+        holes = [each for each in holes if not is_within(each, dropped)]
         return Journal(
             node_id=node_id,
             incarnation=incarnation,
@@ -100,6 +107,8 @@ class PeerJournals:
             last_ordinal=last_ordinal,
             missing=sorted(missing | set(holes) - there),
             outages=outages,
+            pruned=pruned,
+            pruned_copies=edge.pruned,
         )
 
     async def waiting(self, node_id: str, peer_url: str) -> list[RecordedIntent]:
@@ -150,6 +159,7 @@ class _Edge:
         self._budget = asking.budget
         self._answer_seconds = asking.answer_seconds
         self.outages: list[Outage] = []
+        self.pruned: PrunedPart | None = None
 
     async def standing(self) -> NodeStanding:
         """Ask how it is and what waits there; a console asks again by itself."""
@@ -181,6 +191,7 @@ class _Edge:
             incarnations.add(page.incarnation)
             last_ordinal = page.last_ordinal
             self.outages = page.outages
+            self.pruned = page.pruned
         if len(incarnations) != 1:
             raise EdgeUnreachable(self._node_id, "its journal was replaced meanwhile")
         return items, incarnations.pop(), last_ordinal, holes

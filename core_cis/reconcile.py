@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from core_cis.instants import local_date
+from core_cis.pruned_days import compare_pruned
 from core_cis.reconcile_checks import differences
 from core_cis.reconcile_groups import grouped, message_sums, outage_of
 from core_cis.reconciliation import (
@@ -21,6 +22,7 @@ from core_cis.reconciliation import (
     Report,
     Verdict,
     pair_of,
+    place_of,
 )
 from core_cis.settlement import SettlementLine, charge_differences, settlement_differences
 from failover.intents import Outcome
@@ -47,6 +49,8 @@ def reconcile(
     """
     recorded = Recorded(journals)
     found = list(differences(journals, recorded, books))
+    pruned, wrong = compare_pruned(journals, recorded, books, timezone)
+    found += wrong
     posted = {(one.payment_id, one.fingerprint) for one in books.payments if one.state == "posted"}
     found += charge_differences(books.card_charges, books.refunds, posted)
     if settlement is not None:
@@ -75,6 +79,7 @@ def reconcile(
         unreachable=missing,
         payments=[line for line in lines if line.verdict not in {"pending", "void"}],
         messages=messages,
+        pruned=pruned,
     )
 
 
@@ -124,6 +129,7 @@ def _lines(
                 transaction_id=str(entry.transaction_id) if entry else None,
                 ledger_amount=-entry.amount_cents if entry else None,
                 held_by=recorded.holders.get(pair, []),
+                pruned=recorded.is_pruned(place_of(intent)),
             )
         )
     return sorted(lines, key=lambda line: (line.edge_id, line.accepted_at, line.intent_id))

@@ -46,6 +46,8 @@ def _journal_differences(
         own = recorded.own.get(place)
         if own is None or intent.ordinal > last[place] or intent.ordinal in own:
             continue
+        if recorded.is_pruned(place_of(intent)):
+            continue
         if (*place, intent.ordinal) not in told:
             told.add((*place, intent.ordinal))
             yield _difference(

@@ -10,6 +10,7 @@ import msgspec
 from core_cis.charge_records import ChargeRow, RefundRow
 from failover.intents import Intent, Outcome
 from failover.peer_messages import Outage, RecordedIntent
+from failover.pruned_sums import PrunedPart, PrunedType, is_within
 
 Pair = tuple[str, str]
 Place = tuple[str, str, int]
@@ -20,7 +21,8 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
     """
     What one reachable edge holds: its own journal and the copies that it keeps for siblings.
 
-    ``missing`` are ordinals up to ``last_ordinal`` that its own journal ought to have and has not.
+    ``missing`` are ordinals up to ``last_ordinal`` that its own journal ought to have and has not. ``pruned`` is what
+    of its own it keeps no longer, ``pruned_copies`` of copies; None of an edge that never drops anything.
     """
 
     node_id: str
@@ -30,6 +32,8 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
     last_ordinal: int = 0
     missing: list[int] = []
     outages: list[Outage] = []
+    pruned: PrunedPart | None = None
+    pruned_copies: PrunedPart | None = None
 
 
 class Decided(msgspec.Struct, frozen=True):
@@ -95,6 +99,7 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
     ``card_charges`` and ``refunds`` are what became of payments at the processor.
     ``erased`` are accounts of customers who were forgotten: in the ledger, and published no more.
     ``charges`` are statements whose ledger transaction is missing or of another amount: (statement, expected, found).
+    ``marks`` are those of all backups that these books hold.
     """
 
     decided: list[Decided]
@@ -108,6 +113,7 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
     erased: frozenset[str] = frozenset()
     card_charges: list[ChargeRow] = []
     refunds: list[RefundRow] = []
+    marks: frozenset[str] = frozenset()
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,7 +134,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
     ``day`` is that of its acceptance in the utility's time zone, ``outage`` when the edge's outage began in which it
     was accepted (None: in normal operation, or where the edge does not say). ``fee_effective_on`` is set where fees are
-    reckoned from a day before the value date.
+    reckoned from a day before the value date. ``pruned`` says that its edge keeps it in its day's sums only.
     """
 
     intent_id: str
@@ -145,6 +151,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     transaction_id: str | None = None
     ledger_amount: int | None = None
     held_by: list[str] = []
+    pruned: bool = False
 
 
 class EdgeSums(msgspec.Struct, frozen=True, kw_only=True):
@@ -209,6 +216,25 @@ class MessageSums(msgspec.Struct, frozen=True, kw_only=True):
     pending: int = 0
 
 
+class PrunedDay(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What an edge accepted on one day and keeps in sums only, beside what the core has decided of just these.
+
+    ``states`` counts by what the edge had been told; ``equal`` says that number, cents and digest are the core's.
+    """
+
+    edge_id: str
+    incarnation: str
+    day: date
+    type: PrunedType
+    count: int
+    amount: int
+    states: dict[str, int]
+    core_count: int
+    core_amount: int
+    equal: bool
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """
     What reconciliation found.
@@ -226,6 +252,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     unreachable: list[str]
     payments: list[Line]
     messages: list[MessageSums] = []
+    pruned: list[PrunedDay] = []
     signature: str = ""
 
 
@@ -242,10 +269,13 @@ class Recorded:
         self.records: dict[Place, RecordedIntent] = {}
         self.holders: dict[Pair, list[str]] = defaultdict(list)
         self.own: dict[tuple[str, str], dict[int, RecordedIntent]] = {}
+        self._pruned: dict[tuple[str, str], list[tuple[int, int]]] = {}
         for journal in journals:
             self.own[journal.node_id, journal.incarnation] = {
                 item.intent.ordinal: item for item in journal.own
             }
+            if journal.pruned is not None:
+                self._pruned[journal.node_id, journal.incarnation] = journal.pruned.ordinals
         # A row of the recording edge tells more than a sibling's copy of it.
         for items in ([j.own for j in journals], [j.copies for j in journals]):
             for item in chain.from_iterable(items):
@@ -256,6 +286,10 @@ class Recorded:
         for journal in journals:
             for item in (*journal.own, *journal.copies):
                 self.holders[pair_of(item.intent)].append(journal.node_id)
+
+    def is_pruned(self, place: Place) -> bool:
+        """Tell whether a journal keeps the row of a place in its sums only."""
+        return is_within(place[2], self._pruned.get(place[:2], []))
 
 
 def pair_of(intent: Intent) -> Pair:

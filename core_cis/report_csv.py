@@ -23,6 +23,7 @@ _COLUMNS = (
     "transaction",
     "ledger_amount",
     "held_by",
+    "in_sums_of_its_edge",
 )
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -49,6 +50,7 @@ def payments_csv(lines: Iterable[Line]) -> str:
                 _text(line.transaction_id or ""),
                 "" if line.ledger_amount is None else _amount(line.ledger_amount),
                 _text(" ".join(line.held_by)),
+                "yes" if line.pruned else "",
             )
         )
     return out.getvalue()

@@ -24,6 +24,8 @@ from cache_sync.snapshot_file import SnapshotManifest
 from cache_sync.snapshot_file_desk import SnapshotDesk
 from cache_sync.sql import Connection, read, write
 from core_cis.awaited_edges import awaited_edges, no_longer_await
+from core_cis.backups import hear_mark
+from core_cis.cover_desk import CoverDesk
 from core_cis.database import Database
 from core_cis.database_choice import find_database
 from core_cis.edge_reads import EdgeReads
@@ -41,13 +43,15 @@ from core_cis.registry_look import RegistryLook, open_registry
 from core_cis.settings import ServerSettings, Utility
 from core_cis.snapshot_shelves import is_of_history, newest_file_seq, shelves
 from core_cis.standin_shares import ShareDesk
-from core_cis.store import CoreStore, read_utility
+from core_cis.store import CoreStore, Transaction, read_utility
 from core_cis.taking_back import TakenBack, check_returned, take_back
 from core_cis.writer import MakeWriter, ThreadWriter, Turn
+from failover.covers import Cover, Following
 from failover.grants import check_granted
 from failover.held_answers import answer_places
 from failover.intents import DecidedBatch, Intent, Outcome
 from failover.node_tls import read_expiry
+from failover.signed_orders import SignedOrder
 from failover.signing import Signer, secret_hash
 from failover.web import unknown_node
 
@@ -119,6 +123,7 @@ class CoreServices:
         self.digests = DigestDesk(self._read_digests, offload=offload)
         self.answers = answer_places()
         self.edge_reads = EdgeReads(self._write, self.ask, clock=clock)
+        self.covers = CoverDesk()
         self.time_source = CoreTimeSource(self._close_time, clock)
 
     async def __aenter__(self) -> Self:
@@ -204,6 +209,11 @@ class CoreServices:
         """What edges own of the stand-in total."""
         assert self._keys is not None, "the services were entered"
         return ShareDesk(self.writer, self._keys.signing_key)
+
+    def cover_for(self, cover: Cover | None, following: Following) -> SignedOrder | None:
+        """Sign what an edge has to be told of the backups that are kept; None where it knows."""
+        assert self._keys is not None, "the services were entered"
+        return self.covers.tell(cover, following, self._keys)
 
     def is_operator(self, token: str | None) -> bool:
         """Tell whether a token is the operators'."""
@@ -331,7 +341,7 @@ class CoreServices:
                 taken = take_back(store, genuine, self.settings, delivered_by=delivered_by)
             if batch.complete_for is not None:
                 epoch = batch.complete_for
-                store.run(lambda tx: no_longer_await(tx, delivered_by, epoch))
+                store.run(lambda tx: _hear_complete(tx, delivered_by, epoch, batch.pruned_by))
             return taken
 
         taken = await self.writer.run(work, turn=Turn.DRAIN, within_seconds=within_seconds)
@@ -398,6 +408,12 @@ class CoreServices:
         return CoreStore.open(
             self._data_dir, self.clock, utility=self._utility, committed=self.time_source.note
         )
+
+
+def _hear_complete(tx: Transaction, node_id: str, epoch: int, pruned_by: str) -> None:
+    """Go on without an edge that has brought back all, unless it has dropped what these books lack: people decide."""
+    if hear_mark(tx, node_id, pruned_by):
+        no_longer_await(tx, node_id, epoch)
 
 
 def _known(connection: Connection, proof: Proof | None) -> Known:

@@ -13,8 +13,9 @@ from core_cis.errors import NotBegun, WriterFull
 from core_cis.standin_limits import LimitsInForce, read_limits, told_as
 from core_cis.store import CoreStore, Transaction
 from core_cis.writer import Turn, Writer
+from failover.signed_orders import SignedOrder
 from failover.standin import Holding
-from failover.standin_orders import SignedOrder, StandinOrder, sign_order
+from failover.standin_orders import StandinOrder, sign_order
 
 _COLUMNS = "epoch, serial, version, share_cents, held_cents"
 _KEEP = """

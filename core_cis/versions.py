@@ -3,7 +3,7 @@
 from core_cis.errors import UnknownSchema
 
 FIRST_VERSION = 1
-SCHEMA_VERSION = 17
+SCHEMA_VERSION = 18
 
 
 def revision(version: int) -> str:

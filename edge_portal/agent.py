@@ -32,7 +32,7 @@ from edge_portal.core_word import CoreWord
 from edge_portal.door_metrics import counting_refusals
 from edge_portal.held_shards import held_shards, snapshot_folder, snapshot_folders
 from edge_portal.held_snapshots import open_held
-from edge_portal.kept_places import KeptPlaces
+from edge_portal.kept_places import KeptPlaces, all_places
 from edge_portal.links import Links
 from edge_portal.method_tokens import MethodTokens
 from edge_portal.mode_keeper import ModeKeeper, SnapshotAge
@@ -58,6 +58,7 @@ from failover.mode_lease import LeaseReader
 from failover.node_config import CORE_NODE_ID, ProcessorAccess
 from failover.node_tls import server_files
 from failover.probe import CoreProbe
+from failover.pruning import Pruning
 from failover.retry_budget import RetryBudget
 from failover.returning import Returning
 from failover.signing import Signer
@@ -118,12 +119,17 @@ class Agent:
         breaker = AsyncBreaker(clock=clock, rng=rng, listeners=[self._breaker_moved])
         self._probe = CoreProbe(
             self._clients.prober(
-                self._snapshot.proof, KeptPlaces(snapshot_folders(settings)), self._holding
+                self._snapshot.proof,
+                KeptPlaces(snapshot_folders(settings)),
+                self._holding,
+                # Made after this, since it asks this.
+                lambda: self._pruning.following(),  # noqa: PLW0108 - looked up when called
             ),
             breaker=breaker,
             clock=clock,
             rng=rng,
         )
+        self._pruning = self._make_pruning(clock)
         self._budgets = {road: RetryBudget(clock) for road in ("live", "drain")}
         self._core_clock = CoreClock(self._probe, clock)
         # What is drained and what is brought back share their calls.
@@ -186,6 +192,17 @@ class Agent:
             ),
         )
 
+    def _make_pruning(self, clock: Clock) -> Pruning:
+        settings = self._settings
+        return Pruning(
+            journal=self._journal,
+            probe=self._probe,
+            shown=lambda: all_places(snapshot_folders(settings)),
+            core_key=settings.config.core_public_key,
+            clock=clock,
+            settings=settings.pruning,
+        )
+
     def _make_returning(self, breaker: AsyncBreaker, clock: Clock, rng: random.Random) -> Returning:
         return Returning(
             journal=self._journal,
@@ -225,7 +242,14 @@ class Agent:
     def jobs(self, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
         """Return all that goes on by itself, until ``stop`` is set."""
         self._probe.on_answer(self._note_fleet)
-        workers = (self._probe, self._peers, self._returning, self._submission, self._drain)
+        workers = (
+            self._probe,
+            self._peers,
+            self._returning,
+            self._submission,
+            self._drain,
+            self._pruning,
+        )
         return [*(worker.run(stop) for worker in workers), self._keeper.run(stop)]
 
     async def run(self, peer_socket: socket.socket, stop: asyncio.Event) -> None:
@@ -301,6 +325,8 @@ class Agent:
         told = self._probe.latest
         if told is not None:
             self._word.note(told)
+            if told.cover is not None:
+                self._pruning.note(told.cover)
 
     def _holding(self) -> Holding | None:
         """Tell the core which limits are followed; nothing while it is not known what is outstanding by them."""

@@ -14,6 +14,7 @@ from edge_portal.core_client import (
 from edge_portal.links import Links
 from edge_portal.peer_client import PeerClient
 from edge_portal.settings import read_secret
+from failover.covers import Following
 from failover.node_config import ProcessorAccess
 from failover.standin import Holding
 from failover.stripe_processor import StripeProcessor
@@ -46,13 +47,15 @@ class AgentClients:
         reached: ReachedProof,
         kept: Callable[[], Iterable[Position]],
         limits: Callable[[], Holding | None],
+        covers: Callable[[], Following],
     ) -> CoreProbeClient:
         """
         Make what asks whether the core is there.
 
-        ``kept`` tells what a power loss would leave, ``limits`` which stand-in limits are followed.
+        ``kept`` tells what a power loss would leave, ``limits`` which stand-in limits are followed, ``covers`` which
+        backup of the core is known of.
         """
-        return CoreProbeClient(self._probe, reached, kept, self._reads, limits)
+        return CoreProbeClient(self._probe, reached, kept, self._reads, limits, covers)
 
     def intake(self, purpose: Purpose, reached: ReachedProof) -> CoreIntakeClient:
         """Make what delivers intents; a purpose's calls cannot starve the other's."""

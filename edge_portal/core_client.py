@@ -19,6 +19,7 @@ from cache_sync.errors import (
 from cache_sync.frames import Frame, Position, Proof, decode_frame, write_positions
 from edge_portal.message_client import MessageClient
 from edge_portal.node_client import Answer, NodeClient, checked, read_problem, slug_of
+from failover.covers import Following
 from failover.errors import Ambiguous, AnswerTooLarge, NodeError, NodeRefused
 from failover.intents import DecidedBatch, IntentBatch, OutcomeBatch
 from failover.probe import ProbeAnswer
@@ -113,7 +114,7 @@ class CoreProbeClient:
     Implements `failover.probe.CoreProber`.
 
     ``kept`` tells what of the snapshots a power loss would leave, ``reads`` which versions of bodies this edge reads,
-    ``limits`` which stand-in limits it follows.
+    ``limits`` which stand-in limits it follows, ``covers`` which backup it knows of.
     """
 
     def __init__(
@@ -123,7 +124,9 @@ class CoreProbeClient:
         kept: Callable[[], Iterable[Position]] = tuple,
         reads: Mapping[str, int] = KNOWN_VERSIONS,
         limits: Callable[[], Holding | None] = lambda: None,
+        covers: Callable[[], Following] = Following,
     ) -> None:
+        self._covers = covers
         self._reads = write_versions(reads)
         self._client = client
         self._reached = reached
@@ -141,6 +144,7 @@ class CoreProbeClient:
                 "kept": write_positions(self._kept()),
                 "reads": self._reads,
                 "limits": "" if holding is None else str(holding),
+                "covers": str(self._covers()),
             },
             deadline_seconds=deadline_seconds,
             bytes_max=PROBE_BYTES_MAX,

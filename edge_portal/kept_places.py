@@ -29,3 +29,12 @@ class KeptPlaces:
         """Tell the positions that are known; those of later shards with the next call."""
         statuses = [read_status(folder) for folder in islice(self._turns, self._at_once)]
         return [status.kept for status in statuses if status is not None and status.kept]
+
+
+def all_places(folders: Mapping[str, Path]) -> list[Position]:
+    """Read what the followers of all shards last wrote; of one that holds nothing yet a position of no epoch."""
+    statuses = {shard: read_status(folder) for shard, folder in folders.items()}
+    return [
+        (status.kept if status is not None else None) or Position(0, shard, 0)
+        for shard, status in statuses.items()
+    ]

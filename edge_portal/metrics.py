@@ -128,6 +128,10 @@ def _gauges(status: EdgeStatus) -> tuple[tuple[str, str, float | None], ...]:
         ("payments_open", "1 when payments are taken.", float(status.payments_open)),
         ("journal_fenced", "1 when the journal takes nothing.", float(status.journal_fenced)),
         ("journal_full", "1 when its disk is nearly full.", float(status.journal_full)),
+        ("journal_bytes", "What the journal takes on the disk.", status.journal.bytes),
+        ("journal_entries", "Own intents that are held whole.", status.journal.entries),
+        ("journal_copies", "Copies that are held whole.", status.journal.copies),
+        ("journal_pruned", "Own intents that are in sums only.", status.journal.pruned),
         (
             "certificate_days",
             "How long this node's certificate is still good.",

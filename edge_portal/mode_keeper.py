@@ -25,7 +25,7 @@ from failover.breaker_order import BreakerOrders
 from failover.drain import Drain
 from failover.errors import JournalError
 from failover.journal import Journal
-from failover.journal_reader import QueueSummary
+from failover.journal_views import QueueSummary
 from failover.mode_lease import (
     LEASE_SECONDS,
     RENEW_SECONDS,

@@ -16,6 +16,7 @@ from edge_portal.verifier import Verifications, read_verifications
 from edge_portal.views import ModeView
 from failover.errors import JournalError
 from failover.journal_reader import JournalReader
+from failover.journal_views import JournalSize
 from failover.mode_lease import LeaseReader, ModeLease
 from failover.node_tls import read_expiry
 from failover.retry_budget import RetryCounts
@@ -113,6 +114,21 @@ class FileKeyStatus(msgspec.Struct, frozen=True, kw_only=True):
     journal: str = ""
 
 
+class JournalStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    How large the journal is.
+
+    ``bytes`` on the disk, ``entries`` and ``copies`` that are held whole, ``pruned`` own entries that are in sums only.
+    ``pruned_by`` is the mark of the core's backup by which something was dropped last, empty while nothing was.
+    """
+
+    bytes: int = 0
+    entries: int = 0
+    copies: int = 0
+    pruned: int = 0
+    pruned_by: str = ""
+
+
 class EdgeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """
     How an edge is.
@@ -146,6 +162,7 @@ class EdgeStatus(msgspec.Struct, frozen=True, kw_only=True):
     archive_open: bool
     journal_fenced: bool
     journal_full: bool
+    journal: JournalStatus
     incarnation: str
     witnesses: dict[str, bool]
     feed: str
@@ -225,6 +242,7 @@ class NodeStatus:
             archive_open=lease.archive_open,
             journal_fenced=lease.journal_fenced,
             journal_full=lease.journal_full,
+            journal=self._journal_status(),
             incarnation=lease.incarnation,
             witnesses=lease.witnesses,
             feed=worst.phase,
@@ -252,6 +270,19 @@ class NodeStatus:
             given_seconds_ago=round(order.seconds_since(self._clock), 1),
             ends_at=order.ends_at,
             seconds_left=None if left is None else round(left, 1),
+        )
+
+    def _journal_status(self) -> JournalStatus:
+        try:
+            size = self._journal.size() if self._journal is not None else JournalSize()
+        except JournalError:
+            return JournalStatus()
+        return JournalStatus(
+            bytes=size.bytes,
+            entries=size.entries,
+            copies=size.copies,
+            pruned=size.pruned,
+            pruned_by=size.mark,
         )
 
     def _journal_key(self) -> str:

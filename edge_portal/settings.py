@@ -17,6 +17,7 @@ from failover.errors import ConfigInvalid
 from failover.node_addresses import check_addresses
 from failover.node_config import CORE_NODE_ID, EdgeConfig, RedisReplica, read_config
 from failover.node_tls import link_to
+from failover.pruning import PruningSettings
 
 METRICS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Where the metrics library of the workers keeps its files; it reads the environment itself."""
@@ -26,6 +27,7 @@ REDIS_FEED_VARIABLE: Final = "RIDETHROUGH_REDIS_FEED"
 """Addresses that hold passwords may stand in the environment instead of the configuration."""
 
 KEY_BYTES_MIN: Final = 16
+_HOUR_SECONDS: Final = 3600.0
 
 
 class EdgePaths(msgspec.Struct, frozen=True):
@@ -111,7 +113,8 @@ class EdgeSettings(msgspec.Struct, frozen=True):
     """
     Configuration, paths and keys of one edge; ``file_keys`` are those of its files at rest.
 
-    ``known_versions`` is the newest version of each kind of body that it reads: its release's.
+    ``known_versions`` is the newest version of each kind of body that it reads: its release's. ``pruning`` is how its
+    journal is kept bounded.
     """
 
     config: EdgeConfig
@@ -119,6 +122,7 @@ class EdgeSettings(msgspec.Struct, frozen=True):
     keys: EdgeKeys
     file_keys: FileKeys = PLAIN
     known_versions: Mapping[str, int] = KNOWN_VERSIONS
+    pruning: PruningSettings = PruningSettings()
 
 
 def load_settings(
@@ -159,7 +163,10 @@ def load_settings(
         form=_decode_key("form_key", config.form_key),
         lookup=_decode_key("lookup_key", config.lookup_key),
     )
-    return EdgeSettings(config, EdgePaths(data.absolute()), keys, file_keys)
+    paths, pruning = EdgePaths(data.absolute()), PruningSettings()
+    if config.journal_whole_hours is not msgspec.UNSET:
+        pruning = msgspec.structs.replace(pruning, whole=config.journal_whole_hours * _HOUR_SECONDS)
+    return EdgeSettings(config, paths, keys, file_keys, pruning=pruning)
 
 
 def _with_redis(config: EdgeConfig) -> EdgeConfig:

@@ -19,8 +19,8 @@ from cache_sync.clock import Clock
 from failover.errors import JournalError
 from failover.intents import Capture
 from failover.journal import Journal
-from failover.journal_reader import OpenCapture
 from failover.journal_schema import JournalEntry
+from failover.journal_views import OpenCapture
 from failover.offering import Offering
 from failover.processor import (
     Captured,

@@ -16,8 +16,8 @@ from typing import Final, Generic, Literal, NamedTuple, TypeVar, cast
 from failover.errors import IllegalTransition
 
 Absent = Literal["absent"]
-OwnState = Literal["recorded", "offered", "settled", "void"]
-CopyState = Literal["offered", "settled"]
+OwnState = Literal["recorded", "offered", "settled", "void", "pruned"]
+CopyState = Literal["offered", "settled", "pruned"]
 ChargeState = Literal["waiting", "attempting", "owed", "ended"]
 
 ABSENT: Final[Absent] = "absent"
@@ -119,9 +119,18 @@ _RENEW: Final = Move(
     "what the core says now",
 )
 
+_PRUNE: Final = Move(
+    "prune",
+    ("settled",),
+    "pruned",
+    "the agent, told by the core of a backup that covers the outcome and that operators keep",
+    "its day's sums and what is told of it, with the row's end",
+    "the same outcome",
+)
+
 OWN: Final = Machine[OwnState](
     "recorded here",
-    ("recorded", "offered", "settled", "void"),
+    ("recorded", "offered", "settled", "void", "pruned"),
     (
         Move(
             "record",
@@ -180,23 +189,28 @@ OWN: Final = Machine[OwnState](
             "that it is void",
             "not taken here, repeat with the same key (503)",
         ),
+        _PRUNE,
     ),
     without_effect={
-        "record": ("recorded", "offered", "settled"),
-        "record_and_offer": ("recorded", "offered", "settled"),
-        "offer": ("settled", "void"),
-        "confirm": ("settled", "void"),
-        "void": ("settled", "void"),
-        "settle": (ABSENT, "settled", "void"),
-        "renew": (ABSENT, "recorded", "offered", "void"),
-        "restart": ("offered", "settled", "void"),
+        "record": ("recorded", "offered", "settled", "pruned"),
+        "record_and_offer": ("recorded", "offered", "settled", "pruned"),
+        "offer": ("settled", "void", "pruned"),
+        "confirm": ("settled", "void", "pruned"),
+        "void": ("settled", "void", "pruned"),
+        "settle": (ABSENT, "settled", "void", "pruned"),
+        "renew": (ABSENT, "recorded", "offered", "void", "pruned"),
+        "restart": ("offered", "settled", "void", "pruned"),
+        "prune": (ABSENT, "recorded", "offered", "void", "pruned"),
     },
 )
-"""A void attempt binds neither id nor fingerprint: the same key again is recorded anew, in a row of its own."""
+"""
+A void attempt binds neither id nor fingerprint: the same key again is recorded anew, in a row of its own. Its row is
+dropped after some time, and nothing is told of it any more.
+"""
 
 COPY: Final = Machine[CopyState](
     "held for a sibling",
-    ("offered", "settled"),
+    ("offered", "settled", "pruned"),
     (
         Move(
             "keep",
@@ -215,11 +229,13 @@ COPY: Final = Machine[CopyState](
             "`posted`, `rejected`, `dead_letter` or `cancelled`",
         ),
         _RENEW,
+        _PRUNE,
     ),
     without_effect={
-        "keep": ("offered", "settled"),
-        "settle": (ABSENT, "settled"),
-        "renew": (ABSENT, "offered"),
+        "keep": ("offered", "settled", "pruned"),
+        "settle": (ABSENT, "settled", "pruned"),
+        "renew": (ABSENT, "offered", "pruned"),
+        "prune": (ABSENT, "offered", "pruned"),
     },
 )
 
@@ -286,6 +302,7 @@ UNDECIDED: Final = frozenset({*OWN.moves_from("settle"), *COPY.moves_from("settl
 VOID: Final = OWN.target("void")
 OFFERED: Final = OWN.target("offer")
 OWN_UNDECIDED: Final = f"state IN {sql_words(OWN.moves_from('settle'))}"
+IS_VOID: Final = f"state = '{VOID}'"
 OWN_LIVING: Final = f"state <> '{VOID}'"
 OWN_OFFERED: Final = f"state = '{OFFERED}'"
 NEVER_OFFERED: Final = f"state IN {sql_words(OWN.moves_from('restart'))}"

@@ -164,11 +164,13 @@ class DecidedBatch(msgspec.Struct, frozen=True, kw_only=True):
     Body of ``POST /outcomes``: what the core decided in an earlier epoch, back from an edge that kept it.
 
     Answered by an `OutcomeBatch` with the outcomes that hold now, of this epoch. ``complete_for`` names an epoch for
-    which the caller has nothing more to bring.
+    which the caller has nothing more to bring; ``pruned_by`` is then the mark of the newest backup by which it has
+    dropped something: books that do not hold the mark lack that, for good.
     """
 
     items: list[DecidedIntent] = []
     complete_for: int | None = None
+    pruned_by: str = ""
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,12 +20,15 @@ from cache_sync.file_keys import PLAIN, FileKeys
 from cache_sync.sqlite import Connection, Error, WrongKey, connect
 from failover import journal_captures as captures
 from failover import journal_changes as changes
+from failover import journal_pruning as pruning
 from failover.errors import JournalError, JournalFenced, JournalFull
 from failover.group_commit import Change, Committer, ThreadCommitter
 from failover.intents import Capture, Intent, Outcome
 from failover.journal_changes import Draft, Offers, Recorded, Recording, Rules
+from failover.journal_pruning import Pruned, PruneOrder
 from failover.journal_reader import JournalReader
 from failover.journal_schema import JournalEntry, prepare, verify
+from failover.peer_messages import Source
 from failover.signing import Signer
 from failover.standin import Limits
 
@@ -301,9 +304,38 @@ class Journal:
     async def empty_bodies(self, *, decided_before: datetime, limit: int) -> int:
         """Empty the bodies of messages that were decided before an instant (core time); returns how many that were."""
         return await self._run(
-            lambda connection: changes.empty_bodies(
+            lambda connection: pruning.empty_bodies(
                 connection, decided_before=decided_before, limit=limit
             )
+        )
+
+    # What is dropped with the power's loss is dropped again: it need not wait for the disk.
+
+    async def prune(
+        self, source: Source, order: PruneOrder, *, after: tuple[int, int], limit: int
+    ) -> Pruned:
+        """Drop settled entries that an order allows, of ``limit`` of them behind a place (seq, position)."""
+        return await self._committer.run(
+            lambda connection: pruning.prune_settled(
+                connection, source, order, after=after, limit=limit
+            ),
+            durable=False,
+        )
+
+    async def prune_void(self, order: PruneOrder, *, after: int, limit: int) -> Pruned:
+        """Drop attempts that ended here, of ``limit`` of them behind an ordinal."""
+        return await self._committer.run(
+            lambda connection: pruning.prune_void(connection, order, after=after, limit=limit),
+            durable=False,
+        )
+
+    async def forget_receipts(self, *, pruned_before: datetime, limit: int) -> int:
+        """Drop what is told of ids that were pruned before an instant (core time); returns how many that were."""
+        return await self._committer.run(
+            lambda connection: pruning.forget_receipts(
+                connection, pruned_before=pruned_before, limit=limit
+            ),
+            durable=False,
         )
 
     # -- copies for siblings -------------------------------------------------------------------------------------------

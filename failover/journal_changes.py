@@ -23,8 +23,9 @@ from failover.intent_states import (
     SETTLED,
     VOID,
 )
-from failover.intents import Intent, IntentType, Outcome
+from failover.intents import Intent, IntentType, Outcome, Receipt
 from failover.journal_captures import add_capture, complete_copy
+from failover.journal_pruned import find_pruned
 from failover.journal_schema import (
     JournalEntry,
     check_no_effect,
@@ -101,6 +102,12 @@ class Existing(msgspec.Struct, frozen=True):
     entry: JournalEntry
 
 
+class Finished(msgspec.Struct, frozen=True):
+    """The same intent was decided, and pruned here since: all that is left of it is what is told."""
+
+    receipt: Receipt
+
+
 class Refused(msgspec.Struct, frozen=True):
     """Nothing was recorded: the id names other content, a limit is exceeded, or the journal is full."""
 
@@ -108,7 +115,7 @@ class Refused(msgspec.Struct, frozen=True):
     which: str = ""
 
 
-Recording = Recorded | Existing | Refused
+Recording = Recorded | Existing | Finished | Refused
 Build = Callable[[int, datetime | None], Intent]
 """Makes the signed intent of an ordinal, with the instant (core time) after which the core may not post it."""
 
@@ -126,6 +133,12 @@ def find(connection: Connection, intent_id: str) -> JournalEntry | None:
         (intent_id,),
     ).fetchone()
     return None if copy is None else entry("copies", copy)
+
+
+def finished(told: Iterable[Receipt], fingerprint: str) -> Finished | Refused:
+    """Say what comes of a wish whose id was pruned: what is told of it, or of other content that has its id."""
+    same = [receipt for receipt in told if receipt.fingerprint == fingerprint]
+    return Finished(same[0]) if same else Refused("conflict")
 
 
 def exposure(
@@ -166,6 +179,8 @@ def record(
     if known is not None:
         same = known.intent.fingerprint == draft.fingerprint
         return Existing(known) if same else Refused("conflict")
+    if told := find_pruned(connection, draft.intent_id):
+        return finished(told, draft.fingerprint)
     last, pending = connection.execute("SELECT last_ordinal, pending FROM journal").fetchone()
     if pending >= rules.pending_max:
         return Refused("full")
@@ -386,7 +401,11 @@ def store_copies(connection: Connection, intents: Iterable[Intent]) -> tuple[lis
         known = connection.execute(
             "SELECT intent FROM copies WHERE writer = ? AND incarnation = ? AND ordinal = ?", place
         ).fetchone()
-        if known is None:
+        pruned = known is None and any(
+            receipt.fingerprint == intent.fingerprint
+            for receipt in find_pruned(connection, intent.intent_id)
+        )
+        if known is None and not pruned:
             connection.execute(
                 f"""
                 INSERT INTO copies (writer, incarnation, ordinal, intent_id, fingerprint, account_id, amount_cents,
@@ -410,30 +429,6 @@ def store_copies(connection: Connection, intents: Iterable[Intent]) -> tuple[lis
             same = complete_copy(connection, place, known[0], intent)
         (held if same else refused).append(intent.intent_id)
     return held, refused
-
-
-def empty_bodies(connection: Connection, *, decided_before: datetime, limit: int) -> int:
-    """
-    Empty the bodies of messages that the core decided before an instant (core time), own ones and copies.
-
-    What they said has been in the core since. Signature, id, fingerprint and outcome stay, so that everything that asks
-    about the message is answered as before.
-
-    Returns:
-        How many were emptied, at most ``limit`` of each.
-    """
-    emptied = 0
-    for table, key in (("intents", "ordinal"), ("copies", "position")):
-        rows = connection.execute(
-            f"SELECT {key}, intent FROM {table} WHERE has_body = 1 AND decided_micros < ? LIMIT ?",
-            (micros(decided_before), limit),
-        ).fetchall()
-        connection.executemany(
-            f"UPDATE {table} SET intent = ?, has_body = 0 WHERE {key} = ?",
-            [(encode(decode_intent(blob).without_body()), position) for position, blob in rows],
-        )
-        emptied += len(rows)
-    return emptied
 
 
 def inherit(connection: Connection, peer: str, cents: int) -> None:

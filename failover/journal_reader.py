@@ -8,7 +8,7 @@ yet reads as empty.
 from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -32,60 +32,17 @@ from failover.intent_states import (
     OWN_UNDECIDED,
     SETTLED,
 )
-from failover.intents import Intent, Outcome, Receipt
-from failover.journal_schema import (
-    JournalEntry,
-    entry,
-    micros,
-    moment,
-)
+from failover.intents import Outcome, Receipt
+from failover.journal_pruned import read_part, read_receipts
+from failover.journal_schema import JournalEntry, entry, micros, moment
+from failover.journal_views import JournalSize, OpenCapture, QueueSummary, Release, Waiting
 from failover.peer_messages import Holding, RecordedPage, Source
+from failover.pruned_sums import gaps
 
 PAGE_MAX = 500
 _BUSY_TIMEOUT_SECONDS = 0.25
 
-_decode_intent = msgspec.msgpack.Decoder(Intent).decode
 _decode_outcome = msgspec.msgpack.Decoder(Outcome).decode
-
-
-class QueueSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """
-    What waits for the core's decision: own intents, and copies held for siblings apart.
-
-    ``oldest_seconds`` is counted in core time; ``parked`` counts those set aside as poison (known to the agent alone).
-    """
-
-    pending: int = 0
-    oldest_seconds: float = 0.0
-    amount_cents: int = 0
-    parked: int = 0
-    copies_held: int = 0
-    copies_cents: int = 0
-
-
-class Waiting(msgspec.Struct, frozen=True, kw_only=True):
-    """What waits at a node, in the journal of which incarnation; as `NodeStanding` tells it."""
-
-    incarnation: str
-    pending: int
-    amount_cents: int
-    one_copy_cents: int
-    oldest_at: datetime | None
-    holdings: list[Holding]
-
-
-class Release(NamedTuple):
-    """An outcome that a holder of a copy has not been told yet."""
-
-    ordinal: int
-    outcome: Outcome
-
-
-class OpenCapture(NamedTuple):
-    """A capture without an answer; ``attempted_micros`` (core time) is None where the processor was never called."""
-
-    entry: JournalEntry
-    attempted_micros: int | None
 
 
 class JournalReader:
@@ -173,7 +130,16 @@ class JournalReader:
         )
         rows = [*(entry("own", row) for row in own), *(entry("copies", row) for row in copies)]
         best = min(rows, key=lambda row: (not row.settled, row.state == "void"), default=None)
+        if best is not None and best.settled:
+            return best.receipt()
+        pruned = [told for told in self.pruned(intent_id) if told.account_id == account_id]
+        if pruned:
+            return pruned[0]
         return None if best is None else best.receipt()
+
+    def pruned(self, intent_id: str) -> list[Receipt]:
+        """Return what is told of an id that was decided and pruned here: of each content that was taken under it."""
+        return read_receipts(self._rows, intent_id)
 
     # -- operators -----------------------------------------------------------------------------------------------------
 
@@ -276,18 +242,46 @@ class JournalReader:
         items = [entry(source, row).recorded() for row in rows]
         complete = len(items) < limit
         upto = last if complete else items[-1].position
+        # Read after the rows: one that was dropped meanwhile is in at least one of the two.
+        pruned = None if undecided else read_part(self._rows, source)
         holes: list[int] = []
-        if source == "own" and not undecided:
+        if source == "own" and pruned is not None:
             present = {item.position for item in items}
-            holes = [ordinal for ordinal in range(after + 1, upto + 1) if ordinal not in present]
+            holes = list(gaps(present, pruned.ordinals, after=after, upto=upto, limit=PAGE_MAX))
         return RecordedPage(
             node_id=node_id,
             incarnation=incarnation,
             items=items,
             next_after=None if complete else items[-1].position,
-            holes=holes[:PAGE_MAX],
+            holes=holes,
             last_ordinal=last,
+            pruned=pruned if complete else None,
         )
+
+    def size(self) -> JournalSize:
+        """Tell how large the journal is; all zero where there is none."""
+        rows = self._rows(
+            """
+            SELECT (SELECT count(*) FROM intents), (SELECT count(*) FROM copies),
+                (SELECT coalesce(sum(last - first + 1), 0) FROM pruned_ordinals),
+                (SELECT coalesce(max(mark), '') FROM pruning)
+            """
+        )
+        if not rows:
+            return JournalSize()
+        entries, copies, pruned, mark = rows[0]
+        return JournalSize(
+            bytes=_bytes_on_disk(self._path),
+            entries=entries,
+            copies=copies,
+            pruned=pruned,
+            mark=mark,
+        )
+
+    def pruned_by(self) -> str:
+        """Return the mark of the newest backup by which something was dropped; empty while nothing was."""
+        rows = self._rows("SELECT mark FROM pruning")
+        return str(rows[0][0]) if rows else ""
 
     # -- the agent's own work ------------------------------------------------------------------------------------------
 
@@ -447,3 +441,8 @@ class JournalReader:
         except Error as error:
             self.close()
             raise JournalError("the journal cannot be read") from error
+
+
+def _bytes_on_disk(path: Path) -> int:
+    files = (path, path.with_name(f"{path.name}-wal"))
+    return sum(file.stat().st_size for file in files if file.exists())

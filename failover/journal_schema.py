@@ -2,15 +2,17 @@
 The journal's tables, what a row means, and what makes a journal whole.
 
 One file holds what this node recorded (`intents`, with the witnesses they were offered to in `offers`) and the copies
-it keeps for its siblings (`copies`). It is never replaced by anything that comes from elsewhere.
+it keeps for its siblings (`copies`). It is never replaced by anything that comes from elsewhere. Of what it need not
+keep any more (`failover.journal_pruning`) sums, ordinals and receipts stay.
 """
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import msgspec
 
-from cache_sync.sqlite import Connection, write
+from cache_sync.sqlite import Connection, Error, write
 from failover.errors import JournalError
 from failover.intent_states import (
     ABSENT,
@@ -18,6 +20,7 @@ from failover.intent_states import (
     CHARGE_OPEN,
     COPY,
     COPY_UNDECIDED,
+    IS_VOID,
     NEVER_OFFERED,
     OWN,
     OWN_LIVING,
@@ -41,6 +44,8 @@ from failover.intents import (
 from failover.peer_messages import RecordedIntent, Source
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_INCREMENTAL = 2
+_REWRITTEN_BYTES_MAX = 256 * 1024 * 1024
 
 _TABLES = f"""
 CREATE TABLE IF NOT EXISTS journal (
@@ -120,6 +125,28 @@ CREATE TABLE IF NOT EXISTS captures (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS captures_open ON captures (ordinal) WHERE {CHARGE_OPEN};
 CREATE TABLE IF NOT EXISTS inherited (peer TEXT PRIMARY KEY, cents INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS intents_void ON intents (ordinal) WHERE {IS_VOID};
+CREATE TABLE IF NOT EXISTS pruning (one INTEGER PRIMARY KEY CHECK (one = 1), mark TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS pruned_ordinals (first INTEGER PRIMARY KEY, last INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS pruned_sums (
+    source TEXT NOT NULL CHECK (source IN ('own', 'copies')),
+    writer TEXT NOT NULL,
+    incarnation TEXT NOT NULL,
+    day TEXT NOT NULL,
+    type TEXT NOT NULL,
+    state TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    cents INTEGER NOT NULL,
+    digest TEXT NOT NULL,
+    PRIMARY KEY (source, writer, incarnation, day, type, state)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pruned_receipts (
+    position INTEGER PRIMARY KEY,
+    intent_id TEXT NOT NULL,
+    pruned_micros INTEGER NOT NULL,
+    receipt BLOB NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS pruned_receipts_by_id ON pruned_receipts (intent_id);
 """
 
 # After a step from an older file, in which these columns were not there yet.
@@ -288,6 +315,7 @@ def prepare(connection: Connection, *, node_id: str, new_incarnation: str) -> st
     Raises:
         JournalError: The file belongs to another node, or is not whole.
     """
+    _make_shrinkable(connection)
     connection.executescript(_TABLES)
     with write(connection):
         _bring_up_to_date(connection)
@@ -314,6 +342,23 @@ def prepare(connection: Connection, *, node_id: str, new_incarnation: str) -> st
     return str(incarnation)
 
 
+def _make_shrinkable(connection: Connection) -> None:
+    """
+    Have the file give back pages that are free, where it does not yet: a new one, or an older release's.
+
+    That takes one rewriting of the file. A large one is left as it is, and so is one that the disk has no room for: its
+    free pages are used again, and the file stays as long as it is.
+    """
+    (mode,) = connection.execute("PRAGMA auto_vacuum").fetchone()
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+    if mode == _INCREMENTAL or pages * page_bytes > _REWRITTEN_BYTES_MAX:
+        return
+    with contextlib.suppress(Error):
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL").fetchall()
+        connection.execute("VACUUM")
+
+
 def _bring_up_to_date(connection: Connection) -> None:
     """Add to an older release's file where each outcome stands, and which intents have a body: none had one."""
     for table, key in (("intents", "ordinal"), ("copies", "position")):
@@ -336,11 +381,16 @@ def check_no_effect(
     connection: Connection, machine: Machine[Any], ordinal: int, event: str
 ) -> None:
     """
-    Check that an event which changed nothing, of an intent or of its charge, came too late.
+    Check that an event which changed nothing, of an intent or of its charge, came too late; after it was pruned all do.
 
     Raises:
         IllegalTransition: It cannot be in this state at all.
     """
+    pruned = connection.execute(
+        "SELECT last FROM pruned_ordinals WHERE first <= ? ORDER BY first DESC LIMIT 1", (ordinal,)
+    ).fetchone()
+    if pruned is not None and pruned[0] >= ordinal:
+        return
     table = "captures" if machine is CHARGE else "intents"
     row = connection.execute(f"SELECT state FROM {table} WHERE ordinal = ?", (ordinal,)).fetchone()
     machine.after(row[0] if row else ABSENT, event)
@@ -359,9 +409,13 @@ def verify(connection: Connection, *, ordinal_at_least: int = 0) -> None:
     count, highest = connection.execute(
         "SELECT count(*), coalesce(max(ordinal), 0) FROM intents"
     ).fetchone()
-    if not count == highest == last:
+    pruned, pruned_to = connection.execute(
+        "SELECT coalesce(sum(last - first + 1), 0), coalesce(max(last), 0) FROM pruned_ordinals"
+    ).fetchone()
+    if not count + pruned == max(highest, pruned_to) == last:
         raise JournalError(
-            f"the journal holds {count} intents up to {highest} but gave out {last} ordinals"
+            f"the journal holds {count} intents up to {max(highest, pruned_to)}, {pruned} more were pruned,"
+            f" but it gave out {last} ordinals"
         )
     if last < ordinal_at_least:
         raise JournalError(f"the journal ends at {last} but {ordinal_at_least} was acknowledged")

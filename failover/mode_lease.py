@@ -12,7 +12,7 @@ import msgspec
 
 from cache_sync.clock import Clock
 from failover.breaker_order import BreakerOrder
-from failover.journal_reader import QueueSummary
+from failover.journal_views import QueueSummary
 from failover.modes import BreakerState, Mode, Reason
 from failover.noted_file import put_whole
 from failover.retry_budget import RetryCounts

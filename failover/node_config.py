@@ -104,7 +104,8 @@ class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     Every ``verify_hours`` it compares what it holds with the node above.
     ``processor`` is set only where this edge may charge saved methods itself.
     ``core_public_key`` (base64 Ed25519) is what the core signs snapshot files with. ``redis_feed`` is a Redis whose
-    streams carry the core's feed.
+    streams carry the core's feed. ``journal_whole_hours`` is how long the journal keeps whole what the core has
+    decided, though a backup of the core covers it: a day where it is not set.
     """
 
     version: int = 1
@@ -138,6 +139,8 @@ class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     redis: RedisReplica | None = None
     processor: ProcessorAccess | None = None
     redis_feed: str = ""
+    # Left out of what is written where it is not set, so that a release which does not know it reads the file.
+    journal_whole_hours: float | msgspec.UnsetType = msgspec.UNSET
 
 
 def read_config(path: Path) -> EdgeConfig:

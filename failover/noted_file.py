@@ -33,14 +33,14 @@ def put_whole(path: Path, content: bytes, *, flush: bool = False) -> None:
                 os.fsync(file.fileno())
         beside.replace(path)
         if flush:
-            _flush_folder(path.parent)
+            flush_folder(path.parent)
     except OSError:
         with contextlib.suppress(OSError):
             beside.unlink()
         raise
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
     """Flush the name of a file, which is its folder's."""
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

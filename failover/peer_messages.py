@@ -7,6 +7,7 @@ import msgspec
 
 from failover.intent_states import OwnState
 from failover.intents import Intent, Outcome
+from failover.pruned_sums import PrunedPart
 
 Source = Literal["own", "copies"]
 
@@ -103,7 +104,8 @@ class RecordedPage(msgspec.Struct, frozen=True, kw_only=True):
 
     ``next_after`` continues the list, None at its end. ``holes`` are ordinals within the stretch that are missing: a
     journal that lost one is not whole. ``last_ordinal`` is the newest ordinal that the journal ever gave out,
-    ``outages`` what the node remembers of them, the oldest first.
+    ``outages`` what the node remembers of them, the oldest first. ``pruned`` comes with the end of the list: what of it
+    the journal keeps no longer; ordinals in there are no holes.
     """
 
     node_id: str
@@ -113,6 +115,7 @@ class RecordedPage(msgspec.Struct, frozen=True, kw_only=True):
     holes: list[int] = []
     last_ordinal: int = 0
     outages: list[Outage] = []
+    pruned: PrunedPart | None = None
 
 
 class Holding(msgspec.Struct, frozen=True, kw_only=True):

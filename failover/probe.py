@@ -17,7 +17,7 @@ import structlog
 from cache_sync.clock import Clock
 from failover.breaker import AsyncBreaker
 from failover.errors import BreakerOpen, NodeError, NodeRefused
-from failover.standin_orders import SignedOrder
+from failover.signed_orders import SignedOrder
 
 _UNAUTHORIZED: Final = 401
 
@@ -31,7 +31,8 @@ class ProbeAnswer(msgspec.Struct, frozen=True, kw_only=True):
     ``edges_awaited`` says that the core was restored and takes no intent until every edge has brought back what it kept
     of the core's outcomes. ``revoked`` are the nodes that it has expelled, ``grants`` the shards of nodes that may not
     read all of them; None of a core that does not know of that. ``standin`` is this node's part of the stand-in limits,
-    None where it follows them already, or no operator has set any.
+    None where it follows them already, or no operator has set any. ``covered`` is the mark of the oldest backup that
+    operators keep, empty where there is none, and ``cover`` what it holds, None where this node knows it already.
     """
 
     epoch: int
@@ -41,6 +42,8 @@ class ProbeAnswer(msgspec.Struct, frozen=True, kw_only=True):
     revoked: list[str] = []
     grants: dict[str, str] | None = None
     standin: SignedOrder | None = None
+    covered: str = ""
+    cover: SignedOrder | None = None
 
 
 class CoreProber(Protocol):

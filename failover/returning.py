@@ -117,7 +117,8 @@ class Returning:
             _log.error("the core does not take back what it once decided", alarm="not_taken_back")
             return False
         if latest.edges_awaited:
-            await self._post(DecidedBatch(complete_for=latest.epoch))
+            pruned_by = self._journal.reader.pruned_by()
+            await self._post(DecidedBatch(complete_for=latest.epoch, pruned_by=pruned_by))
         self._told_epoch = max(self._told_epoch, latest.epoch)
         return True
 

@@ -5,7 +5,6 @@ The core tells each edge its part with its probes. What was told holds without t
 the core tells something newer. Until the first order, what stands in the node's own file holds.
 """
 
-import base64
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +12,7 @@ import msgspec
 import structlog
 
 from failover.noted_file import put_whole
-from failover.signing import is_signed, sign_bytes
+from failover.signed_orders import SignedOrder, read_as_order, sign_as_order
 from failover.standin import OWN_FILE, Holding, Limits, OrderPlace
 
 FILE_NAME: Final = "standin.json"
@@ -51,33 +50,14 @@ class StandinOrder(msgspec.Struct, frozen=True, kw_only=True):
         return OrderPlace(self.epoch, self.serial)
 
 
-class SignedOrder(msgspec.Struct, frozen=True):
-    """
-    A `StandinOrder` as it travels: JSON, and the core's signature over that text (Ed25519, base64).
-
-    The text is kept as it was signed, so that an edge of an earlier release can check what it does not know all of.
-    """
-
-    text: str
-    signature: str
-
-
 def sign_order(order: StandinOrder, signing_key: str) -> SignedOrder:
     """Sign an order with the core's key."""
-    text = msgspec.json.encode(order)
-    signature = sign_bytes(signing_key, _PURPOSE + text)
-    return SignedOrder(text.decode(), base64.b64encode(signature).decode())
+    return sign_as_order(order, purpose=_PURPOSE, signing_key=signing_key)
 
 
 def read_order(signed: SignedOrder, core_key: str) -> StandinOrder | None:
     """Read an order; None for what the core has not signed, or what is no order."""
-    try:
-        signature = base64.b64decode(signed.signature, validate=True)
-        if not is_signed(_PURPOSE + signed.text.encode(), signature, core_key):
-            return None
-        return msgspec.json.decode(signed.text, type=StandinOrder)
-    except (ValueError, msgspec.DecodeError):
-        return None
+    return read_as_order(signed, StandinOrder, purpose=_PURPOSE, core_key=core_key)
 
 
 class StandinLimits:

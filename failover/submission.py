@@ -36,7 +36,16 @@ from failover.intents import (
     has_its_own_body,
 )
 from failover.journal import Journal
-from failover.journal_changes import Draft, Existing, Offers, Recorded, Recording, Refused
+from failover.journal_changes import (
+    Draft,
+    Existing,
+    Finished,
+    Offers,
+    Recorded,
+    Recording,
+    Refused,
+    finished,
+)
 from failover.journal_schema import JournalEntry
 from failover.offering import CoreIntake, Offering, SubmissionSettings
 from failover.peer_messages import Ask
@@ -210,6 +219,8 @@ class Submission:
                 return await self._capture(entry)
             case Recorded(entry):
                 return await self._pursue(entry, fresh=True)
+            case Finished(receipt):
+                return receipt
             case Existing(entry):
                 if entry.settled:
                     return entry.receipt()
@@ -252,6 +263,8 @@ class Submission:
         """Find what was taken before, where nothing new can be."""
         known = self._journal.reader.find(draft.intent_id)
         if known is None:
+            if told := self._journal.reader.pruned(draft.intent_id):
+                return finished(told, draft.fingerprint)
             if self._journal.in_doubt(draft.intent_id):
                 raise OutcomeUnknown
             raise NotTaken(otherwise)

@@ -234,7 +234,7 @@ def nobody_goes_back(world: World, _: Books) -> Iterator[str]:
 
 
 def copies_are_held(world: World, _: Books) -> Iterator[str]:
-    """What a witness has confirmed it holds, for good, unless it has lost its disk."""
+    """What a witness has confirmed it holds, or tells its outcome, unless it has lost its disk."""
     if world.lost_disk:
         return
     held = set[tuple[str, str, str, str]]().union(
@@ -242,6 +242,8 @@ def copies_are_held(world: World, _: Books) -> Iterator[str]:
     )
     for edge in world.edges.values():
         for *_whose, witness, id_ in sorted(edge.confirmed_copies() - held):
+            if id_ in world.edges[witness].pruned_ids():
+                continue
             yield f"{witness} confirmed {id_} of {edge.name} and does not hold it"
 
 

@@ -23,6 +23,7 @@ from core_cis.api.intents import Delivery, answer_intents
 from core_cis.api.returns import answer_returns
 from core_cis.audit import by_command, write_down
 from core_cis.awaited_edges import await_every_edge
+from core_cis.backups import begin_backup, name_backup, release_all
 from core_cis.services import CoreServices
 from core_cis.settings import ServerSettings
 from core_cis.store import CoreStore, Transaction
@@ -156,10 +157,16 @@ class CoreNode:
     # Backups
 
     def back_up(self) -> None:
-        """Keep a copy of the books, the only one."""
+        """Keep a copy of the books, the only one, and name it: edges need not keep any more what it covers."""
+        copy = self._backup.with_name("copy.db")
         with CoreStore.open(self._folder, self.clock) as store:
-            self._backup.unlink(missing_ok=True)
-            store.connection.execute("VACUUM INTO ?", (str(self._backup),))
+            with store.transaction(alone=True) as tx:
+                begun = begin_backup(tx)
+            store.connection.execute("VACUUM INTO ?", (str(copy),))
+            copy.replace(self._backup)
+            with store.transaction(alone=True) as tx:
+                act = by_command("backup.name")
+                name_backup(tx, begun.mark, "the copy", act, store.keys, keep=1)
         self.has_backup = True
 
     def restore(self) -> None:
@@ -179,6 +186,7 @@ class CoreNode:
             for shard in store.shards:
                 raise_epoch(tx.connection, shard, epoch)
             write_down(tx, by_command("epoch.raise", epoch=epoch), store.keys)
+            release_all(tx)
             await_every_edge(tx, epoch)
 
     # Answering
@@ -192,7 +200,7 @@ class CoreNode:
         params, node_id, seconds = request.params, request.caller, request.seconds
         match request.path:
             case "/probe":
-                names = ("position", "kept", "reads", "limits")
+                names = ("position", "kept", "reads", "limits", "covers")
                 said = ProbeQuestion(*(params[name] for name in names))
                 probe = await answer_probe(services, node_id, said, seconds)
                 return msgspec.json.encode(probe)

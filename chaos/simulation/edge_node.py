@@ -51,6 +51,7 @@ _CONFIRMED = """
     FROM offers JOIN intents USING (ordinal) JOIN journal ON TRUE WHERE offers.confirmed
 """
 _HELD = "SELECT writer, incarnation, intent_id FROM copies"
+_PRUNED = "SELECT intent_id FROM pruned_receipts"
 _OUTSTANDING = "SELECT coalesce(sum(amount_cents * reserved), 0) FROM intents WHERE state IN ('recorded', 'offered')"
 _T = TypeVar("_T")
 
@@ -343,6 +344,8 @@ class EdgeNode:
             copies=copies.items,
             last_ordinal=own.last_ordinal,
             missing=own.holes,
+            pruned=own.pruned,
+            pruned_copies=copies.pruned,
         )
 
     def outstanding_cents(self) -> int:
@@ -357,6 +360,10 @@ class EdgeNode:
     def held_copies(self) -> set[tuple[str, str, str, str]]:
         """List the copies that this node holds, likewise."""
         return {(writer, of, self.name, id_) for writer, of, id_ in self._look(_HELD)}
+
+    def pruned_ids(self) -> set[str]:
+        """List what this node has dropped, and still tells of."""
+        return {id_ for (id_,) in self._look(_PRUNED)}
 
     def _look(self, question: str) -> list[Any]:
         if not self._settings.paths.journal.exists():

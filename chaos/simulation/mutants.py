@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 import cache_sync.replica
+import core_cis.api.feed
 import core_cis.domain.ledger
 import core_cis.intake
 import core_cis.payment_posting
@@ -181,6 +182,16 @@ def _bring_nothing_back(_: Any) -> Any:
     return bring_all
 
 
+def _cover_everything(before: Any) -> Any:
+    def read_cover(connection: Any) -> Any:
+        cover = before(connection)
+        if cover is None:
+            return None
+        return msgspec.structs.replace(cover, heads=dict.fromkeys(cover.heads, 2**62))
+
+    return read_cover
+
+
 def _void_what_is_unknown(_: Any) -> Any:
     def nobody_reached(*offers: asyncio.Task[Any] | None) -> bool:
         return all(offer is None or offer.result() != "done" for offer in offers) and not any(
@@ -335,6 +346,9 @@ MUTANTS: Final[dict[str, Mutant]] = {
     ),
     "nothing is brought back after a restore": Mutant(
         "nothing accepted is lost", Returning, "_bring_all", _bring_nothing_back
+    ),
+    "edges drop what no backup covers": Mutant(
+        "nothing accepted is lost", core_cis.api.feed, "read_cover", _cover_everything
     ),
     "what may have arrived is called not taken": Mutant(
         "refusals hold", failover.submission, "_nobody_reached", _void_what_is_unknown, seed=50

@@ -17,6 +17,7 @@ from core_cis.settings import Utility
 from core_cis.store import CoreStore, Transaction
 from edge_portal.settings import EdgeSettings, load_settings
 from failover.node_config import EdgeConfig
+from failover.pruning import PruningSettings
 from failover.standin import Limits
 
 EDGES: Final = ("east", "north", "west")
@@ -47,6 +48,10 @@ def verifier_of(password: str) -> str:
 def method_of(account_id: str) -> str:
     """Tell an account's saved method."""
     return f"pm-{account_id}"
+
+
+# Worlds are short: what a day brings elsewhere a second does here.
+_PRUNING: Final = PruningSettings(pass_seconds=2.0, pause=0.01, batch_max=8, whole=1.0, owed=20.0)
 
 
 class Blueprint:
@@ -90,7 +95,7 @@ class Blueprint:
         """Make the settings of one of a world's edges."""
         settings = load_settings(self._configs[name], folder / name)
         config: EdgeConfig = msgspec.structs.replace(settings.config, standin=LIMITS)
-        return msgspec.structs.replace(settings, config=config)
+        return msgspec.structs.replace(settings, config=config, pruning=_PRUNING)
 
 
 def _fill(tx: Transaction, account_id: str) -> None:

@@ -19,13 +19,15 @@ from cache_sync.frames import FRAME_CONTENT_TYPE, Frame, parse_positions
 from cache_sync.shards import FIRST_SHARD
 from core_cis.api.guards import fleet_guard, services, shard_guard
 from core_cis.api.problems import problems
+from core_cis.backups import read_cover
 from core_cis.grants import read_word
 from core_cis.services import CoreServices
 from core_cis.standin_shares import look as look_at_share
+from failover.covers import Following
 from failover.feed_route import frame_answer
 from failover.held_answers import LargeAnswer
+from failover.signed_orders import SignedOrder
 from failover.standin import Holding
-from failover.standin_orders import SignedOrder
 from failover.web import Problem, caller, remaining_seconds
 
 _PROBE_SECONDS = 2.0
@@ -41,7 +43,8 @@ class Probe(msgspec.Struct, frozen=True):
     decided until every edge has brought back what it kept of before a restore.
     ``revoked`` are the edges that were expelled, ``grants`` the shards of those that may not read all (``0,3``): their
     siblings refuse them too. ``standin`` is the asking edge's part of the stand-in limits, None where it follows that
-    already, or while no operator has set any.
+    already, or while no operator has set any. ``covered`` is the mark of the oldest backup that operators keep, empty
+    where there is none; ``cover`` what that holds, None where the edge knows it.
     """
 
     epoch: int
@@ -51,6 +54,8 @@ class Probe(msgspec.Struct, frozen=True):
     revoked: list[str] = []
     grants: dict[str, str] = {}
     standin: SignedOrder | None = None
+    covered: str = ""
+    cover: SignedOrder | None = None
 
 
 class FeedQuestion(NamedTuple):
@@ -167,6 +172,7 @@ class ProbeQuestion(NamedTuple):
     kept: str
     reads: str
     limits: str
+    covers: str
 
 
 async def answer_probe(
@@ -189,16 +195,27 @@ async def answer_probe(
             "core_unavailable", status=503, title="The core cannot write now", retry="same"
         ) from error
     holding = Holding.parse(said.limits)
-    head, word, share = await running.ask(
+    head, word, share, cover = await running.ask(
         lambda connection: (
             read_head(connection, FIRST_SHARD),
             read_word(connection),
             look_at_share(connection, node_id, holding),
+            read_cover(connection),
         )
     )
     awaited = await running.edges_awaited()
     order = await running.shares.tell(node_id, holding, share, within_seconds=seconds)
-    return Probe(head.epoch, head.head, closed.as_of, awaited, word.revoked, word.grants, order)
+    return Probe(
+        head.epoch,
+        head.head,
+        closed.as_of,
+        awaited,
+        word.revoked,
+        word.grants,
+        order,
+        "" if cover is None else cover.mark,
+        running.cover_for(cover, Following.parse(said.covers)),
+    )
 
 
 @get(
@@ -213,6 +230,7 @@ async def probe(
     kept: FromQuery[str] = "",
     reads: FromQuery[str] = "",
     limits: FromQuery[str] = "",
+    covers: FromQuery[str] = "",
 ) -> Probe:
     """
     Close a core time (a real, durable write) and read the head.
@@ -221,9 +239,10 @@ async def probe(
     each shard would survive a power loss (``epoch.shard.seq``, separated by commas): deletes up to there are not needed
     for them any more; as ``reads`` the newest version of each kind of body that they read (``usage.2``, separated by
     commas); as ``limits`` the order of stand-in limits that they follow and the most they may have outstanding
-    (``epoch.serial.cents``). 503 `core_unavailable` when it takes longer than the caller waits, 503 `restored` when the
-    position proves a barrier which this core has forgotten.
+    (``epoch.serial.cents``); as ``covers`` the marks of the backup that they know of, and of the one by which they
+    dropped something (``mark.mark``). 503 `core_unavailable` when it takes longer than the caller waits, 503 `restored`
+    when the position proves a barrier which this core has forgotten.
     """
     seconds = remaining_seconds(request.headers, default=_PROBE_SECONDS, maximum=_PROBE_SECONDS)
-    said = ProbeQuestion(position, kept, reads, limits)
+    said = ProbeQuestion(position, kept, reads, limits, covers)
     return await answer_probe(services(request), caller(request), said, seconds)

@@ -13,11 +13,13 @@ from cache_sync.sql import Connection
 from core_cis import metrics
 from core_cis.api.guards import operator_guard, services
 from core_cis.api.problems import problems
+from core_cis.backups import Unheld, read_cover, read_unheld
 from core_cis.edge_places import EdgePlace, read_places
 from core_cis.floor_keeper import ShardFloor
 from core_cis.lineage import ForgottenPosition
 from core_cis.registry import Edge, read_edges
 from core_cis.written_versions import read_reads, read_written, who_cannot_read
+from failover.covers import Cover
 from failover.web import Problem
 
 # It counts all intents there ever were.
@@ -67,7 +69,9 @@ class CoreStatus(msgspec.Struct, frozen=True, kw_only=True):
     node has reached a position that this core never gave out: it then serves no edge until its epoch is raised.
     ``certificate_days`` is how long its certificate is still good, None where nodes do without TLS;
     ``handshakes_refused`` counts callers without a certificate of the fleet since the start. ``floors`` tells of each
-    shard up to where deletes are forgotten, and who needs the others.
+    shard up to where deletes are forgotten, and who needs the others. ``covered`` is the mark of the oldest backup that
+    is kept, empty where none is; ``unheld`` are edges that have dropped what these books, restored from an older
+    backup, lack.
     """
 
     node_id: str = "core"
@@ -88,6 +92,8 @@ class CoreStatus(msgspec.Struct, frozen=True, kw_only=True):
     edges: list[EdgeStatus]
     floors: list[ShardFloor]
     bodies: dict[str, BodyStatus]
+    covered: str
+    unheld: list[Unheld]
     certificate_days: float | None
     handshakes_refused: int
 
@@ -148,6 +154,8 @@ async def show_status(request: Request[Any, Any, Any]) -> CoreStatus:
             )
             for kind, written in seen.written.items()
         },
+        covered=seen.cover.mark if seen.cover is not None else "",
+        unheld=seen.unheld,
         certificate_days=running.certificate_days(),
         handshakes_refused=request.app.state.handshakes.count,
     )
@@ -160,6 +168,8 @@ class _Seen(NamedTuple):
     places: dict[str, list[EdgePlace]]
     reads: dict[str, dict[str, int]]
     written: dict[str, int]
+    cover: Cover | None
+    unheld: list[Unheld]
 
 
 def _look(connection: Connection) -> _Seen:
@@ -172,6 +182,8 @@ def _look(connection: Connection) -> _Seen:
         read_places(connection),
         read_reads(connection),
         read_written(connection),
+        read_cover(connection),
+        read_unheld(connection),
     )
 
 

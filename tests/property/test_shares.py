@@ -24,9 +24,10 @@ from core_cis.standin_limits import first_limits, read_limits, set_limits
 from core_cis.standin_shares import ShareDesk, look, read_shares
 from core_cis.store import CoreStore
 from core_cis.writer import InlineWriter
+from failover.signed_orders import SignedOrder
 from failover.signing import public_key
 from failover.standin import Holding, Limits
-from failover.standin_orders import SignedOrder, StandinLimits
+from failover.standin_orders import StandinLimits
 
 STEPS = 60
 TOTALS = (0, 999, 10_000, 60_000, 250_000)

@@ -14,9 +14,10 @@ from core_cis.audit import read_log, verify_log
 from core_cis.registry import Serving, add_edge, revoke_edge, write_edge_config
 from core_cis.standin_limits import FleetLimits
 from core_cis.standin_limits import set_limits as set_fleet_limits
+from failover.signed_orders import SignedOrder
 from failover.signing import public_key
 from failover.standin import Holding, Limits, OrderPlace
-from failover.standin_orders import SignedOrder, StandinOrder, read_order
+from failover.standin_orders import StandinOrder, read_order
 from tests.integration.core_cis.console_edges import Edges
 from tests.integration.core_cis.test_console import HOME, console, hidden, sign_in
 

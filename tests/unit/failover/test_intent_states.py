@@ -12,15 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cache_sync.sqlite import Connection, connect, write
-from failover import journal_captures, journal_changes
+from failover import journal_captures, journal_changes, journal_pruning
+from failover.covers import Cover
 from failover.errors import IllegalTransition
 from failover.intent_states import ABSENT, CHARGE, COPY, MACHINES, OWN, UNDECIDED, Machine
 from failover.intent_states_page import page
 from failover.intents import Capture, Intent, Outcome
+from failover.journal_pruning import PruneOrder
 from failover.journal_schema import prepare
+from failover.peer_messages import Source
 from failover.standin import Limits
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+LATER = datetime(2026, 3, 2, 12, tzinfo=UTC)
 ROOT = Path(__file__).parents[3]
 PAIRS = [
     (machine, state, event)
@@ -44,7 +48,7 @@ def test_every_pair_of_state_and_event_is_told_of(pair: tuple[Machine[Any], str,
 
 def test_what_is_final_stays() -> None:
     """Whatever comes; every other state leads on to one that stays."""
-    for machine, last in ((OWN, {"settled", "void"}), (COPY, {"settled"}), (CHARGE, {"ended"})):
+    for machine, last in ((OWN, {"pruned", "void"}), (COPY, {"pruned"}), (CHARGE, {"ended"})):
         for state in machine.states:
             led = {move.target for move in machine.moves if state in move.sources} - {state}
             assert bool(led) == (state not in last), (machine.name, state)
@@ -96,6 +100,11 @@ class RealJournal:
             CHARGE.name: "SELECT state FROM captures",
         }[machine.name]
         row = self.connection.execute(sql).fetchone()
+        if row is None and machine is not CHARGE:
+            id_ = "id" if machine is OWN else "copy"
+            row = self.connection.execute(
+                "SELECT 'pruned' FROM pruned_receipts WHERE intent_id = ?", (id_,)
+            ).fetchone()
         return str(row[0]) if row else ABSENT
 
     def happen(self, machine: Machine[Any], event: str) -> None:
@@ -149,6 +158,19 @@ class RealJournal:
     def _renew(self, connection: Connection, edge: str = "id") -> None:
         journal_changes.renew(connection, [outcome(edge, 2)])
 
+    def _prune(self, connection: Connection, source: Source = "own") -> None:
+        connection.execute("UPDATE captures SET state = 'ended'")
+        connection.execute("UPDATE offers SET release = 'done'")
+        for epoch in (1, 2):
+            cover = Cover(mark="B", epoch=epoch, heads={"0": 1}, timezone="UTC")
+            order = PruneOrder(
+                cover=cover, shown={}, decided_before=LATER, owed_before=NOW, now=LATER
+            )
+            journal_pruning.prune_settled(connection, source, order, after=(0, 0), limit=9)
+
+    def _copy_prune(self, connection: Connection) -> None:
+        self._prune(connection, "copies")
+
     def _copy_keep(self, connection: Connection) -> None:
         journal_changes.store_copies(connection, [intent(1, "west", "copy")])
 
@@ -193,6 +215,7 @@ def outcome(id_: str, epoch: int) -> Outcome:
         intent_id=id_,
         fingerprint="fp",
         state="rejected",
+        accepted_at=NOW,
         decided_at=NOW,
         epoch=epoch,
         shard="0",

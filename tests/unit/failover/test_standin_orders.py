@@ -6,11 +6,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from failover.signed_orders import SignedOrder
 from failover.signing import generate_signing_key, public_key, sign_bytes
 from failover.standin import OWN_FILE, Holding, Limits, OrderPlace
 from failover.standin_orders import (
     NOTHING,
-    SignedOrder,
     StandinLimits,
     StandinOrder,
     sign_order,

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from cache_sync.clock import Clock
+from failover.covers import Cover, sign_cover
 from failover.errors import Ambiguous, NodeRefused, NotSent, Overloaded
 from failover.intents import (
     Capture,
@@ -162,9 +163,11 @@ class FakeCore:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        signing_key = generate_signing_key(lambda count: bytes(range(count)))
-        self.public_key = public_key(signing_key)
-        self.signer = Signer(signing_key)
+        self.signing_key = generate_signing_key(lambda count: bytes(range(count)))
+        self.public_key = public_key(self.signing_key)
+        self.signer = Signer(self.signing_key)
+        self.cover: Cover | None = None
+        self.pruned_by: dict[str, str] = {}
         self.up = True
         self.expels = False
         self.ledger: list[str] = []
@@ -186,6 +189,12 @@ class FakeCore:
     def back_up(self) -> dict[tuple[str, str], Outcome]:
         """Return what can be restored."""
         return dict(self.outcomes)
+
+    def name(self, backup: dict[tuple[str, str], Outcome], mark: str) -> None:
+        """Name a backup that was just made: edges need not keep what it holds."""
+        self.cover = Cover(
+            mark=mark, epoch=self.epoch, heads={"0": len(backup)}, timezone="America/New_York"
+        )
 
     def restore(self, backup: dict[tuple[str, str], Outcome], edges: set[str]) -> None:
         """Forget what is not in a backup, begin a new epoch, and wait for edges."""
@@ -245,6 +254,8 @@ class FakeCore:
             # Where it stands is asked anew with every repetition.
             self._keep(msgspec.structs.replace(known, epoch=self.epoch))
             answers.append(self.outcomes[pair])
+        if batch.complete_for is not None:
+            self.pruned_by[name] = batch.pruned_by
         if batch.complete_for == self.epoch:
             self.awaited.discard(name)
         return OutcomeBatch(answers)
@@ -320,6 +331,10 @@ class CoreLink:
                 head=1,
                 as_of=self._core.clock.now(),
                 edges_awaited=bool(self._core.awaited),
+                covered="" if self._core.cover is None else self._core.cover.mark,
+                cover=None
+                if self._core.cover is None
+                else sign_cover(self._core.cover, self._core.signing_key),
             )
 
         async with _deadline(deadline_seconds):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from cache_sync.file_keys import PLAIN
+from cache_sync.frames import Position
 from cache_sync.offload import inline
 from cache_sync.sqlite import Connection, connect
 from failover.breaker import AsyncBreaker, BreakerSettings
@@ -23,6 +24,7 @@ from failover.group_commit import InlineCommitter
 from failover.journal import Journal, JournalBounds
 from failover.offering import SubmissionSettings
 from failover.probe import CoreProbe
+from failover.pruning import Pruning, PruningSettings
 from failover.retry_budget import RetryBudget, RetryBudgetSettings
 from failover.returning import Returning
 from failover.signing import Signer, generate_signing_key, public_key
@@ -126,10 +128,28 @@ class Node:
             rng=rng,
             settings=DrainSettings(),
         )
-        self.tasks = [
-            asyncio.create_task(part.run(self.stop))
-            for part in (self.probe, self.peers, self.returning, self.submission, self.drain)
-        ]
+        self.pruning = self.make_pruning()
+        self.probe.on_answer(self.hear_cover)
+        parts = (self.probe, self.peers, self.returning, self.submission, self.drain, self.pruning)
+        self.tasks = [asyncio.create_task(part.run(self.stop)) for part in parts]
+
+    def make_pruning(self) -> Pruning:
+        """Let this node drop what the core's backups cover."""
+        world = self.world
+        return Pruning(
+            journal=self.journal,
+            probe=self.probe,
+            shown=lambda: world.shown,
+            core_key=world.core.public_key,
+            clock=world.clock,
+            settings=world.pruning,
+        )
+
+    def hear_cover(self) -> None:
+        """Take over what the core says of its backups."""
+        told = self.probe.latest
+        if told is not None and told.cover is not None:
+            self.pruning.note(told.cover)
 
     def make_capturing(self) -> Capturing:
         """Let this node charge every saved method at the world's processor."""
@@ -181,6 +201,8 @@ class World:
         self.core = FakeCore(self.clock)
         self.limits = Limits()
         self.outage_seconds = 0.0
+        self.pruning = PruningSettings(pass_seconds=1.0, pause=0.01, batch_max=4, whole=2.0)
+        self.shown: list[Position] = []
         self.bounds = JournalBounds(free_bytes_min=1)
         self.free_bytes = 10**12
         self.nodes: dict[str, Node] = {}
