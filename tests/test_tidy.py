@@ -40,6 +40,51 @@ CLOCKS_AND_CHANCE = {
     *("datetime.date.today", "uuid.uuid1", "uuid.uuid4"),
 }
 SEEDED = {"random.Random", "random.SystemRandom"}
+# Threads, sockets and secret bytes likewise: who does more than decide is named here, with what it is the port to.
+PORTS = {
+    "cache_sync/offload.py": "work that would block a loop",
+    "cache_sync/redis_connect.py": "Redis",
+    "cache_sync/redis_stream_feed.py": "Redis",
+    "core_cis/credentials.py": "passwords of made-up customers",
+    "core_cis/demo_data/filling.py": "demo data",
+    "core_cis/importing/customers.py": "passwords of imported customers",
+    "core_cis/keys.py": "a new core's keys",
+    "core_cis/ops/case_pages.py": "keys of operators' forms",
+    "core_cis/ops/limit_pages.py": "keys of operators' forms",
+    "core_cis/ops/pages.py": "keys of operators' forms",
+    "core_cis/peer_journals.py": "HTTP to edges",
+    "core_cis/postgresql_watch.py": "PostgreSQL",
+    "core_cis/readers.py": "questions to the database",
+    "core_cis/redis_feed.py": "Redis",
+    "core_cis/cli_snapshot.py": "a command",
+    "core_cis/serving.py": "the core's process",
+    "core_cis/snapshot_schedule.py": "a process that makes a snapshot file",
+    "core_cis/store.py": "ids of bills",
+    "core_cis/writer.py": "changes of the books",
+    "edge_portal/agent.py": "the agent's process",
+    "edge_portal/agent_link.py": "the agent, from workers",
+    "edge_portal/child.py": "a process",
+    "edge_portal/feeder.py": "the feeder's process",
+    "edge_portal/node_client.py": "HTTP to nodes",
+    "edge_portal/pdf.py": "typesetting",
+    "edge_portal/signin.py": "passwords",
+    "edge_portal/supervisor.py": "processes",
+    "edge_portal/worker.py": "a worker's process",
+    "failover/group_commit.py": "commits of the journal",
+    "failover/http_server.py": "HTTP",
+    "failover/snapshot_routes.py": "files that are sent",
+    "failover/stripe_processor.py": "HTTP to the payment processor",
+    "failover/tls_door.py": "TLS",
+}
+THREADS_AND_SOCKETS = {
+    *("threading.Thread", "threading.Timer", "asyncio.to_thread", "asyncio.create_subprocess_exec"),
+    *(f"concurrent.futures.{name}" for name in ("ThreadPoolExecutor", "ProcessPoolExecutor")),
+    *(f"asyncio.{name}" for name in ("open_connection", "open_unix_connection")),
+    *(f"asyncio.{name}" for name in ("start_server", "start_unix_server")),
+    *("socket.socket", "socket.create_connection", "socket.socketpair", "socket.create_server"),
+    *("httpx.AsyncClient", "httpx.Client", "httpx.AsyncHTTPTransport", "httpx.HTTPTransport"),
+    *("os.urandom", "os.fork", "subprocess.Popen", "subprocess.run"),
+}
 
 # Written so that the patterns do not match themselves.
 UNFINISHED = re.compile(r"\b(?:TO[D]O|FIX[M]E|X[X]X|NotImplemented[E]rror)\b")
@@ -109,8 +154,8 @@ def dotted(node: ast.expr) -> str | None:
     return None
 
 
-def clock_and_chance_uses(tree: ast.Module) -> Iterator[tuple[str, int]]:
-    """Yield (full name, line) wherever a module names the clock or unseeded chance."""
+def named(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
+    """Yield (full name, where) of everything imported that a module names."""
     known = {here: full for here, full, _ in imports(tree)}
     for node in ast.walk(tree):
         if not isinstance(node, ast.Attribute | ast.Name):
@@ -119,9 +164,29 @@ def clock_and_chance_uses(tree: ast.Module) -> Iterator[tuple[str, int]]:
         if name is None:
             continue
         first, _, rest = name.partition(".")
-        full = known.get(first, "") + (f".{rest}" if rest else "")
+        yield known.get(first, "") + (f".{rest}" if rest else ""), node
+
+
+def clock_and_chance_uses(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """Yield (full name, line) wherever a module names the clock or unseeded chance."""
+    for full, node in named(tree):
         unseeded = full.count(".") == 1 and full.startswith("random.") and full not in SEEDED
         if full in CLOCKS_AND_CHANCE or unseeded:
+            yield full, node.lineno
+
+
+def thread_and_socket_uses(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """Yield (full name, line) wherever a module starts a thread, opens a socket or draws secret bytes."""
+    defaults = {
+        id(default)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for default in (*node.args.defaults, *node.args.kw_defaults)
+    }
+    for full, node in named(tree):
+        # A parameter that is `os.urandom` unless somebody says otherwise is a port itself.
+        drawn = full.startswith("secrets.") and full != "secrets.compare_digest"
+        if (full in THREADS_AND_SOCKETS or drawn) and id(node) not in defaults:
             yield full, node.lineno
 
 
@@ -249,6 +314,40 @@ def test_time_and_chance_are_arguments() -> None:
 def test_the_clock_rule_sees_every_spelling(source: str, found: list[str]) -> None:
     """However a module is imported, reading the clock through it is found."""
     assert [name for name, _ in clock_and_chance_uses(ast.parse(source))] == found
+
+
+def test_threads_sockets_and_secret_bytes_stay_in_ports() -> None:
+    """Threads, sockets and secret bytes are the ports' alone; every port is one still."""
+    used = {
+        path: uses
+        for path, tree in product_modules().items()
+        if not path.startswith("chaos/") and (uses := list(thread_and_socket_uses(tree)))
+    }
+    found = [
+        f"{path}:{line}: {name}"
+        for path, uses in used.items()
+        if path not in PORTS
+        for name, line in uses
+    ]
+    assert not found, "\n".join(found)
+    assert set(PORTS) == set(used), f"no ports any more: {sorted(set(PORTS) - set(used))}"
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("from threading import Thread\nThread(target=work)", ["threading.Thread"]),
+        ("import asyncio\nasyncio.to_thread(work)", ["asyncio.to_thread"]),
+        ("import socket as s\ns.socket()", ["socket.socket"]),
+        ("import secrets\nsecrets.token_hex(8)", ["secrets.token_hex"]),
+        ("import os\nos.urandom(8)", ["os.urandom"]),
+        ("import os\ndef draw(random_bytes=os.urandom): ...", []),
+        ("import threading\nthreading.Lock()", []),
+    ],
+)
+def test_the_port_rule_sees_every_spelling(source: str, found: list[str]) -> None:
+    """A thread, a socket or secret bytes are found; what is given as a parameter is not."""
+    assert [name for name, _ in thread_and_socket_uses(ast.parse(source))] == found
 
 
 def test_no_path_of_some_machine() -> None:
