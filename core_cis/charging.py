@@ -37,6 +37,7 @@ from failover.processor import (
 RECORD_SECONDS_MAX = 10.0
 _SLACK = timedelta(hours=1)
 _CHARGED: frozenset[str] = frozenset({"payment"})
+_DECIDED = "SELECT fingerprint FROM inbox WHERE intent_id = ?"
 _TOKEN = "SELECT token FROM payment_methods WHERE method_id = ? AND account_id = ?"  # noqa: S105 - a statement
 
 Pair = tuple[str, str]
@@ -70,17 +71,17 @@ def plan(tx: Transaction, intents: list[Intent]) -> list[Step]:
 def _step(tx: Transaction, intent: Intent) -> Step | None:
     if intent.type not in _CHARGED:
         return None
-    if tx.connection.execute(
-        "SELECT 1 FROM inbox WHERE intent_id = ?", (intent.intent_id,)
-    ).fetchone():
-        return None
     if isinstance(intent.capture, msgspec.Struct):
         return None
+    decided = tx.connection.execute(_DECIDED, (intent.intent_id,)).fetchall()
     known = find_charge(tx.connection, intent.intent_id, intent.fingerprint)
+    # Another payment has its id. What was begun for this one has an answer all the same, and is waited for.
+    if (intent.fingerprint,) in decided or (decided and known is None):
+        return None
     if known is not None and known.state != "attempting":
         return None
     facts = read_account_facts(tx.connection, intent.account_id, tx.utility.currency)
-    wanted = reason_to_reject(wish_of(intent), facts, tx.stamp) is None
+    wanted = not decided and reason_to_reject(wish_of(intent), facts, tx.stamp) is None
     promise = intent.kind == "promise"
     if promise and known is None and not wanted:
         return None

@@ -170,6 +170,24 @@ async def test_a_call_that_never_arrived_is_sent_again_under_its_key(paid_core: 
         assert len(await processor.charges(intent.intent_id)) == 1
 
 
+async def test_of_two_begun_under_one_id_one_is_charged_and_both_are_decided(
+    paid_core: Core,
+) -> None:
+    """Two edges took two sums under one id while the processor was away: one is charged, the other a conflict."""
+    first, second = paid_core.intent("k1"), paid_core.intent("k1", amount_cents=900)
+    async with charging(paid_core, resend_seconds=60) as (processor, client):
+        await processor.order("fault", kind="reset_before", count=2)
+        assert (await paid_core.deliver(client, first)).outcomes == []
+        assert (await paid_core.deliver(client, second)).outcomes == []
+        paid_core.clock.move(61)
+        posted = await decided(paid_core, client, first)
+        lost = await decided(paid_core, client, second)
+        assert (posted.state, lost.state, lost.reason) == ("posted", "rejected", "id_conflict")
+        (made,) = await processor.charges(first.intent_id)
+        assert made["amount"] == first.amount_cents
+    assert result(paid_core) == "equal []"
+
+
 async def test_past_the_horizon_a_person_decides(paid_core: Core) -> None:
     """A call of which nobody can tell any more is under review with a case number, and is never sent again."""
     intent = paid_core.intent()
