@@ -2,17 +2,15 @@
 
 from typing import Any
 
-import msgspec
 from litestar import Response, get
 from litestar.params import FromPath
 
 from edge_portal.cookies import AnyRequest
 from edge_portal.pages.happenings import message_event
 from edge_portal.pages.message_words import message_facts, message_words
-from edge_portal.pages.receipts import PaymentState
-from edge_portal.pages.visit import Visit, answer, carry, open_visit
+from edge_portal.pages.receipts import PaymentState, mark_of_words, tell_state
+from edge_portal.pages.visit import Visit, answer, open_visit
 from failover.intents import Receipt
-from failover.own_pages import PERSONAL, SECURITY_HEADERS
 
 
 @get("/messages", sync_to_thread=False, include_in_schema=False)
@@ -30,6 +28,7 @@ async def message(request: AnyRequest, message_id: FromPath[str]) -> Response[by
     visit = open_visit(request)
     found = await _find(visit, message_id)
     told = message_words(visit, found)
+    facts = message_facts(visit, found)
     return answer(
         visit,
         "message.html",
@@ -37,7 +36,8 @@ async def message(request: AnyRequest, message_id: FromPath[str]) -> Response[by
         current="",
         message=found,
         told=told,
-        facts=message_facts(visit, found),
+        facts=facts,
+        mark=mark_of_words(visit, told, facts),
     )
 
 
@@ -46,10 +46,9 @@ async def message_state(request: AnyRequest, message_id: FromPath[str]) -> Respo
     """Tell only a message's state, for the script of a waiting receipt."""
     visit = open_visit(request)
     found = await _find(visit, message_id)
-    told = PaymentState(state=found.state, settled=message_words(visit, found).settled)
-    headers = {**SECURITY_HEADERS, "Cache-Control": PERSONAL}
-    content = msgspec.json.encode(told)
-    return carry(visit, Response(content, media_type="application/json", headers=headers))
+    told = message_words(visit, found)
+    words = mark_of_words(visit, told, message_facts(visit, found))
+    return tell_state(visit, PaymentState(state=found.state, settled=told.settled, words=words))
 
 
 async def _find(visit: Visit, message_id: str) -> Receipt:

@@ -1,6 +1,7 @@
 """Receipts: one payment in its state, settling by itself; and the list of all payments."""
 
-from typing import Any
+import hashlib
+from typing import Any, Final
 
 import msgspec
 from litestar import Response, get
@@ -16,12 +17,33 @@ from edge_portal.receipt_desk import as_download, desk_of
 from failover.intents import Receipt
 from failover.own_pages import PERSONAL, SECURITY_HEADERS
 
+MARK_CHARACTERS: Final = 16
+
 
 class PaymentState(msgspec.Struct, frozen=True, kw_only=True):
-    """What a waiting receipt asks for again and again."""
+    """
+    What a waiting receipt asks for again and again.
+
+    ``words`` is another whenever the page would say something else.
+    """
 
     state: str
     settled: bool
+    words: str
+
+
+def mark_of_words(visit: Visit, *told: Any) -> str:
+    """Mark all that a receipt says, with the message above it: equal as long as every word is."""
+    said = msgspec.json.encode((told, visit.band, visit.can_pay, visit.can_send))
+    return hashlib.sha256(said).hexdigest()[:MARK_CHARACTERS]
+
+
+def tell_state(visit: Visit, told: PaymentState) -> Response[Any]:
+    """Answer the script of a waiting receipt. That it asks is no sign of a customer: the session is not renewed."""
+    headers = {**SECURITY_HEADERS, "Cache-Control": PERSONAL}
+    content = msgspec.json.encode(told)
+    response = Response(content, media_type="application/json", headers=headers)
+    return carry(visit, response, renew=False)
 
 
 @get("/payments", sync_to_thread=False, include_in_schema=False)
@@ -39,6 +61,7 @@ async def receipt(request: AnyRequest, payment_id: FromPath[str]) -> Response[by
     visit = open_visit(request, "pay")
     payment = await find_payment(visit, payment_id)
     told = payment_words(visit, payment)
+    facts = _facts(visit, payment)
     return answer(
         visit,
         "receipt.html",
@@ -46,7 +69,8 @@ async def receipt(request: AnyRequest, payment_id: FromPath[str]) -> Response[by
         current="Pay",
         payment=payment,
         told=told,
-        facts=_facts(visit, payment),
+        facts=facts,
+        mark=mark_of_words(visit, told, facts),
         method=visit.method_label(payment.method_id),
         provable=payment.state not in NOT_TAKEN_STATES,
     )
@@ -57,10 +81,9 @@ async def receipt_state(request: AnyRequest, payment_id: FromPath[str]) -> Respo
     """Tell only a payment's state, for the script of a waiting receipt."""
     visit = open_visit(request, "pay")
     payment = await find_payment(visit, payment_id)
-    told = PaymentState(state=payment.state, settled=payment_words(visit, payment).settled)
-    headers = {**SECURITY_HEADERS, "Cache-Control": PERSONAL}
-    content = msgspec.json.encode(told)
-    return carry(visit, Response(content, media_type="application/json", headers=headers))
+    told = payment_words(visit, payment)
+    words = mark_of_words(visit, told, _facts(visit, payment))
+    return tell_state(visit, PaymentState(state=payment.state, settled=told.settled, words=words))
 
 
 @get("/payments/{payment_id:str}/receipt", include_in_schema=False)

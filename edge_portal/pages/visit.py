@@ -165,10 +165,10 @@ def answer(
     return carry(visit, page(content, status))
 
 
-def carry(visit: Visit, response: Response[Any]) -> Response[Any]:
-    """Put a visit's labels and cookies on its response."""
+def carry(visit: Visit, response: Response[Any], *, renew: bool = True) -> Response[Any]:
+    """Put a visit's labels and cookies on its response; not to ``renew`` leaves the session to its end."""
     label(response, visit.view.freshness, visit.view.mode.mode)
     keep_position(visit.request, response, visit.view.freshness.position)
-    if visit.session.renew:
+    if renew and visit.session.renew:
         keep_session(visit.request, response, visit.portal.renew(visit.session))
     return response

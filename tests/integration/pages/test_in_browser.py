@@ -1,4 +1,4 @@
-"""Every page in a real browser: accessibility, width, the fold, the keyboard, and the script of a waiting receipt."""
+"""Every page in a real browser: accessibility, width, the fold, the keyboard."""
 
 import re
 from collections.abc import Iterator
@@ -192,37 +192,6 @@ def test_mode_and_amount_are_above_the_fold(
         assert box is not None
         assert box["y"] >= 0
         assert box["y"] + box["height"] <= PHONE["height"]
-    context.close()
-
-
-def test_a_receipt_settles_by_itself(browser: Browser, served: str, world: World) -> None:
-    """A waiting receipt takes over "posted" without a reload, and then asks no more."""
-    put(world, "riding")
-    context = signed_in(browser, served)
-    page = context.new_page()
-    page.goto(f"/payments/{WAITING.intent_id}")
-    heading = page.get_by_role("heading", level=1)
-    expect(heading).to_have_text("We have accepted your payment of $50.00")
-    world.now_mode, world.age_seconds = "normal", 0.3
-    world.payments_made = [payment("k", 5000, "posted", PAID_TODAY)]
-    expect(heading).to_have_text("We have posted your payment of $50.00", timeout=20_000)
-    expect(page.get_by_role("status")).to_have_count(0)
-    expect(page.get_by_text("Check again")).to_have_count(0)
-    context.close()
-
-
-def test_a_receipt_settles_without_scripts(browser: Browser, served: str, world: World) -> None:
-    """Without scripts a link does the same."""
-    put(world, "riding")
-    context = signed_in(browser, served, java_script_enabled=False)
-    page = context.new_page()
-    page.goto(f"/payments/{WAITING.intent_id}")
-    expect(page.get_by_text("This page also looks by itself")).to_be_hidden()
-    world.payments_made = [payment("k", 5000, "posted", PAID_TODAY)]
-    page.get_by_role("link", name="Check again").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text(
-        "We have posted your payment of $50.00"
-    )
     context.close()
 
 

@@ -155,7 +155,8 @@ def test_receipt_tells_its_state(customer: Client, world: World, state: State, t
     page = customer.get(f"/messages/{known.intent_id}").text
     assert told in page
     asks = customer.get(f"/messages/{known.intent_id}/state").json()
-    assert asks == {"state": state, "settled": state in {"posted", "rejected"}}
+    assert (asks["state"], asks["settled"]) == (state, state in {"posted", "rejected"})
+    assert (f'data-words="{asks["words"]}"' in page) is not asks["settled"]
     assert ("Check again" in page) is not asks["settled"]
 
 

@@ -214,8 +214,12 @@ def test_every_state_has_its_receipt(
     assert ("Check again" in text) is waiting
     assert ("receipt-" in text) is waiting
     assert ("Receipt number" in text) is (state in {"accepted", "posted"})
-    answer = customer.get(f"/payments/{made.intent_id}/state")
-    assert answer.json() == {"state": state, "settled": not waiting}
+    answer = customer.get(f"/payments/{made.intent_id}/state").json()
+    assert (answer["state"], answer["settled"]) == (state, not waiting)
+    assert (f'data-words="{answer["words"]}"' in text) is waiting
+    world.ride_through(payments_open=False)
+    other = customer.get(f"/payments/{made.intent_id}/state").json()
+    assert other["words"] != answer["words"], "the page would say something else now"
 
 
 def test_only_accepted_money_lowers_what_is_left(customer: Client, world: World) -> None:
