@@ -25,6 +25,7 @@ from failover.journal_reader import JournalReader
 from failover.logs import configure_logs
 from failover.mode_lease import LeaseReader
 from failover.peer_messages import RecordedIntent
+from failover.sibling_news import NewsReader
 
 
 @click.group("edge")
@@ -151,6 +152,7 @@ def read_status(data: Path, keys: FileKeys) -> EdgeStatus:
         clock=clock,
         journal=JournalReader(paths.journal, keys=keys),
         keys=keys,
+        siblings=NewsReader(paths.sibling_news, clock=clock),
     ).read()
 
 

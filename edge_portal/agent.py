@@ -49,6 +49,7 @@ from failover.errors import (
     OutcomeUnknown,
     OverLimit,
 )
+from failover.gossip import Gossip
 from failover.group_commit import Committer, ThreadCommitter
 from failover.http_server import serve
 from failover.intents import Receipt
@@ -135,7 +136,8 @@ class Agent:
         # What is drained and what is brought back share their calls.
         self._drained = self._clients.intake("drain", self._snapshot.proof)
         self._returning = self._make_returning(breaker, clock, rng)
-        self._peers = PeerWatch(self._siblings, clock=clock, rng=rng)
+        self._gossip = self._make_gossip(clock)
+        self._peers = PeerWatch(self._siblings, clock=clock, rng=rng, gossip=self._gossip)
         self._submission = self._make_submission(breaker, clock)
         self._drain = self._make_drain(breaker, clock, rng)
         self._keeper = ModeKeeper(
@@ -154,6 +156,22 @@ class Agent:
         )
         # Before the first probe leaves.
         self._keeper.follow_orders()
+
+    def _make_gossip(self, clock: Clock) -> Gossip:
+        """Make what tells siblings of what waits here, and keeps what they tell."""
+        config, paths = self._settings.config, self._settings.paths
+        return Gossip(
+            config.node_id,
+            reader=self._journal.reader,
+            signer=Signer(config.signing_key),
+            public_keys={peer.node_id: peer.public_key for peer in config.peers},
+            expelled=lambda peer: peer in self._word.revoked,
+            fleet_key=self._settings.keys.lookup,
+            normal=lambda: self._lease.read().mode == "normal",
+            core_now=self._core_now,
+            clock=clock,
+            path=paths.sibling_news,
+        )
 
     def _make_submission(self, breaker: AsyncBreaker, clock: Clock) -> Submission:
         config = self._settings.config
@@ -237,6 +255,7 @@ class Agent:
             public_keys={peer.node_id: peer.public_key for peer in config.peers},
             core_key=config.core_public_key,
             offload=self._offload,
+            gossip=self._gossip,
         )
 
     def jobs(self, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:

@@ -1,8 +1,8 @@
 """
 Whether what a customer is about to pay is paid already: pure, the same for pages and programs.
 
-What counts is all that is known here: the documents of the snapshot, this edge's own journal, and the copies that it
-holds for its siblings. It only warns; the customer may know better.
+What counts is all that is known here: the documents of the snapshot, this edge's own journal, the copies that it holds
+for its siblings, and how many more payments siblings say that they have. It only warns; the customer may know better.
 """
 
 from datetime import date, timedelta
@@ -14,7 +14,7 @@ from edge_portal.views import AccountView
 from edge_portal.words import core_now, local_date
 from failover.intents import Receipt, State
 
-Why = Literal["nothing_left", "same_sum"]
+Why = Literal["nothing_left", "same_sum", "elsewhere"]
 
 WAITING: Final[frozenset[State]] = frozenset({"accepted", "checking", "dead_letter"})
 """Not decided yet: it may be posted at any moment."""
@@ -31,12 +31,14 @@ class Covering(msgspec.Struct, frozen=True, kw_only=True):
     What covers a payment that is about to be made, newest first.
 
     ``nothing_left``: with all that was paid since the bill it would be ``over_cents`` more than is left to pay.
-    ``same_sum``: something is left to pay, but the same sum was paid on the same day.
+    ``same_sum``: something is left to pay, but the same sum was paid on the same day. ``elsewhere``: nothing that is
+    known here does, but other edges may have accepted ``unseen`` payments that are not.
     """
 
     why: Why
     over_cents: int
     payments: list[Receipt]
+    unseen: int = 0
 
 
 def paid_since_bill(view: AccountView) -> list[Receipt]:
@@ -64,15 +66,19 @@ def covering(view: AccountView, amount_cents: int, *, but: str = "") -> Covering
         return None
     unsure = sum(payment.amount_cents for payment in paid if payment.state in NOT_IN_LEFT)
     over = amount_cents - max(0, view.left_to_pay_cents - unsure)
+    missed = view.may_miss
+    unseen = missed.payments if missed is not None and missed.why == "waiting" else 0
     if paid and over > 0:
-        return Covering(why="nothing_left", over_cents=over, payments=paid)
+        return Covering(why="nothing_left", over_cents=over, payments=paid, unseen=unseen)
     today = local_date(core_now(view.freshness), view.account.timezone)
     same = [
         payment
         for payment in paid
         if payment.amount_cents == amount_cents and _day(view, payment) == today
     ]
-    return Covering(why="same_sum", over_cents=0, payments=same) if same else None
+    if same:
+        return Covering(why="same_sum", over_cents=0, payments=same, unseen=unseen)
+    return Covering(why="elsewhere", over_cents=0, payments=[], unseen=unseen) if unseen else None
 
 
 def _posted_since(view: AccountView, payment: Receipt, billed_on: date | None) -> bool:

@@ -103,7 +103,9 @@ class _KnownConditions:
         """Tell what answers are made under at a moment: pages or JSON, in a zone."""
         page, timezone = key
         found = Conditions(
-            msgspec.structs.replace(mode, standing=_NO_FIGURES),
+            msgspec.structs.replace(
+                mode, standing=_NO_FIGURES, news=msgspec.structs.replace(mode.news, nodes=())
+            ),
             mode.can_pay(_freshness(moment)),
             self._told_words(moment, mode, timezone) if page else (),
         )

@@ -68,6 +68,7 @@ class _StatusCollector(Collector):
                 yield GaugeMetricFamily(f"ridethrough_edge_{name}", told, value=value)
         yield _limits_metric(status)
         yield _key_metric(status)
+        yield from _sibling_metrics(status)
         for shard, held in status.shards.items():
             yield from _shard_metrics(shard, held)
         for shard, mirror in status.redis.items():
@@ -207,6 +208,21 @@ def _key_metric(status: EdgeStatus) -> Metric:
         if key:
             family.add_metric([name, key], 1.0)
     return family
+
+
+def _sibling_metrics(status: EdgeStatus) -> Iterator[Metric]:
+    told = (
+        ("heard_seconds", "Since it was heard of what waits at a sibling."),
+        ("pending", "Payments that wait at a sibling, as it said last."),
+        ("amount", "Their sum in minor units."),
+        ("unlisted", "Those of them that nobody else can look for."),
+    )
+    for name, what in told:
+        family = GaugeMetricFamily(f"ridethrough_edge_sibling_{name}", what, labels=["node"])
+        for node, said in status.siblings.items():
+            if said.heard_seconds is not None:
+                family.add_metric([node], getattr(said, name))
+        yield family
 
 
 def _shard_metrics(shard: str, held: ShardStatus) -> Iterator[Metric]:

@@ -20,6 +20,7 @@ from failover.journal_views import JournalSize
 from failover.mode_lease import LeaseReader, ModeLease
 from failover.node_tls import read_expiry
 from failover.retry_budget import RetryCounts
+from failover.sibling_news import NO_NEWS, NewsReader, NodeNews
 from failover.standin import MethodType
 
 _DAY: Final = timedelta(days=1)
@@ -70,6 +71,24 @@ class LimitsStatus(msgspec.Struct, frozen=True, kw_only=True):
     snapshot_age_seconds: float
     outage_seconds: float
     method_types: tuple[MethodType, ...]
+
+
+class SiblingStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What a sibling said last of the payments that wait with it, by itself or through another; ``amount`` in minor units.
+
+    ``heard_seconds`` is how long ago that was so, None where it never said anything. ``unlisted`` are those of
+    ``pending`` of which it told no marks.
+    """
+
+    heard_seconds: float | None
+    observed_at: datetime | None
+    incarnation: str
+    last_ordinal: int
+    pending: int
+    amount: int
+    unlisted: int
+    normal: bool
 
 
 class ProcessStatus(msgspec.Struct, frozen=True):
@@ -140,6 +159,7 @@ class EdgeStatus(msgspec.Struct, frozen=True, kw_only=True):
     ``breaker_order`` is an operator's, while it holds the breaker.
     ``limits`` are the stand-in limits, ``outage_seconds`` how long it has not been in normal operation.
     ``retries`` counts offers to the core since the agent started: of what is new (``live``), and the drain's.
+    ``siblings`` is what those say of what waits with them.
     ``redis`` says how far the copies in a Redis are, by shard, where there is one.
     """
 
@@ -165,6 +185,7 @@ class EdgeStatus(msgspec.Struct, frozen=True, kw_only=True):
     journal: JournalStatus
     incarnation: str
     witnesses: dict[str, bool]
+    siblings: dict[str, SiblingStatus]
     feed: str
     feed_reason: str
     upstream: str
@@ -190,7 +211,9 @@ class NodeStatus:
         clock: Clock,
         journal: JournalReader | None = None,
         keys: FileKeys = PLAIN,
+        siblings: NewsReader | None = None,
     ) -> None:
+        self._siblings = siblings
         self._node_id = node_id
         self._paths = paths
         self._lease = lease
@@ -205,7 +228,7 @@ class NodeStatus:
 
     def mode(self) -> ModeView:
         """Tell the mode as pages need it."""
-        return mode_view(self._lease.read())
+        return mode_view(self._lease.read(), self._siblings)
 
     def read(self) -> EdgeStatus:
         """Put the status together."""
@@ -245,6 +268,7 @@ class NodeStatus:
             journal=self._journal_status(),
             incarnation=lease.incarnation,
             witnesses=lease.witnesses,
+            siblings=self._sibling_status(),
             feed=worst.phase,
             feed_reason=worst.reason,
             upstream=worst.upstream,
@@ -285,6 +309,13 @@ class NodeStatus:
             pruned_by=size.mark,
         )
 
+    def _sibling_status(self) -> dict[str, SiblingStatus]:
+        if self._siblings is None:
+            return {}
+        news = self._siblings.read()
+        ages = {node.node_id: self._siblings.age_seconds(node, news) for node in news.nodes}
+        return {node.node_id: _sibling_status(node, ages[node.node_id]) for node in news.nodes}
+
     def _journal_key(self) -> str:
         try:
             return self._journal.key_id() if self._journal is not None else ""
@@ -300,6 +331,19 @@ class NodeStatus:
             return msgspec.json.decode(self._paths.processes.read_bytes(), type=ProcessList)
         except (OSError, msgspec.DecodeError):
             return None
+
+
+def _sibling_status(node: NodeNews, age_seconds: float | None) -> SiblingStatus:
+    return SiblingStatus(
+        heard_seconds=None if age_seconds is None else round(age_seconds, 1),
+        observed_at=node.observed_at,
+        incarnation=node.incarnation,
+        last_ordinal=node.last_ordinal,
+        pending=node.count,
+        amount=node.cents,
+        unlisted=node.unlisted,
+        normal=node.normal,
+    )
 
 
 def _verification(kept: Verifications) -> VerificationStatus:
@@ -334,8 +378,8 @@ def limits_status(lease: ModeLease) -> LimitsStatus:
     )
 
 
-def mode_view(lease: ModeLease) -> ModeView:
-    """Tell a lease as pages need it."""
+def mode_view(lease: ModeLease, siblings: NewsReader | None = None) -> ModeView:
+    """Tell a lease as pages need it, with the news of the siblings that count in its mode."""
     return ModeView(
         mode=lease.mode,
         reason=lease.reason,
@@ -343,6 +387,7 @@ def mode_view(lease: ModeLease) -> ModeView:
         payments_open=lease.payments_open,
         archive_open=lease.archive_open,
         standing=lease.standing,
+        news=siblings.moment(normal=lease.mode == "normal") if siblings is not None else NO_NEWS,
     )
 
 

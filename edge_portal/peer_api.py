@@ -47,10 +47,10 @@ async def core_guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRout
 
 
 @get("/hello", sync_to_thread=False)
-def hello(request: AnyRequest) -> Response[bytes]:
-    """Say who this is, and what is held of the caller."""
+def hello(request: AnyRequest, have: FromQuery[str] = "") -> Response[bytes]:
+    """Say who this is, what is held of the caller, and what waits where; not the sets that it does ``have``."""
     try:
-        return _packed(_holder(request).hello(caller(request)))
+        return _packed(_holder(request).hello(caller(request), frozenset(have.split(","))))
     except JournalError as error:
         raise _no_journal() from error
 

@@ -1,5 +1,6 @@
 """HTTP to one sibling edge: implements `failover.witness.Sibling`."""
 
+from collections.abc import Sequence
 from typing import Final, TypeVar
 
 import msgspec
@@ -36,11 +37,12 @@ class PeerClient:
         self._copies = links.messages(peer.node_id, peer.url, f"copy {peer.node_id}", CALLS_MAX)
         self._others = client("ask", CALLS_MAX)
 
-    async def hello(self, *, deadline_seconds: float) -> Hello:
-        """Ask whether it is there and which incarnation it is."""
+    async def hello(self, have: Sequence[str] = (), *, deadline_seconds: float) -> Hello:
+        """Ask whether it is there, as which incarnation, and for news, but sets of marks that one does ``have``."""
         answer = await self._greetings.call(
             "GET",
             "/peer/v1/hello",
+            params={"have": ",".join(have)},
             deadline_seconds=deadline_seconds,
             bytes_max=ANSWER_BYTES_MAX,
         )

@@ -32,6 +32,7 @@ from edge_portal.errors import (
     PaymentUnknown,
 )
 from edge_portal.form_keys import FormKeys
+from edge_portal.may_miss import may_miss
 from edge_portal.message_checks import check_message
 from edge_portal.overlay import Overlaid, better_informed, is_behind, overlay
 from edge_portal.payment_checks import check_amount, check_key, checked_method, refusal_of
@@ -59,6 +60,7 @@ from edge_portal.words import local_date
 from failover.errors import JournalError
 from failover.intents import ID_CONFLICT, Receipt, fingerprint, intent_id, message_fingerprint
 from failover.message_bodies import MessageBody, hash_body, type_of
+from failover.sibling_news import NewsReader
 
 PAY_DEADLINE_SECONDS: Final = 3.0
 ASK_DEADLINE_SECONDS: Final = 1.5
@@ -120,7 +122,9 @@ class Portal:
         form_keys: FormKeys,
         new_session_id: Callable[[], str],
         shared: SharedAccounts | None = None,
+        siblings: NewsReader | None = None,
     ) -> None:
+        self._siblings = siblings
         self._snapshot = snapshot
         self._shared = shared
         self._journal = journal
@@ -210,6 +214,7 @@ class Portal:
             account = _known_account(reading, account_id)
             state = reading.state()
             known = self._known(reading, account_id)
+            mode = self._mode()
             return AccountView(
                 account=account,
                 statements=read_statements(reading, account_id) if statements else [],
@@ -222,8 +227,11 @@ class Portal:
                 pending_cents=known.pending_cents,
                 left_to_pay_cents=account.balance_cents - known.pending_cents,
                 freshness=freshness_of(state),
-                mode=self._mode(),
+                mode=mode,
                 catching_up=is_behind(position_of(state), seen),
+                may_miss=may_miss(
+                    self._siblings, mode, account_id, known.payments, core_time(state)
+                ),
             )
 
     def statement(self, account_id: str, statement_id: str) -> StatementBody | None:

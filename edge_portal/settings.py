@@ -66,6 +66,11 @@ class EdgePaths(msgspec.Struct, frozen=True):
         return self.data / "mode.json"
 
     @property
+    def sibling_news(self) -> Path:
+        """What siblings said of the payments that wait with them; the agent writes it."""
+        return self.data / "sibling-news"
+
+    @property
     def mode_order(self) -> Path:
         """What an operator ordered the mode to be."""
         return self.data / "mode-order.json"

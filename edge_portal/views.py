@@ -18,6 +18,7 @@ from cache_sync.documents import (
 )
 from cache_sync.frames import Position
 from failover.intents import Receipt
+from failover.sibling_news import NO_NEWS, MayMiss, NewsMoment
 from failover.standin import Exceeded, Standing
 
 Mode = Literal["normal", "degraded", "recovering"]
@@ -43,7 +44,8 @@ class ModeView(msgspec.Struct, frozen=True, kw_only=True):
     ``payments_open`` is False when nothing can record a payment here (the agent is down, its disk is full, the
     core does not know this node, or no witness and no core).
     ``archive_open`` says whether archive reads are being tried. ``standing`` is where the node stands in its stand-in
-    limits, which may be in the way of payments, but not of messages.
+    limits, which may be in the way of payments, but not of messages. ``news`` is what counts now of
+    what siblings said.
     """
 
     mode: Mode
@@ -52,6 +54,7 @@ class ModeView(msgspec.Struct, frozen=True, kw_only=True):
     payments_open: bool
     archive_open: bool
     standing: Standing
+    news: NewsMoment = NO_NEWS
 
     def closed_by(self, freshness: Freshness) -> Exceeded | None:
         """Name the stand-in limit in the way of every payment from data this old; none is while the core is asked."""
@@ -78,7 +81,8 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
     ``freshness.as_of``), ``left_to_pay_cents`` (balance less ``pending_cents``, the payments accepted or posted since
     whose documents are not in this snapshot yet). Statements are newest first; ``payments`` and ``messages`` merge
     documents and overlay, newest first, each intent exactly once. ``catching_up`` is True while this node is behind the
-    position the customer has already seen.
+    position the customer has already seen. ``may_miss`` says that other edges may have accepted payments that are not
+    among these.
     """
 
     account: AccountBody
@@ -94,3 +98,4 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
     mode: ModeView
     catching_up: bool
     messages: list[Receipt] = []
+    may_miss: MayMiss | None = None

@@ -32,6 +32,7 @@ from edge_portal.snapshot_watch import SnapshotWatch
 from failover.http_server import serve
 from failover.journal_reader import JournalReader
 from failover.mode_lease import LeaseReader
+from failover.sibling_news import NewsReader
 
 SESSION_ID_BYTES = 12
 
@@ -42,6 +43,7 @@ async def run_worker(settings: EdgeSettings, sockets: list[int], stop: asyncio.E
     snapshot = open_held(settings, clock=clock, reader=TurnReader)
     lease = LeaseReader(paths.lease, clock)
     journal = JournalReader(paths.journal, keys=settings.file_keys)
+    siblings = NewsReader(paths.sibling_news, fleet_key=settings.keys.lookup, clock=clock)
     node = NodeStatus(
         config.node_id,
         paths,
@@ -50,6 +52,7 @@ async def run_worker(settings: EdgeSettings, sockets: list[int], stop: asyncio.E
         clock=clock,
         journal=journal,
         keys=settings.file_keys,
+        siblings=siblings,
     )
     agent = AgentLink(paths.data)
     archive_client = Links(config).core("archive", ARCHIVE_CALLS_MAX)
@@ -72,6 +75,7 @@ async def run_worker(settings: EdgeSettings, sockets: list[int], stop: asyncio.E
         form_keys=FormKeys(settings.keys.form, os.urandom),
         new_session_id=lambda: os.urandom(SESSION_ID_BYTES).hex(),
         shared=shared,
+        siblings=siblings,
     )
     site = Site(
         utility_name=config.utility.name,

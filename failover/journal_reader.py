@@ -68,7 +68,7 @@ class JournalReader:
             JournalError: It cannot be read.
         """
         if self._connection is None:
-            self._rows("SELECT 1")
+            self.rows("SELECT 1")
         if self._connection is None:
             return None
         try:
@@ -79,7 +79,7 @@ class JournalReader:
 
     def key_id(self) -> str:
         """Return the id of the key that the journal is encrypted under; empty for a plain one, or for none."""
-        self._rows("SELECT 1")
+        self.rows("SELECT 1")
         return file_key_id(self._connection) if self._connection is not None else ""
 
     def close(self) -> None:
@@ -97,12 +97,12 @@ class JournalReader:
         Own records come before copies of the same intent. Voided attempts are left out: they bind nothing.
         """
         since = micros(settled_since)
-        own = self._rows(
+        own = self.rows(
             f"SELECT * FROM own_entries WHERE account_id = ? AND {OWN_LIVING} "
             "AND (decided_micros IS NULL OR decided_micros >= ?)",
             (account_id, since),
         )
-        copies = self._rows(
+        copies = self.rows(
             "SELECT * FROM copy_entries WHERE account_id = ? "
             "AND (decided_micros IS NULL OR decided_micros >= ?)",
             (account_id, since),
@@ -120,11 +120,11 @@ class JournalReader:
     def receipt(self, account_id: str, intent_id: str) -> Receipt | None:
         """Return what is known here of one payment of this account; a voided attempt only when nothing else is."""
         pair = (account_id, intent_id)
-        own = self._rows(
+        own = self.rows(
             "SELECT * FROM own_entries WHERE account_id = ? AND intent_id = ? ORDER BY position DESC",
             pair,
         )
-        copies = self._rows(
+        copies = self.rows(
             "SELECT * FROM copy_entries WHERE intent_id = ?2 AND account_id = ?1",
             pair,
         )
@@ -145,7 +145,7 @@ class JournalReader:
 
     def queue(self, core_now: datetime | None) -> QueueSummary:
         """Sum up what waits for the core; ``core_now`` is the estimated core time, None when there is none."""
-        own = self._rows(
+        own = self.rows(
             f"""
             SELECT journal.pending,
                 (SELECT coalesce(sum(amount_cents), 0) FROM intents WHERE {OWN_UNDECIDED}),
@@ -153,7 +153,7 @@ class JournalReader:
             FROM journal
             """
         )
-        copies = self._rows(
+        copies = self.rows(
             f"SELECT count(*), coalesce(sum(amount_cents), 0) FROM copies WHERE {COPY_UNDECIDED}"
         )
         if not own:
@@ -172,7 +172,7 @@ class JournalReader:
 
     def outstanding_cents(self) -> int:
         """Tell what counts against this edge's share: reserved and undecided, and what siblings hold of it besides."""
-        rows = self._rows(
+        rows = self.rows(
             "SELECT outstanding_cents + (SELECT coalesce(sum(cents), 0) FROM inherited) FROM journal"
         )
         return int(rows[0][0]) if rows else 0
@@ -184,7 +184,7 @@ class JournalReader:
         Raises:
             JournalError: There is no journal to read.
         """
-        rows = self._rows(
+        rows = self.rows(
             f"""
             SELECT count(*), coalesce(sum(amount_cents), 0), min(accepted_micros), coalesce(sum(CASE WHEN EXISTS (
                 SELECT 1 FROM offers WHERE offers.ordinal = intents.ordinal AND confirmed) THEN 0
@@ -195,7 +195,7 @@ class JournalReader:
         if not rows or rows[0][4] is None:
             raise JournalError("there is no journal here yet")
         pending, cents, oldest, one_copy, incarnation = rows[0]
-        held = self._rows(
+        held = self.rows(
             f"""
             SELECT writer, incarnation, count(*), sum(amount_cents), min(accepted_micros)
             FROM copies WHERE {COPY_UNDECIDED} GROUP BY writer, incarnation
@@ -229,13 +229,13 @@ class JournalReader:
             JournalError: There is no journal to read: an answer without intents would be a lie.
         """
         limit = max(1, min(limit, PAGE_MAX))
-        about = self._rows("SELECT node_id, incarnation, last_ordinal FROM journal")
+        about = self.rows("SELECT node_id, incarnation, last_ordinal FROM journal")
         if not about:
             raise JournalError("there is no journal here yet")
         node_id, incarnation, last = about[0]
         view = "own_entries" if source == "own" else "copy_entries"
         which = f" AND {OWN_UNDECIDED}" if undecided else ""
-        rows = self._rows(
+        rows = self.rows(
             f"SELECT * FROM {view} WHERE position > ?{which} ORDER BY position LIMIT ?",
             (after, limit),
         )
@@ -287,13 +287,13 @@ class JournalReader:
 
     def find(self, intent_id: str) -> JournalEntry | None:
         """Find the living own intent of this id, else a copy."""
-        own = self._rows(
+        own = self.rows(
             f"SELECT * FROM own_entries WHERE intent_id = ? AND {OWN_LIVING}",
             (intent_id,),
         )
         if own:
             return entry("own", own[0])
-        copies = self._rows(
+        copies = self.rows(
             "SELECT * FROM copy_entries WHERE intent_id = ? ORDER BY position LIMIT 1",
             (intent_id,),
         )
@@ -301,7 +301,7 @@ class JournalReader:
 
     def undecided(self, *, limit: int) -> list[JournalEntry]:
         """Return own undecided intents, oldest first."""
-        rows = self._rows(
+        rows = self.rows(
             f"SELECT * FROM own_entries WHERE {OWN_UNDECIDED} ORDER BY accepted_micros LIMIT ?",
             (limit,),
         )
@@ -316,7 +316,7 @@ class JournalReader:
         """
         if known.intent.not_after is None:
             return known
-        rows = self._rows(
+        rows = self.rows(
             f"SELECT * FROM copy_entries WHERE intent_id = ? AND {COPY_UNDECIDED} ORDER BY position",
             (known.intent.intent_id,),
         )
@@ -327,7 +327,7 @@ class JournalReader:
 
     def unconfirmed(self, *, limit: int) -> list[JournalEntry]:
         """Return own undecided intents without a confirmed second copy that may have one, oldest first."""
-        rows = self._rows(
+        rows = self.rows(
             f"""
             SELECT * FROM own_entries WHERE {OWN_UNDECIDED} AND reserved
             AND NOT EXISTS (SELECT 1 FROM offers WHERE offers.ordinal = position AND confirmed)
@@ -339,7 +339,7 @@ class JournalReader:
 
     def open_captures(self, *, limit: int) -> list[OpenCapture]:
         """Return living own payments that were to be captured and have no answer, oldest first."""
-        rows = self._rows(
+        rows = self.rows(
             f"""
             SELECT own_entries.*, captures.attempted_micros FROM captures
             JOIN own_entries ON own_entries.position = captures.ordinal
@@ -352,7 +352,7 @@ class JournalReader:
 
     def owed_captures(self, *, limit: int) -> list[JournalEntry]:
         """Return own payments that were captured and that the core decided otherwise before it could know."""
-        rows = self._rows(
+        rows = self.rows(
             f"""
             SELECT own_entries.* FROM captures JOIN own_entries ON own_entries.position = captures.ordinal
             WHERE captures.{CHARGE_OPEN} AND captures.{CHARGE_OWED} LIMIT ?
@@ -363,7 +363,7 @@ class JournalReader:
 
     def holdings(self) -> list[tuple[str, str, int, int]]:
         """Return (writer, incarnation, oldest accepted_micros, cents) of the undecided copies."""
-        return self._rows(
+        return self.rows(
             f"""
             SELECT writer, incarnation, min(accepted_micros), sum(amount_cents)
             FROM copies WHERE {COPY_UNDECIDED} GROUP BY writer, incarnation
@@ -374,7 +374,7 @@ class JournalReader:
         self, writer: str, incarnation: str, *, until: datetime, limit: int
     ) -> list[JournalEntry]:
         """Return undecided copies of one writer's incarnation that were accepted up to ``until``, oldest first."""
-        rows = self._rows(
+        rows = self.rows(
             f"""
             SELECT * FROM copy_entries
             WHERE {COPY_UNDECIDED} AND writer = ? AND incarnation = ? AND accepted_micros <= ?
@@ -386,7 +386,7 @@ class JournalReader:
 
     def releases(self, peer: str, *, limit: int) -> list[Release]:
         """Return outcomes that a holder of copies has not been told yet."""
-        rows = self._rows(
+        rows = self.rows(
             """
             SELECT offers.ordinal, intents.outcome FROM offers JOIN intents USING (ordinal)
             WHERE offers.release = 'owed' AND offers.peer = ? LIMIT ?
@@ -400,7 +400,7 @@ class JournalReader:
     ) -> list[JournalEntry]:
         """Return what the core decided in an epoch before this one, behind a position, in order."""
         own = source == "own"
-        rows = self._rows(
+        rows = self.rows(
             f"SELECT * FROM own_entries WHERE position IN (SELECT ordinal FROM intents WHERE {SETTLED} "
             "AND decided_epoch < ?1 AND ordinal > ?2 ORDER BY ordinal LIMIT ?3) ORDER BY position"
             if own
@@ -412,11 +412,12 @@ class JournalReader:
 
     def inherited(self) -> Collection[str]:
         """Return the siblings whose copies of this node's earlier incarnations are counted."""
-        return {peer for (peer,) in self._rows("SELECT peer FROM inherited")}
+        return {peer for (peer,) in self.rows("SELECT peer FROM inherited")}
 
-    # -- inside --------------------------------------------------------------------------------------------------------
+    # -- any question --------------------------------------------------------------------------------------------------
 
-    def _rows(self, sql: str, values: tuple[Any, ...] = ()) -> list[Any]:
+    def rows(self, sql: str, values: tuple[Any, ...] = ()) -> list[Any]:
+        """Answer one question; empty before there is a journal. Raises `JournalError`."""
         try:
             if self._connection is None:
                 if not self._path.exists():

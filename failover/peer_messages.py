@@ -59,17 +59,45 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     intent_id: str
 
 
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What waits for the core's decision at a node, its own payments and the copies that it holds, in short.
+
+    ``marks_hash`` names the set of their marks (`failover.marks`), which lists all but ``unlisted`` of ``count``.
+    ``normal`` is whether the node is in normal operation; ``observed_at`` is core time as it estimates it. It carries
+    the node's signature, so that others can pass it on.
+    """
+
+    node_id: str
+    incarnation: str
+    last_ordinal: int
+    count: int
+    cents: int
+    unlisted: int
+    marks_hash: str
+    normal: bool
+    observed_at: datetime
+    signature: str = ""
+
+    def signed_bytes(self) -> bytes:
+        """Return what is signed: all of it but the signature."""
+        return msgspec.msgpack.encode(msgspec.structs.replace(self, signature=""))
+
+
 class Hello(msgspec.Struct, frozen=True, kw_only=True):
     """
     Answer of ``GET /peer/v1/hello``.
 
     ``held_cents`` is the sum of undecided copies held for the caller, by the caller's incarnation: what a replaced edge
-    must count into its stand-in share.
+    must count into its stand-in share. ``summaries`` are the newest that this node knows, its own and its siblings';
+    ``marks`` are their sets by hash, but those that the caller said it has.
     """
 
     node_id: str
     incarnation: str
     held_cents: dict[str, int] = {}
+    summaries: list[Summary] = []
+    marks: dict[str, bytes] = {}
 
 
 class RecordedIntent(msgspec.Struct, frozen=True, kw_only=True):

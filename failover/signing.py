@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from failover.errors import ConfigInvalid
 from failover.intents import Intent, Outcome, fingerprint_of, has_its_own_body, intent_id
+from failover.peer_messages import Summary
 
 KEY_BYTES = 32
 
@@ -93,6 +94,10 @@ class Signer:
         """Return the outcome with this node's signature, which is worth something when this is the core."""
         return msgspec.structs.replace(outcome, signature=self._signature(outcome.signed_bytes()))
 
+    def sign_summary(self, summary: Summary) -> Summary:
+        """Return the summary with this node's signature."""
+        return msgspec.structs.replace(summary, signature=self._signature(summary.signed_bytes()))
+
     def _signature(self, content: bytes) -> str:
         return base64.b64encode(self._key.sign(content)).decode()
 
@@ -117,7 +122,12 @@ def verify_outcome(outcome: Outcome, core_key: str) -> bool:
     return _is_signed(outcome, core_key)
 
 
-def _is_signed(signed: Intent | Outcome, key: str) -> bool:
+def verify_summary(summary: Summary, key: str) -> bool:
+    """Tell whether the holder of public ``key`` (base64) said this of its own node."""
+    return _is_signed(summary, key)
+
+
+def _is_signed(signed: Intent | Outcome | Summary, key: str) -> bool:
     try:
         signature = base64.b64decode(signed.signature, validate=True)
     except ValueError:

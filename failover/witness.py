@@ -9,7 +9,7 @@ as another incarnation (its disk was lost).
 import asyncio
 import hashlib
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -18,6 +18,7 @@ import structlog
 from cache_sync.clock import Clock
 from cache_sync.offload import Offload, in_thread, inline
 from failover.errors import JournalError, NodeError
+from failover.gossip import Gossip
 from failover.intents import Intent, Outcome, Receipt
 from failover.journal import Journal
 from failover.peer_messages import (
@@ -41,8 +42,8 @@ class Sibling(Protocol):
     Every call raises `NotSent` when no byte left, `Ambiguous` after, `Overloaded` and `NodeRefused` as answered.
     """
 
-    async def hello(self, *, deadline_seconds: float) -> Hello:
-        """Ask whether it is there and which incarnation it is."""
+    async def hello(self, have: Sequence[str] = (), *, deadline_seconds: float) -> Hello:
+        """Ask whether it is there, as which incarnation, and for news, but sets of marks that one does ``have``."""
         ...
 
     async def copy(self, batch: CopyBatch, *, deadline_seconds: float) -> CopyAnswer:
@@ -82,7 +83,11 @@ class _Seen(msgspec.Struct):
 
 
 class PeerWatch:
-    """Greets every sibling and remembers when it last answered (boot clock), and as which incarnation."""
+    """
+    Greets every sibling and remembers when it last answered (boot clock), and as which incarnation.
+
+    What a sibling says of what waits with it and with others goes to the ``gossip``.
+    """
 
     def __init__(
         self,
@@ -91,8 +96,10 @@ class PeerWatch:
         clock: Clock,
         rng: random.Random,
         settings: WatchSettings | None = None,
+        gossip: Gossip | None = None,
     ) -> None:
         self._siblings = siblings
+        self._gossip = gossip
         self._clock = clock
         self._rng = rng
         self._settings = settings or WatchSettings()
@@ -137,9 +144,11 @@ class PeerWatch:
     async def greet(self, peer: str) -> None:
         """Greet one sibling once."""
         deadline = self._settings.deadline_seconds
+        asked_at = self._clock.boot_seconds()
+        have = self._gossip.have() if self._gossip is not None else ()
         try:
             async with asyncio.timeout(deadline):
-                hello = await self._siblings[peer].hello(deadline_seconds=deadline)
+                hello = await self._siblings[peer].hello(have, deadline_seconds=deadline)
         except (NodeError, OSError):
             return
         if hello.node_id != peer:
@@ -151,11 +160,15 @@ class PeerWatch:
         seen.answered_at = self._clock.boot_seconds()
         seen.incarnation = hello.incarnation
         seen.held_cents = hello.held_cents
+        if self._gossip is not None:
+            self._gossip.hear(peer, hello, asked_at=asked_at)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Greet everybody until ``stop`` is set."""
         while not stop.is_set():
             await asyncio.gather(*(self.greet(peer) for peer in self._siblings))
+            if self._gossip is not None:
+                self._gossip.write_down()
             await self._clock.sleep(self._settings.interval_seconds * self._rng.uniform(0.8, 1.2))
 
 
@@ -164,7 +177,7 @@ class WitnessHolder:
     What this node does for its siblings; ``caller`` is always the authenticated node id.
 
     ``public_keys`` are the keys that siblings sign with: node id → base64 Ed25519; ``core_key`` is the core's. Many
-    signatures are checked where ``offload`` says.
+    signatures are checked where ``offload`` says. ``gossip`` is what it tells of what waits.
     """
 
     def __init__(
@@ -174,21 +187,28 @@ class WitnessHolder:
         public_keys: Mapping[str, str],
         core_key: str,
         offload: Offload = in_thread,
+        gossip: Gossip | None = None,
     ) -> None:
         self._journal = journal
+        self._gossip = gossip
         self._public_keys = public_keys
         self._core_key = core_key
         self._offload = offload
 
-    def hello(self, caller: str) -> Hello:
-        """Say who this is, and what is held of the caller."""
+    def hello(self, caller: str, have: Collection[str] = ()) -> Hello:
+        """Say who this is, what is held of the caller, and what waits where; not the sets that it does ``have``."""
         held = {
             incarnation: cents
             for writer, incarnation, _, cents in self._journal.reader.holdings()
             if writer == caller
         }
+        summaries, marks = self._gossip.tell(have) if self._gossip is not None else ([], {})
         return Hello(
-            node_id=self._journal.node_id, incarnation=self._journal.incarnation, held_cents=held
+            node_id=self._journal.node_id,
+            incarnation=self._journal.incarnation,
+            held_cents=held,
+            summaries=summaries,
+            marks=marks,
         )
 
     async def copy(self, caller: str, batch: CopyBatch) -> CopyAnswer:

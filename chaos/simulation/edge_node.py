@@ -387,7 +387,8 @@ class EdgeNode:
         try:
             match request.path:
                 case "/peer/v1/hello":
-                    return msgspec.msgpack.encode(holder.hello(caller))
+                    have = request.params.get("have", "").split(",")
+                    return msgspec.msgpack.encode(holder.hello(caller, have))
                 case "/peer/v1/copies":
                     copies = decode_msgpack(body, CopyBatch)
                     return msgspec.msgpack.encode(await holder.copy(caller, copies))

@@ -1,6 +1,7 @@
 """What ``/api/v1`` says, on the wire: money in minor units, energy in Wh, days as dates, instants in UTC."""
 
 from datetime import date, datetime
+from typing import Literal
 
 import msgspec
 
@@ -63,13 +64,26 @@ class LateFeeAnswer(msgspec.Struct, frozen=True):
     statement_id: str
 
 
+class MayMissAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Payments that other edges may have accepted and that are not known here.
+
+    ``waiting``: they have ``payments``, at least, that are not. ``unheard``: this edge has not heard of all others
+    since ``since`` (core time, null where it never did).
+    """
+
+    why: Literal["waiting", "unheard"]
+    payments: int
+    since: datetime | None
+
+
 class AccountAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """
     An account as of ``as_of``.
 
     ``balance`` is the ledger's (positive is owed), ``billed_balance`` the last bill's, ``pending_amount`` what was
     accepted or posted and is not in ``balance`` yet, ``left_to_pay`` the balance less that. ``catching_up`` says that
-    the caller has already seen newer data at another edge.
+    the caller has already seen newer data at another edge, ``may_miss`` which payments may be counted nowhere here.
     """
 
     account_id: str
@@ -94,6 +108,7 @@ class AccountAnswer(msgspec.Struct, frozen=True, kw_only=True):
     age_at_least: bool
     catching_up: bool
     payments_open: bool
+    may_miss: MayMissAnswer | None
 
 
 class StatementItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -227,9 +242,18 @@ class PaymentAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PaymentList(msgspec.Struct, frozen=True):
-    """All payments known here, newest first, each once."""
+    """All payments known here, newest first, each once; and what others there may be."""
 
     items: list[PaymentAnswer]
+    may_miss: MayMissAnswer | None
+
+
+def may_miss_answer(view: AccountView) -> MayMissAnswer | None:
+    """Tell which payments may be missed."""
+    missed = view.may_miss
+    if missed is None:
+        return None
+    return MayMissAnswer(why=missed.why, payments=missed.payments, since=missed.since)
 
 
 def account_answer(view: AccountView) -> AccountAnswer:
@@ -261,6 +285,7 @@ def account_answer(view: AccountView) -> AccountAnswer:
         age_at_least=view.freshness.at_least,
         catching_up=view.catching_up,
         payments_open=view.mode.can_pay(view.freshness),
+        may_miss=may_miss_answer(view),
     )
 
 

@@ -6,7 +6,12 @@ import msgspec
 from litestar import Response, post
 
 from edge_portal.api.access import BODY_BYTES_MAX, answer_view, decode_form, open_view
-from edge_portal.api.bodies import PaymentAnswer, payment_answer
+from edge_portal.api.bodies import (
+    MayMissAnswer,
+    PaymentAnswer,
+    may_miss_answer,
+    payment_answer,
+)
 from edge_portal.api.describing import described_body
 from edge_portal.api.taking import IdempotencyKey
 from edge_portal.cookies import AnyRequest
@@ -28,25 +33,29 @@ class CoveredAnswer(msgspec.Struct, frozen=True, kw_only=True):
     What covers a payment already, newest first.
 
     ``nothing_left``: with it, ``over`` more than is left to pay would be paid. ``same_sum``: the same sum was paid on
-    the same day.
+    the same day. ``elsewhere``: nothing that is known here covers it, but other edges may have accepted ``unseen``
+    payments, at least, that are not known here.
     """
 
     why: Why
     over: int
     payments: list[PaymentAnswer]
+    unseen: int
 
 
 class CheckAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """
     How a payment of ``amount`` would stand beside those that are known here.
 
-    ``covered_by`` is null where nothing covers it. It is a warning: the payment can be made all the same.
+    ``covered_by`` is null where nothing covers it. It is a warning: the payment can be made all the same. ``may_miss``
+    is null where all payments that any edge has accepted are known here.
     """
 
     amount: int
     currency: str
     left_to_pay: int
     covered_by: CoveredAnswer | None
+    may_miss: MayMissAnswer | None
 
 
 @post(
@@ -81,11 +90,13 @@ def _check_answer(view: AccountView, amount: int, found: Covering | None) -> Che
         amount=amount,
         currency=view.account.currency,
         left_to_pay=view.left_to_pay_cents,
+        may_miss=may_miss_answer(view),
         covered_by=None
         if found is None
         else CoveredAnswer(
             why=found.why,
             over=found.over_cents,
             payments=[payment_answer(payment) for payment in found.payments],
+            unseen=found.unseen,
         ),
     )

@@ -28,6 +28,7 @@ from edge_portal.api.bodies import (
     SwitchForm,
     UsageAnswer,
     account_answer,
+    may_miss_answer,
     payment_answer,
     statement_answer,
     statement_items,
@@ -146,7 +147,8 @@ def usage(
 def payments(request: AnyRequest) -> Response[PaymentList]:
     """List the payments known here, newest first, each once."""
     view = open_view(request)
-    return _view(PaymentList([payment_answer(receipt) for receipt in view.payments]), view)
+    items = [payment_answer(receipt) for receipt in view.payments]
+    return _view(PaymentList(items, may_miss_answer(view)), view)
 
 
 @get("/payments/{payment_id:str}", summary="One payment")

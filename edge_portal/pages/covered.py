@@ -5,6 +5,7 @@ from typing import Final
 import msgspec
 
 from edge_portal.covering import Covering
+from edge_portal.pages.elsewhere import LOOK_FIRST, unseen_told
 from edge_portal.pages.payment_words import SHORT, Mark
 from edge_portal.pages.problem import Problem
 from edge_portal.pages.visit import Visit
@@ -31,7 +32,7 @@ class Covered(msgspec.Struct, frozen=True, kw_only=True):
     The warning of a review.
 
     ``names`` is what the box sends: the numbers of all payments that were shown. ``ticked`` says that the customer
-    has confirmed these already. ``more`` is how many are not listed.
+    has confirmed these already. ``more`` is how many are not listed; ``unseen`` how many others may have been made.
     """
 
     heading: str
@@ -41,6 +42,7 @@ class Covered(msgspec.Struct, frozen=True, kw_only=True):
     box: str
     names: str
     ticked: bool
+    unseen: int
 
 
 def covered(visit: Visit, found: Covering, amount_cents: int, known: str) -> Covered:
@@ -48,9 +50,13 @@ def covered(visit: Visit, found: Covering, amount_cents: int, known: str) -> Cov
     sum_ = visit.money(amount_cents)
     if found.why == "same_sum":
         heading, told = f"You already made a payment of {sum_} today.", ""
+    elif found.why == "elsewhere":
+        heading, told = "You may have paid this already.", ""
     else:
         heading = "You may be paying this twice."
         told = f"With {sum_} more you pay {visit.money(found.over_cents)} more than is left to pay."
+    if found.unseen:
+        told = f"{told} {unseen_told(found.unseen)} {LOOK_FIRST}".strip()
     return Covered(
         heading=heading,
         lines=[
@@ -68,6 +74,7 @@ def covered(visit: Visit, found: Covering, amount_cents: int, known: str) -> Cov
         box=f"Pay {sum_} all the same",
         names=" ".join(sorted(_names(found))),
         ticked=confirmed(found, known),
+        unseen=found.unseen,
     )
 
 
@@ -86,4 +93,5 @@ def to_confirm(visit: Visit, amount_cents: int) -> Problem:
 
 
 def _names(found: Covering) -> set[str]:
-    return {receipt_number(payment.intent_id) for payment in found.payments}
+    names = {receipt_number(payment.intent_id) for payment in found.payments}
+    return names | {f"unseen-{number}" for number in range(1, found.unseen + 1)}

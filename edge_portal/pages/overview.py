@@ -114,15 +114,15 @@ def amount_due(visit: Visit) -> Due:
 
 
 def not_counted(visit: Visit) -> str:
-    """Say of payments that are being checked that they are in no balance yet; empty when there are none."""
-    checked = visit.checked_words
+    """Say of payments that are being checked, or may wait elsewhere, that they are in no balance yet; else empty."""
+    checked, elsewhere = visit.checked_words, visit.elsewhere
     if not checked:
-        return ""
+        return elsewhere
     one = checked.startswith("your")
     return (
         f"{checked[0].upper()}{checked[1:]} {'is' if one else 'are'} being checked and not counted yet. "
-        f"Please do not pay {'it' if one else 'them'} again."
-    )
+        f"Please do not pay {'it' if one else 'them'} again. {elsewhere}"
+    ).strip()
 
 
 def line_steps(visit: Visit) -> list[LineStep]:

@@ -18,6 +18,7 @@ from edge_portal.cookies import (
 )
 from edge_portal.overlay import as_told
 from edge_portal.pages.band import Band, PageKind, band_of, being_checked, checked_words
+from edge_portal.pages.elsewhere import elsewhere_told
 from edge_portal.pages.rendering import render
 from edge_portal.pages.site import Site, site_of
 from edge_portal.portal import Portal
@@ -67,6 +68,11 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
     def checked(self) -> Receipt | None:
         """The newest payment that nobody has confirmed yet: while there is one, no page invites to pay again."""
         return next(iter(being_checked(self.view.payments)), None)
+
+    @property
+    def elsewhere(self) -> str:
+        """Say which payments this node may not show; empty when it knows of none."""
+        return elsewhere_told(self.view)
 
     @property
     def checked_words(self) -> str:

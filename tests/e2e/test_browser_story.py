@@ -243,7 +243,7 @@ def riding_through(here: Visitor, there: Visitor) -> str:
 
 
 def settling(here: Visitor, there: Visitor) -> None:
-    """The core returns: a receipt left open at either edge settles by itself, on the same page, and the message goes."""
+    """The core returns: a receipt left open, at either edge, settles by itself on the same page; the message goes."""
     expect(here.heading).to_have_text("We have posted your payment of $20.00", timeout=SOON)
     expect(here.page.locator("body")).to_have_attribute("data-kept", "yes")
     here.shoot("receipt-posted")

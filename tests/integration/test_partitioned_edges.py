@@ -1,13 +1,14 @@
 """Edges that cannot reach each other take the same id while the core is dead: it is posted once, whoever is first."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import msgspec
 import pytest
 
 from failover.node_config import read_config, write_config
-from tests.integration.edge_fleet import EdgeFleet, EdgeProcess, wait_until
+from tests.integration.edge_fleet import Customer, EdgeFleet, EdgeProcess, wait_until
 
 NOBODY = "http://127.0.0.1:1"
 
@@ -41,6 +42,51 @@ def part(edge: EdgeProcess, other: EdgeProcess) -> None:
         for peer in config.peers
     ]
     write_config(edge.config, msgspec.structs.replace(config, peers=peers), overwrite=True)
+
+
+def may_miss(customer: Customer) -> dict[str, Any] | None:
+    """Ask an edge over its API what it may miss of a customer's payments."""
+    told: dict[str, Any] | None = customer.client.get("/account").json()["may_miss"]
+    return told
+
+
+def page(customer: Customer, edge: EdgeProcess, address: str) -> str:
+    """Read one of a customer's pages at an edge."""
+    token = customer.client.headers["Authorization"].removeprefix("Bearer ")
+    cookies = {"ridethrough_session": token}
+    return httpx.get(f"{edge.url}{address}", cookies=cookies, timeout=30, trust_env=False).text
+
+
+def test_an_edge_says_what_it_may_miss(fleet: EdgeFleet) -> None:
+    """
+    A payment at one end is kept by the edge between, where it shows as waiting. The other end has heard of it through
+    that: it says so on its pages, over its API and before the same is paid again. Cut off from all, it says that too.
+    """
+    east, north, west = fleet.edges
+    here, between, there = (fleet.customer(2, edge) for edge in fleet.edges)
+    wait_until("taken", lambda: here.pay(2500, key="only once").status_code == 202)
+    waiting = {"why": "waiting", "payments": 1, "since": None}
+    wait_until("heard of", lambda: may_miss(there) == waiting)
+    assert between.client.get("/account").json()["pending_amount"] == 2500
+    assert may_miss(between) is None
+    said = "We may have accepted a payment from you that is not shown here yet."
+    for address in ("/", "/payments", "/pay"):
+        assert said in page(there, west, address)
+        assert said not in page(between, north, address)
+    checked = there.client.post("/payments/check", json={"amount": 100}).json()["covered_by"]
+    assert (checked["why"], checked["unseen"]) == ("elsewhere", 1)
+    heard = west.status()["siblings"]["east"]
+    assert (heard["pending"], heard["unlisted"]) == (1, 0)
+    assert heard["incarnation"] == east.status()["incarnation"]
+    north.stop()
+    west.stop()
+    west.start()
+    wait_until("alone", lambda: (may_miss(there) or {}).get("why") == "unheard")
+    assert "may not all be shown here yet." in page(there, west, "/payments")
+    figures = httpx.get(f"{west.url}/metrics", timeout=10, trust_env=False).text
+    assert 'ridethrough_edge_sibling_pending{node="east"}' not in figures
+    north.start()
+    wait_until("heard of again", lambda: may_miss(there) == waiting)
 
 
 def test_the_same_id_taken_twice_is_posted_once(fleet: EdgeFleet) -> None:

@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 import httpx
+import msgspec
 
 from cache_sync.clock import Clock
 from cache_sync.documents import ACCOUNT, CREDENTIAL, STATEMENT, Body, CredentialBody, encode_body
@@ -26,8 +27,11 @@ from edge_portal.pages.site import Site
 from edge_portal.portal import Portal
 from edge_portal.settings import EdgePaths
 from edge_portal.snapshot_watch import Moment, SnapshotWatch
-from edge_portal.views import AccountView
+from edge_portal.views import AccountView, ModeView
+from failover.marks import Marker, pack_marks
 from failover.mode_lease import LeaseReader
+from failover.noted_file import put_whole
+from failover.sibling_news import NewsReader, NodeNews, SiblingNews
 from tests.unit.edge_portal.edge_world import (
     BANK,
     FORM_KEY,
@@ -47,6 +51,7 @@ from tests.unit.edge_portal.edge_world import (
 
 ACCOUNT_PATH = "/api/v1/account"
 BILL_PATH = f"/bills/{HELD}"
+FLEET_KEY = b"a key of the fleet"
 KEYS = {MINE: "credential-1", OTHERS: "credential-2"}
 
 
@@ -107,6 +112,10 @@ class HotWorld:
             settings=FollowerSettings(wait_seconds=0.0, heartbeat_seconds_min=0.0),
         )
         self.mode_now = mode()
+        self.clock = clock
+        self.news = folder / "sibling-news"
+        self.siblings = NewsReader(self.news, fleet_key=FLEET_KEY, clock=clock)
+        self.hear(clock)
         self.journal = VersionedJournal()
         memory = EdgeWorld()
         self.tokens, self.sign_in = memory.tokens, memory.sign_in
@@ -114,7 +123,8 @@ class HotWorld:
         self.portal = CountingPortal(
             snapshot=HeldSnapshots({"0": reader}, 1),
             journal=self.journal,
-            mode=lambda: self.mode_now,
+            mode=self.mode,
+            siblings=self.siblings,
             agent=memory.agent,
             archive=memory.archive,
             sign_in=self.sign_in,
@@ -152,6 +162,27 @@ class HotWorld:
 
         self.app = make(self.watch)
         self.framework = make(None)
+
+    def mode(self) -> ModeView:
+        """Tell the node's mode, with the news that count in it."""
+        news = self.siblings.moment(normal=self.mode_now.mode == "normal")
+        return msgspec.structs.replace(self.mode_now, news=news)
+
+    def hear(self, clock: Clock, *payments: str) -> None:
+        """Let a sibling in an outage say which payments of the customer's account wait there."""
+        marker = Marker(FLEET_KEY)
+        marks = [marker.account(MINE, number + 1) for number in range(len(payments))]
+        marks += [marker.payment(MINE, payment) for payment in payments]
+        said = NodeNews(
+            node_id="west",
+            heard_at=clock.boot_seconds(),
+            observed_at=clock.now(),
+            count=len(payments),
+            normal=False,
+            marks=pack_marks(marks),
+        )
+        news = SiblingNews(boot_id=clock.boot_id(), nodes=[said])
+        put_whole(self.news, msgspec.msgpack.encode(news))
 
     async def publish(self, *documents: tuple[str, str, str, Body | None]) -> None:
         """Have the core commit documents, and the snapshot follow to them."""

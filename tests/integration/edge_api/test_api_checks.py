@@ -26,6 +26,7 @@ async def test_nothing_covers_a_first_payment(client: httpx.AsyncClient, world: 
         "currency": "USD",
         "left_to_pay": 10_000,
         "covered_by": None,
+        "may_miss": None,
     }
     assert world.agent.asked == []
 

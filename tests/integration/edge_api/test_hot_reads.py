@@ -309,6 +309,26 @@ async def test_answers_are_kept_all_through_an_outage(
     assert world.portal.viewed > viewed
 
 
+async def test_what_waits_elsewhere_is_told_at_once(
+    world: HotWorld, client: httpx.AsyncClient
+) -> None:
+    """The account says what this edge may miss, until it has it; that a sibling was heard again makes nothing anew."""
+    token = world.token()
+    assert (await read_account(client, token)).json()["may_miss"] is None
+    world.hear(world.clock, "elsewhere")
+    for _ in range(2):
+        missed = (await read_account(client, token)).json()["may_miss"]
+        assert missed == {"why": "waiting", "payments": 1, "since": None}
+    viewed = world.portal.viewed
+    world.hear(world.clock, "elsewhere")
+    await read_account(client, token)
+    assert world.portal.viewed == viewed
+    known = receipt("key-1")
+    world.hear(world.clock, known.intent_id)
+    world.journal.rows.append(known)
+    assert (await read_account(client, token)).json()["may_miss"] is None
+
+
 async def test_a_customer_who_has_seen_more_is_told_so(
     world: HotWorld, client: httpx.AsyncClient
 ) -> None:

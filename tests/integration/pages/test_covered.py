@@ -8,6 +8,7 @@ from litestar.testing import TestClient
 
 from edge_portal.errors import NotTaken
 from failover.intents import State
+from failover.sibling_news import MayMiss
 from tests.integration.pages.sample import ACCOUNT, BANK, PAID_EARLIER, PAID_TODAY, payment
 from tests.integration.pages.world import World
 
@@ -53,6 +54,45 @@ def test_the_review_says_what_covers_it(
     assert "With $125.56 more you pay $125.56 more than is left to pay." in text
     assert "Pay $125.56 all the same" in text
     assert "Pay $125.56</button>" in text
+
+
+@pytest.mark.parametrize("address", ["/", "/payments", "/pay"])
+def test_payments_that_may_wait_elsewhere_are_said(
+    customer: Client, world: World, address: str
+) -> None:
+    """How many another edge says it has, or since when nothing was heard of it; else not a word."""
+    world.ride_through()
+    plain = customer.get(address).text
+    assert "not shown here yet" not in plain
+    assert "may not all be shown here yet" not in plain
+    world.may_miss = MayMiss(why="waiting", payments=1)
+    told = customer.get(address).text
+    assert "We may have accepted a payment from you that is not shown here yet." in told
+    assert "Please look at your receipts before you pay again." in told
+    world.may_miss = MayMiss(why="unheard", since=PAID_TODAY)
+    told = customer.get(address).text
+    assert "Payments that you made after 11:20 a.m. today may not all be shown here yet." in told
+    assert "Payments with a receipt number are not lost." in told
+    world.may_miss, world.at_least = MayMiss(why="unheard"), True
+    told = customer.get(address).text
+    assert "Payments that you made in the last days may not all be shown here yet." in told
+
+
+def test_what_may_wait_elsewhere_wants_the_box(customer: Client, world: World) -> None:
+    """Nothing that is known covers it, and yet it may be paid: one more step, and again when there are more."""
+    world.may_miss = MayMiss(why="waiting", payments=1)
+    text = customer.get("/pay/review", params=CHOICE).text
+    assert "You may have paid this already." in text
+    assert text.count("We may have accepted a payment from you that is not shown here yet.") == 1
+    box = BOX.search(text)
+    assert box
+    assert customer.post("/pay", data=CONFIRMED).status_code == 422
+    world.may_miss = MayMiss(why="waiting", payments=2)
+    assert customer.post("/pay", data={**CONFIRMED, "again": box[1]}).status_code == 422
+    assert world.paid == []
+    world.may_miss = MayMiss(why="waiting", payments=1)
+    assert customer.post("/pay", data={**CONFIRMED, "again": box[1]}).status_code == 303
+    assert len(world.paid) == 1
 
 
 def test_it_is_paid_only_after_the_box_is_ticked(customer: Client, world: World) -> None:

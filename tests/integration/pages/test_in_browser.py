@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 from cache_sync.documents import PaymentMethod
 from failover.message_bodies import MeterReading, ServiceRequest
+from failover.sibling_news import MayMiss
 from tests.integration.pages.sample import (
     ACCOUNT,
     ARCHIVED,
@@ -104,6 +105,7 @@ def put(world: World, state: str) -> None:
         world.ride_through(payments_open=state == "riding")
     if state == "catching":
         world.now_mode, world.age_seconds = "recovering", 5_900
+        world.may_miss = MayMiss(why="waiting", payments=2)
     if state in {"checked", "large"}:
         world.payments_made = [CHECKED, *world.payments_made]
     if state == "checked":

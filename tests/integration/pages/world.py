@@ -20,6 +20,7 @@ from edge_portal.views import AccountView, Freshness, Mode, ModeView
 from failover.intents import Receipt
 from failover.intents import State as PaymentState
 from failover.message_bodies import MessageBody
+from failover.sibling_news import MayMiss
 from failover.standin import Limits, Standing
 from failover.web import exception_handlers
 from tests.integration.pages.sample import (
@@ -65,6 +66,7 @@ class World(Portal):
         self.paid: list[tuple[str, int, str]] = []
         self.sent: list[tuple[str, MessageBody]] = []
         self.messages: list[Receipt] = []
+        self.may_miss: MayMiss | None = None
         self.elsewhere: dict[str, Receipt] = {}
         self.renews = False
         self.standing = Standing(limits=Limits(account_day_cents=50_000, account_day_count=5))
@@ -156,6 +158,7 @@ class World(Portal):
             mode=self.mode(),
             catching_up=self.behind,
             messages=self.messages if own else [],
+            may_miss=self.may_miss if own else None,
         )
 
     async def archived_statement(self, account_id: str, statement_id: str) -> StatementBody:

@@ -9,6 +9,7 @@ from cache_sync.documents import PaymentLine
 from edge_portal.covering import Covering, covering, paid_since_bill
 from edge_portal.views import AccountView
 from failover.intents import Receipt, State, intent_id
+from failover.sibling_news import MayMiss
 from tests.unit.edge_portal.edge_world import AS_OF, HELD, MINE, EdgeWorld, receipt, statement
 
 BALANCE, BILL = 10_000, 12_000
@@ -55,6 +56,26 @@ def test_what_waits_or_was_posted_covers(
 ) -> None:
     """Only what was taken or may still be, and only beyond what is then left to pay."""
     assert asked(amount, *payments) == expected
+
+
+@pytest.mark.parametrize(
+    ("amount", "payments", "expected"),
+    [
+        (100, [], ("elsewhere", 2)),
+        (BALANCE, [receipt("a", BALANCE)], ("nothing_left", 2)),
+        (4_000, [receipt("a", 4_000)], ("same_sum", 2)),
+    ],
+)
+def test_payments_that_others_have_may_cover_it(
+    amount: int, payments: list[Receipt], expected: tuple[str, int]
+) -> None:
+    """How many there are is known, not how much: that is warned of by itself, and beside what is known."""
+    view = msgspec.structs.replace(shown(*payments), may_miss=MayMiss(why="waiting", payments=2))
+    found = covering(view, amount)
+    assert found is not None
+    assert (found.why, found.unseen) == expected
+    silent = msgspec.structs.replace(view, may_miss=MayMiss(why="unheard"))
+    assert covering(silent, amount) == covering(shown(*payments), amount)
 
 
 def test_a_banks_no_covers_nothing() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
@@ -358,11 +358,11 @@ class SiblingLink:
         async with _deadline(seconds):
             return await self.wire.carry(call)
 
-    async def hello(self, *, deadline_seconds: float) -> Hello:
+    async def hello(self, have: Sequence[str] = (), *, deadline_seconds: float) -> Hello:
         """See `Sibling`."""
 
         async def answer() -> Hello:
-            return self._holder().hello(self._caller)
+            return self._holder().hello(self._caller, have)
 
         return await self._call(deadline_seconds, answer)
 

@@ -20,6 +20,7 @@ from cache_sync.sqlite import Connection, connect
 from failover.breaker import AsyncBreaker, BreakerSettings
 from failover.capturing import CaptureSettings, Capturing
 from failover.drain import Drain, DrainSettings
+from failover.gossip import Gossip
 from failover.group_commit import InlineCommitter
 from failover.journal import Journal, JournalBounds
 from failover.offering import SubmissionSettings
@@ -35,6 +36,8 @@ from failover.witness import PeerWatch, WitnessHolder
 from tests.unit.failover.virtual import VirtualClock, run_virtually
 from tests.unit.failover.wires import CoreLink, FakeCore, FakeProcessor, SiblingLink, Wire
 
+FLEET_KEY = b"a key of the fleet"
+
 
 class Node:
     """One edge's agent: everything that `start` makes is gone with a `crash`, except the files."""
@@ -49,6 +52,11 @@ class Node:
         self.holder: WitnessHolder | None = None
         self.tasks: list[asyncio.Task[Any]] = []
         self.keys = PLAIN
+
+    @property
+    def news(self) -> Path:
+        """Where it writes down what siblings say."""
+        return self.folder / "sibling-news"
 
     def connect_file(self, path: Path) -> Connection:
         """Open the journal's file; without waiting for the disk, because only processes crash here."""
@@ -78,16 +86,29 @@ class Node:
             for name, node in world.nodes.items()
             if name != self.name
         }
+        self.gossip = Gossip(
+            self.name,
+            reader=self.journal.reader,
+            signer=Signer(self.signing_key),
+            public_keys={name: public_key(world[name].signing_key) for name in siblings},
+            expelled=lambda peer: peer in world.expelled,
+            fleet_key=FLEET_KEY,
+            normal=lambda: world.normal,
+            core_now=clock.now,
+            clock=clock,
+            path=self.news,
+        )
         self.holder = WitnessHolder(
             self.journal,
             public_keys={name: public_key(node.signing_key) for name, node in world.nodes.items()},
             core_key=world.core.public_key,
             offload=inline,
+            gossip=self.gossip,
         )
         core = CoreLink(self.name, world.core, self.core_wire)
         self.breaker = AsyncBreaker(clock=clock, rng=rng, settings=BreakerSettings())
         self.probe = CoreProbe(core, breaker=self.breaker, clock=clock, rng=rng)
-        self.peers = PeerWatch(siblings, clock=clock, rng=rng)
+        self.peers = PeerWatch(siblings, clock=clock, rng=rng, gossip=self.gossip)
         self.returning = Returning(
             journal=self.journal,
             core=core,
@@ -200,6 +221,8 @@ class World:
         self.clock = VirtualClock()
         self.core = FakeCore(self.clock)
         self.limits = Limits()
+        self.normal = False
+        self.expelled: set[str] = set()
         self.outage_seconds = 0.0
         self.pruning = PruningSettings(pass_seconds=1.0, pause=0.01, batch_max=4, whole=2.0)
         self.shown: list[Position] = []
