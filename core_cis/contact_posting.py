@@ -31,7 +31,9 @@ def judge_contact(tx: Transaction, intent: Intent, body: MessageBody) -> Verdict
         return rejected(problem)
     customer_id = _hold_customer(tx, intent.account_id)
     later = [
-        tx.connection.execute(_LATER, (customer_id, field, acceptance_order(intent))).fetchone()
+        tx.connection.execute(
+            _LATER, (customer_id, field, acceptance_order(intent, now=tx.stamp))
+        ).fetchone()
         for field in _fields(body)
     ]
     return posted(SUPERSEDED if all(later) else "")
@@ -42,7 +44,9 @@ def enter_contact(tx: Transaction, intent: Intent, body: MessageBody, _: str) ->
     assert isinstance(body, ContactChange), "the type names the body"
     customer_id = _hold_customer(tx, intent.account_id)
     for field, value in _fields(body).items():
-        tx.connection.execute(_CHANGE, (customer_id, field, value, acceptance_order(intent)))
+        tx.connection.execute(
+            _CHANGE, (customer_id, field, value, acceptance_order(intent, now=tx.stamp))
+        )
     accounts = [row[0] for row in tx.connection.execute(_ACCOUNTS, (customer_id,)).fetchall()]
     for account_id in accounts:
         publish_account(tx, account_id)

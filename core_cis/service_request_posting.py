@@ -40,7 +40,7 @@ def judge_service_request(tx: Transaction, intent: Intent, body: MessageBody) ->
     problem = problem_of_service_request(body, today=sent_on)
     if problem is not None:
         return rejected(problem)
-    told_as = acceptance_order(intent)
+    told_as = acceptance_order(intent, now=tx.stamp)
     wanted = (intent.account_id, body.kind, told_as)
     known = tx.connection.execute(_STANDS_UNDER, wanted).fetchone()
     if known is None:
@@ -62,6 +62,6 @@ def enter_service_request(
         service_point_id="",
         accepted_at=intent.accepted_at,
     )
-    told_as = acceptance_order(intent)
+    told_as = acceptance_order(intent, now=tx.stamp)
     wish = (intent.intent_id, intent.fingerprint, told_as)
     tx.connection.execute(_HOLD, (case_number, intent.account_id, body.kind, *wish))

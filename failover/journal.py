@@ -25,6 +25,7 @@ from failover.errors import JournalError, JournalFenced, JournalFull
 from failover.group_commit import Change, Committer, ThreadCommitter
 from failover.intents import Capture, Intent, Outcome
 from failover.journal_changes import Draft, Offers, Recorded, Recording, Rules
+from failover.journal_order import dated
 from failover.journal_pruning import Pruned, PruneOrder
 from failover.journal_reader import JournalReader
 from failover.journal_schema import JournalEntry, prepare, verify
@@ -238,10 +239,11 @@ class Journal:
             outage_seconds=outage_seconds,
             pending_max=self._bounds.pending_max,
         )
-        build = partial(self._build, draft)
         try:
             recording = await self._committer.run(
-                lambda connection: changes.record(connection, draft, offers, rules, build)
+                lambda connection: changes.record(
+                    connection, dated(connection, draft), offers, rules, self._build
+                )
             )
         except JournalFenced as error:
             raise JournalFenced(uncertain=self._may_be_known(draft.intent_id, error)) from error

@@ -116,8 +116,8 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 Recording = Recorded | Existing | Finished | Refused
-Build = Callable[[int, datetime | None], Intent]
-"""Makes the signed intent of an ordinal, with the instant (core time) after which the core may not post it."""
+Build = Callable[[Draft, int, datetime | None], Intent]
+"""Makes a draft's signed intent of an ordinal, with the instant (core time) after which the core may not post it."""
 
 
 def find(connection: Connection, intent_id: str) -> JournalEntry | None:
@@ -189,7 +189,7 @@ def record(
     if core_only and not (offers.core and offers.core_only_until):
         return Refused("limit", which or "")
     # Over the limit: the core's own commit alone can accept it, and not long after the customer has gone.
-    intent = build(last + 1, offers.core_only_until if core_only else None)
+    intent = build(draft, last + 1, offers.core_only_until if core_only else None)
     witness = None if core_only else offers.witness
     row = JournalEntry(
         position=last + 1,

@@ -148,10 +148,11 @@ def test_in_an_outage_nothing_shows_it(world: Skewed, skew: str) -> None:
     assert at_wrong.pay(100).status_code == 422
     # By the wrong clock the earlier of two messages would be the later one, and win.
     earlier, later = (at_right, at_wrong) if skew == "-2h" else (at_wrong, at_right)
-    _change_address(earlier, "earlier@example.net")
-    # Two edges agree on core time to what their last look at the core took.
-    time.sleep(2)
-    _change_address(later, "later@example.net")
+    first = _change_address(earlier, "earlier@example.net")
+    # The other edge holds it then, and dates nothing of this account before it, however soon that comes.
+    wait_until("copied", lambda: _state(earlier, first) == "accepted")
+    second = _change_address(later, "later@example.net")
+    assert accepted_at(first) < accepted_at(second)
     world.fleet.start_core()
     for customer in (at_wrong, at_right):
         wait_until("decided", _shows(customer, "later@example.net"))
@@ -191,11 +192,16 @@ def _since_is_true(world: Skewed, skew: str) -> None:
     assert any(label.split(" today")[0] in page for label in labels), page
 
 
-def _change_address(customer: Customer, address: str) -> None:
+def _state(customer: Customer, sent: httpx.Response) -> str:
+    return str(customer.client.get(f"/messages/{sent.json()['id']}").json()["state"])
+
+
+def _change_address(customer: Customer, address: str) -> httpx.Response:
     key = {"Idempotency-Key": secrets.token_hex(8)}
     sent = customer.client.post("/contact-changes", json={"email": address}, headers=key)
     assert sent.status_code == 202
     assert is_now(accepted_at(sent))
+    return sent
 
 
 def _shows(customer: Customer, address: str) -> Callable[[], bool]:

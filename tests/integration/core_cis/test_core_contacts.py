@@ -61,6 +61,23 @@ def test_of_each_field_the_later_accepted_change_counts(
     assert signs_in_with == "customer1@example.org"
 
 
+def test_a_change_dated_in_the_future_is_replaced_all_the_same(file_core: Any) -> None:
+    """It counts as of when it came: nobody has to wait for a wrong date to pass before being heard."""
+    now = file_core.clock.now()
+    ahead = file_core.message(
+        "a", reach("ahead@example.org"), accepted_at=now + timedelta(hours=26)
+    )
+    with file_core.open() as store:
+        intake = Intake(store, ServerSettings())
+        intake.take([ahead], delivered_by="west")
+        assert reached_by(store) == ("ahead@example.org", msgspec.UNSET)
+        file_core.clock.advance(1)
+        later = file_core.message("b", reach("later@example.org"))
+        (told,) = intake.take([later], delivered_by="west").outcomes
+        assert (told.state, told.reason) == ("posted", "")
+        assert reached_by(store) == ("later@example.org", msgspec.UNSET)
+
+
 async def test_change_is_shown_at_all_accounts_of_the_customer(core: Any) -> None:
     """And at no other customer's; forgotten with the customer."""
     with core.open() as store, store.transaction() as tx:

@@ -113,9 +113,9 @@ def expected(before: list[Intent], after: list[Intent]) -> set[Standing]:
     for kind in get_args(ServiceKind):
         first = [each for each in before if kind_of(each) == kind]
         second = [each for each in after if kind_of(each) == kind]
-        held = max((acceptance_order(each) for each in first), default="")
-        late = [each for each in second if acceptance_order(each) < held]
-        fresh = [each for each in second if acceptance_order(each) > held]
+        held = max((acceptance_order(each, now=each.accepted_at) for each in first), default="")
+        late = [each for each in second if acceptance_order(each, now=each.accepted_at) < held]
+        fresh = [each for each in second if acceptance_order(each, now=each.accepted_at) > held]
         for requests, is_open in ((first + late, False), (fresh, True)):
             if requests:
                 ids = frozenset(each.intent_id for each in requests)
