@@ -14,7 +14,10 @@ from cache_sync.frames import Position
 from cache_sync.publication import Change, Name, locate, publish_all
 from cache_sync.shards import fleet_account, shard_names, shard_of
 from cache_sync.sql import Connection
-from core_cis.erasures import is_erased
+from core_cis.erasures import erased_among
+
+FLEET = ""
+"""The fleet's own documents belong to no account."""
 
 _FIND = "SELECT 1 FROM documents WHERE account_id = ? AND kind = ? AND key = ?"
 
@@ -36,20 +39,11 @@ class Outgoing:
         self._replaced: list[tuple[Name, Change | None]] = []
         self._located: set[Name] = set()
         self._positions: dict[Name, Position] = {}
-        self._erased: dict[str, bool] = {}
 
     def put(self, change: Change) -> None:
         """Publish a document's new state at the end, in place of what was put before; withdraw a forgotten one's."""
-        if change.body is not None and self.is_erased(change.name.account_id):
-            change = change._replace(body=None)
         self._replaced.append((change.name, self._changes.get(change.name)))
         self._changes[change.name] = change
-
-    def is_erased(self, account_id: str) -> bool:
-        """Tell whether an account is a forgotten customer's; asked once in a transaction."""
-        if account_id not in self._erased:
-            self._erased[account_id] = is_erased(self._connection, account_id)
-        return self._erased[account_id]
 
     def locate(self, name: Name) -> None:
         """Have `position` tell where a document stands after the end, changed or not."""
@@ -79,9 +73,13 @@ class Outgoing:
     def flush(self) -> bool:
         """Publish what was put, and tell whether anything was; only the commit may follow."""
         changes: dict[str, list[Change]] = {}
+        shown = [change for change in self._changes.values() if change.body is not None]
+        named = {change.name.account_id for change in shown}
+        erased = erased_among(self._connection, named - {FLEET})
         for change in self._changes.values():
+            body = None if change.name.account_id in erased else change.body
             for shard, name in self._places(change.name):
-                changes.setdefault(shard, []).append(change._replace(name=name))
+                changes.setdefault(shard, []).append(change._replace(name=name, body=body))
         # In one order everywhere, so that two transactions never wait for each other.
         for shard in sorted(changes, key=int):
             published = publish_all(self._connection, shard, changes[shard])
@@ -98,8 +96,8 @@ class Outgoing:
         return self._positions[name]
 
     def _places(self, name: Name) -> list[tuple[str, Name]]:
-        # The fleet's own documents belong to no account: they are in every shard, before all that needs them.
-        if not name.account_id:
+        # They are in every shard, before all that needs them.
+        if name.account_id == FLEET:
             return [
                 (shard, name._replace(account_id=fleet_account(shard)))
                 for shard in shard_names(self._shard_count)

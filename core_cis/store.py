@@ -29,6 +29,7 @@ from cache_sync.shards import SHARDS_MAX, shard_names
 from cache_sync.sql import Connection, is_server, read, write
 from core_cis.database import FILE_NAME, Database
 from core_cis.database_choice import find_database
+from core_cis.erasures import is_erased
 from core_cis.errors import DatabaseInvalid, DocumentTooLarge, SettingsConflict
 from core_cis.instants import local_date
 from core_cis.keys import CoreKeys, has_keys, load_keys
@@ -118,7 +119,7 @@ class Transaction:
 
     def is_erased(self, account_id: str) -> bool:
         """Tell whether an account is a forgotten customer's: nothing of it is published any more."""
-        return self._outgoing.is_erased(account_id)
+        return is_erased(self.connection, account_id)
 
     def _version_of(self, kind: str) -> int:
         # Asked once: whoever orders another version is alone in his transaction.

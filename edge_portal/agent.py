@@ -133,8 +133,6 @@ class Agent:
         self._pruning = self._make_pruning(clock)
         self._budgets = {road: RetryBudget(clock) for road in ("live", "drain")}
         self._core_clock = CoreClock(self._probe, clock)
-        # What is drained and what is brought back share their calls.
-        self._drained = self._clients.intake("drain", self._snapshot.proof)
         self._returning = self._make_returning(breaker, clock, rng)
         self._gossip = self._make_gossip(clock)
         self._peers = PeerWatch(self._siblings, clock=clock, rng=rng, gossip=self._gossip)
@@ -224,7 +222,7 @@ class Agent:
     def _make_returning(self, breaker: AsyncBreaker, clock: Clock, rng: random.Random) -> Returning:
         return Returning(
             journal=self._journal,
-            core=self._drained,
+            core=self._clients.intake("return", self._snapshot.proof),
             breaker=breaker,
             probe=self._probe,
             clock=clock,
@@ -234,7 +232,7 @@ class Agent:
     def _make_drain(self, breaker: AsyncBreaker, clock: Clock, rng: random.Random) -> Drain:
         return Drain(
             journal=self._journal,
-            core=self._drained,
+            core=self._clients.intake("drain", self._snapshot.proof),
             breaker=breaker,
             probe=self._probe,
             siblings=self._siblings,

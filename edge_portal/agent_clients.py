@@ -20,10 +20,15 @@ from failover.standin import Holding
 from failover.stripe_processor import StripeProcessor
 
 DRAIN_CALLS_MAX: Final = 4
+RETURN_CALLS_MAX: Final = 1
 PROBE_CALLS_MAX: Final = 2
 
-Purpose = Literal["intake", "drain"]
-_CALLS_MAX: Final[dict[Purpose, int]] = {"intake": INTAKE_CALLS_MAX, "drain": DRAIN_CALLS_MAX}
+Purpose = Literal["intake", "drain", "return"]
+_CALLS_MAX: Final[dict[Purpose, int]] = {
+    "intake": INTAKE_CALLS_MAX,
+    "drain": DRAIN_CALLS_MAX,
+    "return": RETURN_CALLS_MAX,
+}
 
 
 class AgentClients:
@@ -58,7 +63,7 @@ class AgentClients:
         return CoreProbeClient(self._probe, reached, kept, self._reads, limits, covers)
 
     def intake(self, purpose: Purpose, reached: ReachedProof) -> CoreIntakeClient:
-        """Make what delivers intents; a purpose's calls cannot starve the other's."""
+        """Make what brings intents and outcomes; a purpose's calls cannot starve another's."""
         return CoreIntakeClient(self._intakes[purpose], reached)
 
     def processor(self, access: ProcessorAccess) -> StripeProcessor:

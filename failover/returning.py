@@ -144,7 +144,8 @@ class Returning:
 
     async def _post(self, batch: DecidedBatch) -> OutcomeBatch:
         deadline = self._settings.deadline
-        async with self._breaker.calling(deadline_seconds=deadline):
+        # It shares the breaker with customers' payments, and yields to them: that it takes long is no sign of trouble.
+        async with self._breaker.calling(deadline_seconds=deadline, patient=True):
             answer = await self._core.take_back(batch, deadline_seconds=deadline)
         self._probe.answered()
         return answer

@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+from failover.breaker import BreakerSettings
 from tests.unit.failover.world import World, live
 
 BOTH = {"east", "west"}
@@ -145,5 +146,26 @@ def test_a_core_that_dies_in_between_is_told_again(tmp_path: Path) -> None:
         await asyncio.sleep(30)
         assert sorted(world.core.ledger) == sorted(ids)
         assert world.core.awaited == set()
+
+    live(tmp_path, story)
+
+
+def test_a_core_that_takes_long_to_take_back_is_no_trouble(tmp_path: Path) -> None:
+    """Bringing back yields to customers: however slow a call is, the breaker that they share counts none as slow."""
+
+    async def story(world: World) -> None:
+        east = world["east"]
+        backup = world.core.back_up()
+        await east.submission.pay(world.wish("k"))
+        await asyncio.sleep(2)
+        world.core.takes_back_seconds = 2 * BreakerSettings().slow_seconds
+        world.core.restore(backup, BOTH)
+        rates = []
+        for _ in range(200):
+            await asyncio.sleep(0.1)
+            rates.append(east.breaker.snapshot().slow_rate)
+        assert world.core.taken_back
+        assert world.core.awaited == set()
+        assert max(rates) == 0.0
 
     live(tmp_path, story)

@@ -185,6 +185,7 @@ class FakeCore:
         self.epoch = 1
         self.awaited: set[str] = set()
         self.taken_back: list[str] = []
+        self.takes_back_seconds = 0.0
 
     def back_up(self) -> dict[tuple[str, str], Outcome]:
         """Return what can be restored."""
@@ -239,6 +240,7 @@ class FakeCore:
         """Handle outcomes that come back."""
         if not self.up:
             raise NotSent("connection refused")
+        await asyncio.sleep(self.takes_back_seconds)
         answers = []
         for item in batch.items:
             told = item.outcome
