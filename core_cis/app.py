@@ -35,6 +35,7 @@ from core_cis.ops.pages import PAGE_HANDLERS, PAGES
 from core_cis.ops.reconciliation_pages import RECONCILIATION_ROUTES
 from core_cis.ops.reconciling import ReconciliationDesk
 from core_cis.ops.session import Sessions
+from core_cis.ops.ticket_api import TICKET_ROUTES
 from core_cis.peer_journals import PeerJournals
 from core_cis.redis_feed import publishing
 from core_cis.services import CoreServices
@@ -64,6 +65,7 @@ _ROUTES = [
     *API_ROUTES,
     *COLLECTION_ROUTES,
     *LIMIT_ROUTES,
+    *TICKET_ROUTES,
     *PAGES,
     *RECONCILIATION_ROUTES,
 ]

@@ -1,13 +1,16 @@
 """``core tickets``: what customers reported and somebody has to see to."""
 
+from datetime import datetime
 from pathlib import Path
 
 import click
 import msgspec
 
 from core_cis.audit import by_command, write_down
-from core_cis.errors import TicketRefused
+from core_cis.errors import TicketRefused, UnknownTicket
 from core_cis.options import data_option, json_option, open_known_store
+from core_cis.ticket_history import read_history
+from core_cis.ticket_words import became, said_lines
 from core_cis.tickets import Wish, close_ticket, list_tickets
 
 
@@ -38,6 +41,33 @@ def list_command(data_dir: Path, as_json: bool, everything: bool) -> None:  # no
                 click.echo(f"    {line}")
 
 
+@tickets_group.command("history")
+@data_option
+@json_option
+@click.argument("ticket_number")
+def history_command(data_dir: Path, as_json: bool, ticket_number: str) -> None:  # noqa: FBT001 - click's flag
+    """Show everything that was said about a ticket, and what was done about it, the oldest first."""
+    with open_known_store(data_dir) as store:
+        try:
+            found = read_history(store.connection, ticket_number)
+        except UnknownTicket as error:
+            raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+        return
+    ticket = found.ticket
+    state = f"closed {_minute(ticket.closed_at)}" if ticket.closed_at else "open"
+    click.echo(f"{ticket.ticket_number}  {ticket.type}  account {ticket.account_id}  {state}")
+    for said in found.messages:
+        click.echo(f"{_minute(said.accepted_at)}  {said.account_id}  {became(said)}")
+        for line in said_lines(said.body):
+            click.echo(f"    {line}")
+    for line in found.actions:
+        click.echo(
+            f"{_minute(line.at)}  {line.operator} ({line.via})  {line.action}: {line.reason}"
+        )
+
+
 @tickets_group.command("close")
 @data_option
 @click.argument("ticket_number")
@@ -47,11 +77,15 @@ def close_command(data_dir: Path, ticket_number: str, reason: str) -> None:
     with open_known_store(data_dir) as store, store.transaction(alone=True) as tx:
         try:
             closed = close_ticket(tx, ticket_number)
-        except TicketRefused as error:
+        except (TicketRefused, UnknownTicket) as error:
             raise click.ClickException(str(error)) from error
         act = by_command("ticket.close", subject=ticket_number, reason=reason)
         write_down(tx, act, store.keys)
     click.echo(f"{closed.ticket_number}: closed")
+
+
+def _minute(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M}Z"
 
 
 def _told(wish: Wish) -> list[str]:

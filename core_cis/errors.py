@@ -29,6 +29,7 @@ CoreError
 ├── LimitInvalid           a stand-in limit that cannot be
 ├── UnknownCase            a case number that no dead letter has
 ├── CaseRefused            an action on a case that cannot be done
+├── UnknownTicket          a number that no ticket has
 ├── TicketRefused          an action on a ticket that cannot be done
 ├── CollectionRefused      terms of collections that cannot be, or none where some are needed
 ├── UnknownBackup          a mark that these books do not hold
@@ -317,6 +318,14 @@ class UnknownCase(CoreError):
 
 class CaseRefused(CoreError):
     """An action on a case that cannot be done; says why, in a sentence for operators."""
+
+
+class UnknownTicket(CoreError):
+    """A number that no ticket has."""
+
+    def __init__(self, ticket_number: str) -> None:
+        super().__init__(f"there is no ticket {ticket_number}")
+        self.ticket_number = ticket_number
 
 
 class TicketRefused(CoreError):

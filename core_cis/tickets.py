@@ -5,7 +5,7 @@ from datetime import date, datetime
 import msgspec
 
 from cache_sync.sql import Connection
-from core_cis.errors import TicketRefused
+from core_cis.errors import TicketRefused, UnknownTicket
 from core_cis.instants import from_text, to_text
 from core_cis.store import Transaction
 from failover.message_bodies import ServiceKind, ServiceRequest, decode_body
@@ -52,6 +52,19 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
     wish: Wish | None = None
 
 
+def read_ticket(connection: Connection, ticket_number: str) -> Ticket:
+    """
+    Read one ticket, without its wish.
+
+    Raises:
+        UnknownTicket: There is none of this number.
+    """
+    row = connection.execute(_ONE, (ticket_number,)).fetchone()
+    if row is None:
+        raise UnknownTicket(ticket_number)
+    return _ticket(row)
+
+
 def tickets_of(connection: Connection, type_: str, service_point_id: str) -> list[Ticket]:
     """List a service point's tickets of a type, the oldest first."""
     return [_ticket(row) for row in connection.execute(_OF_POINT, (type_, service_point_id))]
@@ -91,12 +104,10 @@ def close_ticket(tx: Transaction, ticket_number: str) -> Ticket:
     Close a ticket now: what is reported after is another event.
 
     Raises:
-        TicketRefused: There is none of this number, or it is closed.
+        UnknownTicket: There is none of this number.
+        TicketRefused: It is closed.
     """
-    row = tx.connection.execute(_ONE, (ticket_number,)).fetchone()
-    if row is None:
-        raise TicketRefused(f"there is no ticket {ticket_number}")
-    known = _ticket(row)
+    known = read_ticket(tx.connection, ticket_number)
     if known.closed_at is not None:
         raise TicketRefused(f"ticket {ticket_number} is closed")
     tx.connection.execute(_CLOSE, (to_text(tx.stamp), ticket_number))

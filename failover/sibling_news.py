@@ -147,9 +147,9 @@ class NewsReader:
         blind = self._seen is None
         for node in news.nodes:
             age = self.age_seconds(node, news)
-            if age is None or node.observed_at is None:
+            if age is None or node.observed_at is None or node.unlisted:
                 blind = True
-            elif age > HEARD_SECONDS or node.unlisted:
+            elif age > HEARD_SECONDS:
                 since.append(node.observed_at)
         if not blind and not since:
             return None

@@ -18,6 +18,7 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException
 from litestar.handlers import BaseRouteHandler
 from litestar.types import ExceptionHandlersMap, Send
 
+from failover.allowed_values import allowed_values
 from failover.errors import where
 from failover.signing import secret_hash
 
@@ -31,6 +32,7 @@ CERTIFIED_NODE = "certified_node"
 _TYPE_PREFIX = "urn:ridethrough:problem:"
 _DRAINED_BYTES_MAX = 64 * 1024 * 1024
 _ERROR_PATH = re.compile(r"^(?P<rule>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
+_NOT_ALLOWED = "Invalid enum value"
 _MISSING_FIELD = re.compile(r"(?:missing required|contains unknown) field `(?P<field>[^`]*)`")
 
 T = TypeVar("T")
@@ -205,7 +207,7 @@ def _too_large(max_bytes: int) -> Problem:
     )
 
 
-def _field_error(error: msgspec.ValidationError) -> FieldError:
+def _field_error(error: msgspec.ValidationError, type_: Any) -> FieldError:
     found = _ERROR_PATH.match(str(error))
     rule, path = (found["rule"], found["path"] or "") if found else (str(error), "")
     missing = _MISSING_FIELD.search(rule)
@@ -214,16 +216,21 @@ def _field_error(error: msgspec.ValidationError) -> FieldError:
         + ("." if path and missing else "")
         + (missing["field"] if missing else "")
     )
+    if rule.startswith(_NOT_ALLOWED):
+        # The library repeats what was sent; what helps is what may be.
+        rule = f"must be one of {', '.join(allowed_values(type_, field))}"
     return FieldError(field, rule)
 
 
-def _decode(body: bytes, decode: Callable[[bytes], T], max_bytes: int, language: str) -> T:
+def _decode(
+    body: bytes, type_: type[T], decode: Callable[[bytes], T], max_bytes: int, language: str
+) -> T:
     if len(body) > max_bytes:
         raise _too_large(max_bytes)
     try:
         return decode(body)
     except msgspec.ValidationError as error:
-        wrong = _field_error(error)
+        wrong = _field_error(error, type_)
         raise Problem(
             "invalid_body",
             status=422,
@@ -251,12 +258,14 @@ def decode_json(body: bytes, type_: type[T], *, max_bytes: int = BODY_BYTES_MAX)
     Raises:
         Problem: 400 not JSON or nested too deeply, 413 too large, 422 with the field and rule otherwise.
     """
-    return _decode(body, lambda raw: msgspec.json.decode(raw, type=type_), max_bytes, "JSON")
+    return _decode(body, type_, lambda raw: msgspec.json.decode(raw, type=type_), max_bytes, "JSON")
 
 
 def decode_msgpack(body: bytes, type_: type[T], *, max_bytes: int = 8 * BODY_BYTES_MAX) -> T:
     """Decode a msgpack body strictly; raises as `decode_json`."""
-    return _decode(body, lambda raw: msgspec.msgpack.decode(raw, type=type_), max_bytes, "msgpack")
+    return _decode(
+        body, type_, lambda raw: msgspec.msgpack.decode(raw, type=type_), max_bytes, "msgpack"
+    )
 
 
 async def read_body(request: Request[Any, Any, Any], *, max_bytes: int = BODY_BYTES_MAX) -> bytes:

@@ -44,6 +44,8 @@ from core_cis.services import CoreServices
 from core_cis.standin_limits import FleetLimits, LimitsInForce, read_limits, set_limits, told_as
 from core_cis.standin_shares import EdgeShare, read_shares
 from core_cis.store import CoreStore, Transaction
+from core_cis.ticket_history import TicketHistory, read_history
+from core_cis.tickets import Ticket, close_ticket, list_tickets
 from core_cis.writer import Turn
 from failover.intents import Intent, Outcome
 from failover.peer_messages import NodeStanding, RecordedIntent
@@ -246,6 +248,34 @@ class OperationsDesk:
     async def collections(self) -> CollectionView:
         """Show the disconnection orders that stand, and what was done about bills."""
         return await self._services.ask(view_collections)
+
+    async def tickets(self, *, everything: bool) -> list[Ticket]:
+        """List the open tickets, with ``everything`` the closed ones too; the oldest first."""
+
+        def look(connection: Connection) -> list[Ticket]:
+            with read(connection):
+                return list_tickets(connection, everything=everything)
+
+        return await self._services.ask(look)
+
+    async def ticket(self, ticket_number: str) -> TicketHistory:
+        """Show everything about a ticket. Raises `UnknownTicket`."""
+        return await self._services.ask(lambda connection: read_history(connection, ticket_number))
+
+    async def close_ticket(self, act: Act) -> AuditLine:
+        """
+        Close the ticket that the act names.
+
+        Raises:
+            UnknownTicket: There is none of this number.
+            TicketRefused: It is closed.
+        """
+
+        def work(tx: Transaction, _: CoreStore) -> Act:
+            close_ticket(tx, act.subject)
+            return act
+
+        return await self._act(act, work)
 
     async def rehearse(self, act: Act) -> Rehearsal:
         """Tell what the drain would do with everything that waits; nothing of it is kept, but that it was asked."""

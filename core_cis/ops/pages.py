@@ -9,12 +9,13 @@ from litestar.types import ExceptionHandlersMap
 
 from core_cis.audit import Act
 from core_cis.drain_orders import FLEET, PACE_MAX, DrainOrder
-from core_cis.errors import UnknownCase, UnknownEdge
+from core_cis.errors import UnknownCase, UnknownEdge, UnknownTicket
 from core_cis.ops.api import REASON_LENGTH_MAX, action_of
 from core_cis.ops.case_pages import CASE_PAGES
 from core_cis.ops.limit_pages import LIMIT_PAGES
 from core_cis.ops.rendering import look_file, render
 from core_cis.ops.session import operator_name
+from core_cis.ops.ticket_pages import TICKET_PAGES
 from core_cis.ops.visit import (
     NotOurForm,
     NotSignedIn,
@@ -230,7 +231,9 @@ def _not_ours(_: Request[Any, Any, Any], error: NotOurForm) -> Response[bytes]:
     return _told(403, "The form was not taken", told)
 
 
-def _unknown(_: Request[Any, Any, Any], error: UnknownCase | UnknownEdge) -> Response[bytes]:
+def _unknown(
+    _: Request[Any, Any, Any], error: UnknownCase | UnknownEdge | UnknownTicket
+) -> Response[bytes]:
     return _told(404, "Not found", f"{str(error).capitalize()}.")
 
 
@@ -252,10 +255,12 @@ PAGES = [
     look_file,
     *CASE_PAGES,
     *LIMIT_PAGES,
+    *TICKET_PAGES,
 ]
 PAGE_HANDLERS: ExceptionHandlersMap = {
     NotSignedIn: _to_the_door,
     NotOurForm: _not_ours,
     UnknownCase: _unknown,
     UnknownEdge: _unknown,
+    UnknownTicket: _unknown,
 }

@@ -16,6 +16,7 @@ from core_cis.intake import Intake
 from core_cis.peer_journals import PeerJournals
 from core_cis.settings import ServerSettings
 from failover.http_server import serve
+from failover.message_bodies import ServiceRequest
 from tests.integration.core_cis.console_edges import Edges
 
 pytestmark = pytest.mark.browser
@@ -38,6 +39,8 @@ def served(file_core: Any) -> Iterator[str]:
     with file_core.open() as store:
         secret = store.keys.node_secret
         poison = file_core.intent("poison", amount_cents=4200)
+        asked = file_core.message("s", ServiceRequest(salt="s", kind="tree", text="Elm leans"))
+        Intake(store, ServerSettings()).take([asked], delivered_by="east")
         for _ in range(ServerSettings().attempts_max):
             Intake(store, ServerSettings(), process=fail).take([poison], delivered_by="east")
     journals = PeerJournals(secret, transport=httpx.MockTransport(edges.answer))
@@ -66,6 +69,45 @@ def check(page: Page, what: str, width: int) -> None:
     assert (what, rules) == (what, [])
     wide = page.evaluate("document.documentElement.scrollWidth")
     assert (what, wide) == (what, width)
+
+
+def change_limits(page: Page, width: int) -> None:
+    """Set a limit with the keyboard alone: a wrong one is named, and the link leads to its field."""
+    page.goto("/ops/limits")
+    check(page, "the limits", width)
+    field = page.get_by_label("One payment", exact=True)
+    field.focus()
+    page.keyboard.press("Control+A")
+    page.keyboard.type("a lot")
+    page.get_by_label("Why", exact=True).fill("storm")
+    page.get_by_role("button", name="Check it").press("Enter")
+    check(page, "a wrong limit", width)
+    wrong = page.get_by_role("alert")
+    expect(wrong).to_contain_text("“One payment” must be")
+    wrong.get_by_role("link", name="Go to the field").press("Enter")
+    expect(field).to_be_in_viewport()
+    field.fill("75.50")
+    # Enter in a field sends the form; its first button is the one that checks.
+    field.press("Enter")
+    expect(page.get_by_text("$75.50")).to_be_visible()
+    check(page, "limits to check", width)
+    page.get_by_role("button", name="Set the limits").press("Enter")
+    expect(page.get_by_text("Order 1 holds.")).to_be_visible()
+
+
+def close_ticket(page: Page, width: int) -> None:
+    """Find a ticket by its kind, read it and close it, with the keyboard."""
+    page.goto("/ops/tickets")
+    page.get_by_label("Kind").select_option("service")
+    page.get_by_role("button", name="Show").press("Enter")
+    check(page, "the tickets", width)
+    page.get_by_role("rowheader").get_by_role("link").first.press("Enter")
+    expect(page.get_by_text("Elm leans")).to_be_visible()
+    check(page, "a ticket", width)
+    page.get_by_label("Why, for the audit log").fill("cut back")
+    page.get_by_role("button", name="Check it").press("Enter")
+    page.get_by_role("button", name="Close the ticket").press("Enter")
+    expect(page.get_by_text("cut back")).to_be_visible()
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 320), ("dark", 320), ("light", 1280)])
@@ -117,6 +159,8 @@ def test_console_is_accessible_and_works_without_scripts(
         page.get_by_role("rowheader").get_by_role("link").first.click()
         expect(page.get_by_role("heading", level=1)).to_contain_text("Payments of east")
         check(page, "the payments", width)
+        change_limits(page, width)
+        close_ticket(page, width)
         page.goto("/ops/audit")
         check(page, "the audit log", width)
         browser.close()

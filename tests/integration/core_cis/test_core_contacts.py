@@ -71,7 +71,7 @@ def test_a_change_dated_in_the_future_is_replaced_all_the_same(file_core: Any) -
         intake = Intake(store, ServerSettings())
         intake.take([ahead], delivered_by="west")
         assert reached_by(store) == ("ahead@example.org", msgspec.UNSET)
-        file_core.clock.advance(1)
+        file_core.clock.move(1)
         later = file_core.message("b", reach("later@example.org"))
         (told,) = intake.take([later], delivered_by="west").outcomes
         assert (told.state, told.reason) == ("posted", "")

@@ -221,7 +221,7 @@ async def test_limits_are_audited_and_set_once(core: Any) -> None:
         ({"per_payment": 10**15}, "limits.per_payment", "<= 100000000000"),
         ({"account_day_count": "5"}, "limits.account_day_count", "Expected `int`"),
         ({"outage_seconds": 1.5}, "limits.outage_seconds", "Expected `int`"),
-        ({"method_types": ["cash"]}, "limits.method_types", "Invalid enum value"),
+        ({"method_types": ["cash"]}, "limits.method_types", "must be one of bank_account, card"),
         ({"something_else": 1}, "limits", "unknown field"),
     ],
 )

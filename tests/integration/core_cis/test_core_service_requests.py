@@ -149,8 +149,26 @@ def test_operators_see_the_wish_and_close_it(file_core: Any) -> None:
         CliRunner().invoke(main, ["tickets", "list", *data, "--json"]).stdout
     )
     assert ticket["wish"] == {"kind": "move_out", "wished_on": "2026-03-15", "text": body.text}
+    file_core.clock.move(60)
+    with file_core.open() as store:
+        later = file_core.message("s2", ask("Never mind"))
+        Intake(store, ServerSettings()).take([later], delivered_by="east")
     close = ["tickets", "close", *data, ticket["ticket_number"], "--reason", "done"]
     assert CliRunner().invoke(main, close).exit_code == 0
+    history = ["tickets", "history", *data, ticket["ticket_number"]]
+    told = CliRunner().invoke(main, history).stdout
+    first, second = told.index("    the neighbour\n"), told.index("    Never mind\n")
+    assert first < second < told.index("ticket.close: done")
+    assert f"{ACCOUNT}  counted instead of an earlier wish; its wish holds" in told
+    read = msgspec.json.decode(CliRunner().invoke(main, [*history, "--json"]).stdout)
+    assert [(said["counts"], said["reason"]) for said in read["messages"]] == [
+        (False, ""),
+        (True, "later_wish"),
+    ]
+    assert [line["reason"] for line in read["actions"]] == ["done"]
+    assert read["ticket"]["closed_at"] is not None
+    unknown = CliRunner().invoke(main, ["tickets", "history", *data, "T-0"])
+    assert (unknown.exit_code, unknown.output) == (1, "Error: there is no ticket T-0\n")
     assert CliRunner().invoke(main, ["tickets", "list", *data]).stdout == ""
     assert "neighbour" not in CliRunner().invoke(main, ["audit", "list", *data]).stdout
 

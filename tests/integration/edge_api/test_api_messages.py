@@ -154,6 +154,10 @@ async def test_service_request_error_names_field_and_rule(
     refused = await send(client, SERVICE | change, path="service-requests")
     assert_problem(refused, 422, slug, field)
     assert "neighbour" not in refused.text
+    assert "solar" not in refused.text
+    if field == "kind":
+        kinds = "meter_check, move_in, move_out, other, tree"
+        assert refused.json()["detail"] == f"must be one of {kinds}"
     assert world.agent.asked == []
 
 
