@@ -62,10 +62,8 @@ def history_command(data_dir: Path, as_json: bool, ticket_number: str) -> None: 
         click.echo(f"{_minute(said.accepted_at)}  {said.account_id}  {became(said)}")
         for line in said_lines(said.body):
             click.echo(f"    {line}")
-    for line in found.actions:
-        click.echo(
-            f"{_minute(line.at)}  {line.operator} ({line.via})  {line.action}: {line.reason}"
-        )
+    for did in found.actions:
+        click.echo(f"{_minute(did.at)}  {did.operator} ({did.via})  {did.action}: {did.reason}")
 
 
 @tickets_group.command("close")

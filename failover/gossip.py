@@ -178,6 +178,7 @@ class Gossip:
 
         What it says of itself counts from the asking; of others it only passes on what they signed.
         """
+        sets = {told.marks_hash: marks for told, marks, _ in self._heard.values()}
         for told in hello.summaries:
             if told.node_id not in self._public_keys:
                 continue
@@ -185,9 +186,8 @@ class Gossip:
             heard_at = asked_at if told.node_id == peer else self._heard_through(peer, told, known)
             if heard_at is None:
                 continue
-            marks = hello.marks.get(told.marks_hash)
-            if marks is None and known is not None and known[0].marks_hash == told.marks_hash:
-                marks = known[1]
+            # Whoever has nothing waiting has the same set, so it may be known of another.
+            marks = hello.marks.get(told.marks_hash, sets.get(told.marks_hash))
             if marks is None or not is_packed(marks) or hash_marks(marks) != told.marks_hash:
                 continue
             self._heard[told.node_id] = (told, marks, heard_at)

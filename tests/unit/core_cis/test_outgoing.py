@@ -58,7 +58,7 @@ def test_who_was_forgotten_is_asked_for_many_accounts_at_once(store: CoreStore) 
     """Nothing of that account is published, and the others cost no question each."""
     with store.transaction() as tx:
         counting = Counting(tx.connection)
-        outgoing = Outgoing(counting, 1)  # type: ignore[arg-type]
+        outgoing = Outgoing(counting, 1)
         for number in range(ACCOUNTS):
             outgoing.put(Change(Name(f"A-{number}", "account", ""), b"{}"))
         outgoing.put(Change(Name("", "utility", ""), b"{}"))

@@ -113,14 +113,19 @@ def expected(before: list[Intent], after: list[Intent]) -> set[Standing]:
     for kind in get_args(ServiceKind):
         first = [each for each in before if kind_of(each) == kind]
         second = [each for each in after if kind_of(each) == kind]
-        held = max((acceptance_order(each, now=each.accepted_at) for each in first), default="")
-        late = [each for each in second if acceptance_order(each, now=each.accepted_at) < held]
-        fresh = [each for each in second if acceptance_order(each, now=each.accepted_at) > held]
+        held = max((order_of(each) for each in first), default="")
+        late = [each for each in second if order_of(each) < held]
+        fresh = [each for each in second if order_of(each) > held]
         for requests, is_open in ((first + late, False), (fresh, True)):
             if requests:
                 ids = frozenset(each.intent_id for each in requests)
-                found.add(Standing(ids, max(requests, key=acceptance_order).intent_id, is_open))
+                found.add(Standing(ids, max(requests, key=order_of).intent_id, is_open))
     return found
+
+
+def order_of(intent: Intent) -> str:
+    """Tell what orders a request among others."""
+    return acceptance_order(intent, now=intent.accepted_at)
 
 
 def kind_of(intent: Intent) -> str:

@@ -68,7 +68,7 @@ def test_everybody_learns_what_waits_and_nobody_more_than_that(tmp_path: Path) -
             assert paid.intent_id.encode() not in told
         for node in world.nodes.values():
             node.core_wire.state = "up"
-        await asyncio.sleep(60)
+        await asyncio.sleep(25)
         assert [missed(node) for node in world.nodes.values()] == [None] * 4
 
     live(tmp_path, story, names=NAMES)

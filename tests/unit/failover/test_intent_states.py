@@ -138,7 +138,7 @@ class RealJournal:
         rules = journal_changes.Rules(
             limits=LIMITS, edge_share_known=True, outage_seconds=0.0, pending_max=10
         )
-        journal_changes.record(connection, draft, offers, rules, lambda ordinal, _: intent(ordinal))
+        journal_changes.record(connection, draft, offers, rules, _build)
 
     def _record_and_offer(self, connection: Connection) -> None:
         self._record(connection, core=True)
@@ -207,6 +207,11 @@ def intent(ordinal: int, edge: str = "east", id_: str = "id") -> Intent:
         incarnation="first",
         ordinal=ordinal,
     )
+
+
+def _build(draft: journal_changes.Draft, ordinal: int, not_after: datetime | None) -> Intent:
+    del draft, not_after
+    return intent(ordinal)
 
 
 def outcome(id_: str, epoch: int) -> Outcome:
