@@ -32,6 +32,7 @@ from edge_portal.snapshot_watch import SnapshotWatch
 from failover.http_server import serve
 from failover.journal_reader import JournalReader
 from failover.mode_lease import LeaseReader
+from failover.node_config import EdgeConfig
 from failover.sibling_news import NewsReader
 
 SESSION_ID_BYTES = 12
@@ -77,17 +78,10 @@ async def run_worker(settings: EdgeSettings, sockets: list[int], stop: asyncio.E
         shared=shared,
         siblings=siblings,
     )
-    site = Site(
-        utility_name=config.utility.name,
-        utility_phone=config.utility.phone,
-        timezone=config.utility.timezone,
-        currency=config.utility.currency,
-        retention_months=config.retention_months,
-    )
     app = create_app(
         portal,
         node,
-        site,
+        _site(config),
         secure_cookies=not config.insecure_cookies,
         clock=clock,
         receipts=ReceiptDesk(
@@ -110,6 +104,16 @@ async def run_worker(settings: EdgeSettings, sockets: list[int], stop: asyncio.E
         sign_in.close()
         await agent.close()
         await archive_client.close()
+
+
+def _site(config: EdgeConfig) -> Site:
+    return Site(
+        utility_name=config.utility.name,
+        utility_phone=config.utility.phone,
+        timezone=config.utility.timezone,
+        currency=config.utility.currency,
+        retention_months=config.retention_months,
+    )
 
 
 def _watch(snapshot: HeldSnapshots, journal: JournalReader, clock: Clock) -> SnapshotWatch | None:

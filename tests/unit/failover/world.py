@@ -8,7 +8,7 @@ history repeats.
 import asyncio
 import random
 import shutil
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -86,18 +86,7 @@ class Node:
             for name, node in world.nodes.items()
             if name != self.name
         }
-        self.gossip = Gossip(
-            self.name,
-            reader=self.journal.reader,
-            signer=Signer(self.signing_key),
-            public_keys={name: public_key(world[name].signing_key) for name in siblings},
-            expelled=lambda peer: peer in world.expelled,
-            fleet_key=FLEET_KEY,
-            normal=lambda: world.normal,
-            core_now=clock.now,
-            clock=clock,
-            path=self.news,
-        )
+        self.gossip = self.make_gossip(siblings)
         self.holder = WitnessHolder(
             self.journal,
             public_keys={name: public_key(node.signing_key) for name, node in world.nodes.items()},
@@ -171,6 +160,22 @@ class Node:
         told = self.probe.latest
         if told is not None and told.cover is not None:
             self.pruning.note(told.cover)
+
+    def make_gossip(self, siblings: Iterable[str]) -> Gossip:
+        """Tell siblings what waits here, and keep what they tell."""
+        world = self.world
+        return Gossip(
+            self.name,
+            reader=self.journal.reader,
+            signer=Signer(self.signing_key),
+            public_keys={name: public_key(world[name].signing_key) for name in siblings},
+            expelled=lambda peer: peer in world.expelled,
+            fleet_key=FLEET_KEY,
+            normal=lambda: world.normal,
+            core_now=world.clock.now,
+            clock=world.clock,
+            path=self.news,
+        )
 
     def make_capturing(self) -> Capturing:
         """Let this node charge every saved method at the world's processor."""
