@@ -234,7 +234,8 @@ def _not_ours(_: Request[Any, Any, Any], error: NotOurForm) -> Response[bytes]:
 def _unknown(
     _: Request[Any, Any, Any], error: UnknownCase | UnknownEdge | UnknownTicket
 ) -> Response[bytes]:
-    return _told(404, "Not found", f"{str(error).capitalize()}.")
+    told = str(error)
+    return _told(404, "Not found", f"{told[0].upper()}{told[1:]}.")
 
 
 def _told(status: int, title: str, told: str) -> Response[bytes]:

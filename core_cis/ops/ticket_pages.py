@@ -29,13 +29,13 @@ def _is_shown(ticket: Ticket, which: str, type_: str) -> bool:
 @get("/ops/tickets", include_in_schema=False)
 async def tickets_page(
     request: AnyRequest,
-    state: Annotated[str, QueryParameter(max_length=20)] = "",
+    which: Annotated[str, QueryParameter(name="state", max_length=20)] = "",
     kind: Annotated[str, QueryParameter(max_length=20)] = "",
 ) -> Response[bytes]:
     """List tickets: the open ones, or as was chosen."""
     visit = await open_visit(request)
-    found = await visit.desk.tickets(everything=state in {"closed", "all"})
-    shown = [ticket for ticket in found if _is_shown(ticket, state, kind)]
+    found = await visit.desk.tickets(everything=which in {"closed", "all"})
+    shown = [ticket for ticket in found if _is_shown(ticket, which, kind)]
     return visit.answer(
         request,
         "tickets.html",
@@ -43,7 +43,7 @@ async def tickets_page(
         current="Tickets",
         tickets=shown[:_SHOWN],
         more=len(shown[_SHOWN:]),
-        state=state,
+        state=which,
         kind=kind,
         types=_TYPES,
     )
