@@ -22,6 +22,11 @@ def numbers(file_core: Any) -> tuple[str, str]:
         file_core.message("s", ServiceRequest(salt="s", kind="tree", text="<b>Elm</b> leans")),
     ]
     with file_core.open() as store:
+        with store.transaction() as tx:
+            tx.connection.execute(
+                "INSERT INTO service_points (service_point_id, account_id, address) VALUES (?, ?, '1 Main St')",
+                (POINT, sent[0].account_id),
+            )
         told = Intake(store, ServerSettings()).take(sent, delivered_by="east").outcomes
     by_id = {each.intent_id: each.case_number for each in told}
     return by_id[sent[0].intent_id], by_id[sent[1].intent_id]
@@ -97,7 +102,7 @@ async def test_programs_do_the_same(file_core: Any, numbers: tuple[str, str]) ->
         closed = await client.post(address, headers=headers, json=body)
         assert closed.json()["action"] == "ticket.close"
         refused = await client.post(address, headers=headers, json=body)
-        assert (refused.status_code, refused.json()["type"].rpartition("/")[2]) == (
+        assert (refused.status_code, refused.json()["type"].rpartition(":")[2]) == (
             409,
             "ticket_refused",
         )
