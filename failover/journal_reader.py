@@ -260,7 +260,7 @@ class JournalReader:
 
     def size(self) -> JournalSize:
         """Tell how large the journal is; all zero where there is none."""
-        rows = self._rows(
+        rows = self.rows(
             """
             SELECT (SELECT count(*) FROM intents), (SELECT count(*) FROM copies),
                 (SELECT coalesce(sum(last - first + 1), 0) FROM pruned_ordinals),
@@ -280,7 +280,7 @@ class JournalReader:
 
     def pruned_by(self) -> str:
         """Return the mark of the newest backup by which something was dropped; empty while nothing was."""
-        rows = self._rows("SELECT mark FROM pruning")
+        rows = self.rows("SELECT mark FROM pruning")
         return str(rows[0][0]) if rows else ""
 
     # -- the agent's own work ------------------------------------------------------------------------------------------
