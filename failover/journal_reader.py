@@ -139,7 +139,7 @@ class JournalReader:
 
     def pruned(self, intent_id: str) -> list[Receipt]:
         """Return what is told of an id that was decided and pruned here: of each content that was taken under it."""
-        return read_receipts(self._rows, intent_id)
+        return read_receipts(self.rows, intent_id)
 
     # -- operators -----------------------------------------------------------------------------------------------------
 
@@ -243,7 +243,7 @@ class JournalReader:
         complete = len(items) < limit
         upto = last if complete else items[-1].position
         # Read after the rows: one that was dropped meanwhile is in at least one of the two.
-        pruned = None if undecided else read_part(self._rows, source)
+        pruned = None if undecided else read_part(self.rows, source)
         holes: list[int] = []
         if source == "own" and pruned is not None:
             present = {item.position for item in items}
