@@ -52,6 +52,7 @@ PORTS = {
     "core_cis/ops/case_pages.py": "keys of operators' forms",
     "core_cis/ops/limit_pages.py": "keys of operators' forms",
     "core_cis/ops/pages.py": "keys of operators' forms",
+    "core_cis/ops/ticket_pages.py": "keys of operators' forms",
     "core_cis/peer_journals.py": "HTTP to edges",
     "core_cis/postgresql_watch.py": "PostgreSQL",
     "core_cis/readers.py": "questions to the database",
