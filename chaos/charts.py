@@ -10,6 +10,8 @@ from html import escape
 import msgspec
 
 PLOT_WIDTH = 1000
+# Not a mode of an edge, but of one that nobody reaches.
+GONE = "gone"
 MODE_LEVEL = {"normal": 6, "recovering": 16, "degraded": 26}
 _WORDS = {"normal": "Live", "degraded": "Riding through", "recovering": "Catching up"}
 _ROOM_FOR_LABEL_PERCENT = 9.0
@@ -174,13 +176,17 @@ def _stretches(modes: Sequence[str]) -> list[tuple[str, int, int]]:
 
 
 def mode_strip(edge: str, modes: Sequence[str]) -> str:
-    """Draw one edge's mode over time: straight while live, dipped and dashed while it rides through."""
+    """Draw one edge's mode over time: straight while live, dashed below while it rides through, a gap while gone."""
     scale = PLOT_WIDTH / max(1, len(modes))
     drawn: list[str] = []
     told: list[str] = []
     before: float | None = None
     for mode, first, after in _stretches(modes):
         begin, end = first * scale, after * scale
+        if mode == GONE:
+            told.append("No answer")
+            before = None
+            continue
         level = MODE_LEVEL.get(mode, MODE_LEVEL["degraded"])
         if before is not None:
             drawn.append(f'<path class="now" d="M{begin:.1f} {before}L{begin:.1f} {level}"/>')

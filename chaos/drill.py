@@ -35,7 +35,7 @@ from chaos.services import POSTGRESQL, REDIS
 
 ACCOUNTS = 40
 # Of each drill, where several share a fleet: every one has readers of accounts that nobody has asked for.
-ACCOUNTS_EACH = 20
+ACCOUNTS_EACH = 12
 EDGES = 2
 REPORTS = Path("ridethrough-reports")
 SERVICES = {REDIS, POSTGRESQL}

@@ -96,7 +96,7 @@ def _show(request: "Request", drill: "Drill") -> None:
 @click.option(
     "--accounts",
     type=click.IntRange(4, 100_000),
-    help="Of its own fleet, for each drill. [40; 20 where several share one]",
+    help="Of its own fleet, for each drill. [40; 12 where several share one]",
 )
 @click.option(
     "--hold",

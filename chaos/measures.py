@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from chaos.charts import GONE
 from chaos.history import Attempt, History, Phase, Read
 from chaos.label_invariants import seconds_to_degrade
 
@@ -225,18 +226,21 @@ def make_series(history: History) -> Series:
     latencies: list[list[float]] = [[] for _ in range(bins)]
     failed = [0] * bins
     for read in history.reads:
-        if not read.archive:
+        if not read.archive and not history.out_of_reach(read):
             latencies[place(read.sent_at)].append(_millis(read))
-            failed[place(read.sent_at)] += read.status != OK and not history.out_of_reach(read)
+            failed[place(read.sent_at)] += read.status != OK
     edges = []
     for edge in history.edges:
         mode = [""] * bins
         ages: list[float | None] = [None] * bins
         queues: list[int | None] = [None] * bins
         for sample in history.samples:
-            if sample.edge != edge or not sample.mode:
+            if sample.edge != edge:
                 continue
             here = place(sample.at)
+            if not sample.mode:
+                mode[here] = mode[here] or GONE
+                continue
             mode[here] = sample.mode
             ages[here] = sample.lag_seconds
             queues[here] = sample.pending

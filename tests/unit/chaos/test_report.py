@@ -150,6 +150,19 @@ def test_pages_at_an_edge_that_was_taken_away_are_told_apart(history: History) -
     assert sum(measure(history).series.failed) == 0 < gone
 
 
+def test_an_edge_that_nobody_reaches_leaves_a_gap(history: History) -> None:
+    """Its mode is not drawn on as if it were known, and the picture's words say so."""
+    history.samples = [
+        msgspec.structs.replace(sample, mode="")
+        if sample.edge == "edge-1" and history.phase(sample.at) == "outage"
+        else sample
+        for sample in history.samples
+    ]
+    page = render(plain_report(history))
+    assert "edge-1: Live, then No answer, then " in page
+    assert "edge-2: Live, then Riding through" in page
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [(None, "never"), (0.04, "0.0 s"), (2.13, "2.1 s"), (30.4, "30 s"), (252.0, "4 min 12 s")],
