@@ -18,13 +18,14 @@ from random import Random
 
 import msgspec
 
+from chaos.drill_results import Result
 from chaos.drills.clock_faults import CLOCK_FILE
 from chaos.drills.drill import Drill, FleetKind, Target
 from chaos.drills.needs import missing
 from chaos.drills.runner import DrillRun, Options
 from chaos.drills.stage import Keeper
 from chaos.drills.window import Window
-from chaos.errors import ChaosError, FleetError, RefusedError
+from chaos.errors import ChaosError, FleetError, RefusedError, SteadyStateError
 from chaos.fleet import Fleet, FleetOptions
 from chaos.fleet_file import CoreEntry, Customer, EdgeEntry, FleetFile, read_fleet_file
 from chaos.folder_locks import holder
@@ -60,16 +61,6 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     report_folder: Path | None = None
     window: Window | None = None
     arguments: list[str] = []
-
-
-class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a drill: its report and the page, or why it was not run; ``lacking`` is what this machine lacks."""
-
-    drill: str
-    report: Report | None = None
-    page: Path | None = None
-    not_run: str = ""
-    lacking: bool = False
 
 
 def check_window(window: Window | None, at: datetime) -> None:
@@ -165,7 +156,9 @@ class _Series:
             self.close()
             if self._alone:
                 raise
-            return Result(drill=drill.name, not_run=str(error))
+            refused = isinstance(error, RefusedError | SteadyStateError)
+            why = str(error) if refused else f"could not be carried through: {error}"
+            return Result(drill=drill.name, not_run=why)
 
     def _run(self, drill: Drill, place: int) -> Result:
         options = msgspec.structs.replace(

@@ -9,7 +9,8 @@ import click
 
 if TYPE_CHECKING:
     # Imported where they are used: a command that lists drills starts without the whole of a fleet.
-    from chaos.drill import Request, Result
+    from chaos.drill import Request
+    from chaos.drill_results import Result
     from chaos.drills.drill import Drill
 
 _DATA = click.Path(file_okay=False, path_type=Path)
@@ -47,8 +48,11 @@ def list_command(as_json: bool) -> None:  # noqa: FBT001 - click's flag
         click.echo(msgspec.json.encode(listed))
         return
     for drill in CATALOGUE.values():
+        needs = f" [needs: {', '.join(drill.needs)}]" if drill.needs else ""
         lacking = "; ".join(missing(drill, own_fleet=True))
-        click.echo(f"{drill.name:<20} {drill.purpose}{f' [not here: {lacking}]' * bool(lacking)}")
+        click.echo(
+            f"{drill.name:<20} {drill.purpose}{needs}{f' [not here: {lacking}]' * bool(lacking)}"
+        )
 
 
 @drill_group.command("show")
@@ -186,7 +190,7 @@ def run_command(  # noqa: PLR0913, PLR0917 - one parameter an option
     if json_file is not None:
         _write_figures(json_file, results)
     if len(results) > 1:
-        _tell_sum(results)
+        _tell_sum(results, report_folder or drill.REPORTS)
     sys.exit(_exit_status(results, every=every))
 
 
@@ -242,7 +246,9 @@ def _write_figures(json_file: Path, results: "list[Result]") -> None:
     json_file.write_bytes(msgspec.json.format(msgspec.json.encode(figures)) + b"\n")
 
 
-def _tell_sum(results: "list[Result]") -> None:
+def _tell_sum(results: "list[Result]", folder: Path) -> None:
+    from chaos.drill_results import sum_up, write_overview  # noqa: PLC0415 - a single drill has none
+
     click.echo("")
     for result in results:
         if result.report is None:
@@ -250,9 +256,7 @@ def _tell_sum(results: "list[Result]") -> None:
         else:
             verdict = "passed " if result.report.passed else "FAILED "
             click.echo(f"{verdict}  {result.drill}")
-    run = [result.report for result in results if result.report is not None]
-    passed = sum(report.passed for report in run)
-    click.echo(f"{passed} passed, {len(run) - passed} failed, {len(results) - len(run)} not run")
+    click.echo(f"{sum_up(results)}; overview: {write_overview(folder, results)}")
 
 
 def _exit_status(results: "list[Result]", *, every: bool) -> int:

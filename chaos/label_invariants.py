@@ -41,7 +41,21 @@ def _describe(read: Read) -> str:
 
 def reads_answered(history: History) -> Finding:
     """Every page is answered, in the outage as before, also for accounts that nobody had asked for."""
-    pages = [read for read in _pages(history) if not history.out_of_reach(read)]
+    return _answered(history, [read for read in _pages(history) if not history.out_of_reach(read)])
+
+
+def pages_answered_alone(history: History) -> Finding:
+    """Every page is answered; only of a payment that nobody has taken may an edge say that it knows nothing."""
+    reads = [
+        read
+        for read in _pages(history)
+        # That a promised one is known everywhere is another rule's business.
+        if not (read.what == "payment" and read.problem in {"not_found", "payment_unknown"})
+    ]
+    return _answered(history, reads)
+
+
+def _answered(history: History, pages: list[Read]) -> Finding:
     failed = [read for read in pages if read.status != OK]
     untouched = {
         read.account_id

@@ -7,7 +7,12 @@ from chaos.drills.link_faults import LinkBroken
 from chaos.drills.process_faults import Killed
 from chaos.faults import Cut, Flaky, Latency
 from chaos.invariants import CORE_BLACKOUT, MONEY, READING
-from chaos.label_invariants import degraded_in_time, normal_returns
+from chaos.label_invariants import (
+    degraded_in_time,
+    normal_returns,
+    pages_answered_alone,
+    reads_answered,
+)
 from chaos.service_invariants import (
     nothing_promised_alone,
     others_undisturbed,
@@ -141,7 +146,8 @@ EDGES_ALONE = Drill(
     method=(Step(LinkBroken(Cut(), to="peers")), Step(Killed())),
     places=Places(core_silent=True, without_core=None),
     invariants=(
-        *(one for one in CORE_BLACKOUT if one is not taken_in_outage),
+        *(one for one in CORE_BLACKOUT if one not in {taken_in_outage, reads_answered}),
+        pages_answered_alone,
         nothing_promised_alone,
     ),
     aborts=USUAL,

@@ -14,10 +14,18 @@ from click.testing import CliRunner, Result
 from chaos import drill_command
 from chaos.drill import Request, check_window, only_drill, why_not
 from chaos.drills.catalogue import CATALOGUE
-from chaos.drills.runner import Options
+from chaos.drills.runner import DrillRun, Options
 from chaos.drills.window import parse_window
-from chaos.errors import RefusedError
-from chaos.fleet_file import FILE_NAME, CoreEntry, EdgeEntry, FleetFile, write_fleet_file
+from chaos.errors import RefusedError, SteadyStateError
+from chaos.fleet_file import (
+    FILE_NAME,
+    CoreEntry,
+    EdgeEntry,
+    FleetFile,
+    read_fleet_file,
+    write_fleet_file,
+)
+from chaos.keepers import DemoFleet
 
 HELD = """
 import sys
@@ -54,7 +62,9 @@ def test_the_list_names_every_drill_with_its_purpose() -> None:
     assert [one["id"] for one in listed] == list(CATALOGUE)
     for one in listed:
         assert f"{one['id']:<20} {one['summary']}" in lines
-        assert all(need in one["lacking"] or not need.startswith("needs") for need in one["needs"])
+        assert one["needs"] == list(CATALOGUE[one["id"]].needs)
+        assert all(isinstance(lacking, str) for lacking in one["lacking"])
+        assert all(need in lines for need in one["needs"])
 
 
 def test_a_dry_run_shows_the_targets(fleet_file: Path) -> None:
@@ -114,6 +124,22 @@ def test_one_drill_a_fleet(tmp_path: Path) -> None:
             other.kill()
     with only_drill(tmp_path):
         assert (tmp_path / "drill.lock").read_text(encoding="ascii") == str(os.getpid())
+
+
+async def test_a_fleet_that_is_not_well_is_left_alone(fleet_file: Path) -> None:
+    """Nobody answers: the drill says what is wrong, and breaks nothing; `DrillRun` starts its watchdog later."""
+    fleet = read_fleet_file(fleet_file)
+    nobody = msgspec.structs.replace(
+        fleet,
+        core=msgspec.structs.replace(fleet.core, url="http://127.0.0.1:9"),
+        edges=[msgspec.structs.replace(edge, url="http://127.0.0.1:9") for edge in fleet.edges],
+    )
+    drill = CATALOGUE["core-blackout"]
+    options = Options(steady_seconds_max=0.0)
+    run = DrillRun(drill, nobody, DemoFleet(fleet_file), options, lambda _: None)
+    with pytest.raises(SteadyStateError, match=r"the core does not answer; edge-1 does not answer"):
+        await run.run()
+    assert run.history.milestones.broken_from is None
 
 
 def test_what_a_machine_lacks_is_not_run(fleet_file: Path) -> None:

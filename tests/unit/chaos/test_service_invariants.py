@@ -7,6 +7,7 @@ import pytest
 
 from chaos.findings import Finding
 from chaos.history import FaultFacts, History
+from chaos.label_invariants import pages_answered_alone, reads_answered
 from chaos.service_invariants import (
     modes_do_not_flicker,
     nothing_promised_alone,
@@ -106,3 +107,16 @@ def test_modes_do_not_flicker(history: History) -> None:
     assert modes_do_not_flicker(history).held
     history.fault = FaultFacts()
     assert "nothing was broken" in told(modes_do_not_flicker(history))
+
+
+def test_only_what_nobody_took_may_be_unknown(history: History) -> None:
+    """A payment that an edge knows nothing of is no failed page there; any other page is, also another answer."""
+    read = next(one for one in history.reads if one.edge == "edge-1")
+    unknown = replace(read, what="payment", status=404, problem="not_found")
+    history.reads.append(unknown)
+    assert pages_answered_alone(history).held
+    assert not reads_answered(history).held
+    history.reads.append(replace(unknown, status=500, problem="broken"))
+    assert "edge-1 payment" in told(pages_answered_alone(history))
+    history.reads[-1] = replace(unknown, what="account")
+    assert "edge-1 account" in told(pages_answered_alone(history))
