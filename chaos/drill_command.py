@@ -49,6 +49,7 @@ def list_command(as_json: bool) -> None:  # noqa: FBT001 - click's flag
         return
     for drill in CATALOGUE.values():
         needs = f" [needs: {', '.join(drill.needs)}]" if drill.needs else ""
+        needs += " [on trial: not part of --all]" if drill.on_trial else ""
         lacking = "; ".join(missing(drill, own_fleet=True))
         click.echo(
             f"{drill.name:<20} {drill.purpose}{needs}{f' [not here: {lacking}]' * bool(lacking)}"
@@ -92,7 +93,7 @@ def _show(request: "Request", drill: "Drill") -> None:
 
 @drill_group.command("run")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
-@click.option("--all", "every", is_flag=True, help="Run every drill that this machine can run.")
+@click.option("--all", "every", is_flag=True, help="Run every drill that is not on trial.")
 @click.option("--dry-run", is_flag=True, help="Only tell what would be touched.")
 @click.option("--window", metavar="HH:MM-HH:MM", help="Refuse outside these hours of this machine.")
 @click.option("--fleet", "fleet_file", type=_FILE, help="fleet.json of a running demo to break.")
@@ -166,7 +167,9 @@ def run_command(  # noqa: PLR0913, PLR0917 - one parameter an option
     arguments += ["--hold", f"{hold_seconds:g}", "--deadline", f"{deadline_seconds:g}"]
     least = NORMAL_MIN_SECONDS if normal_min_seconds is None else normal_min_seconds
     request = drill.Request(
-        drills=in_fleets(CATALOGUE.values()) if every else [find(name) for name in names],
+        drills=in_fleets(drill for drill in CATALOGUE.values() if not drill.on_trial)
+        if every
+        else [find(name) for name in names],
         options=Options(
             hold_seconds=hold_seconds,
             deadline_seconds=deadline_seconds,

@@ -120,7 +120,8 @@ class Drill(msgspec.Struct, frozen=True, kw_only=True):
     ``prepare`` is run before any traffic; ``recovering`` are faults that are taken when the others are healed and the
     core answers, and last until nothing waits any more. ``needs`` name what a machine must have (see
     `chaos.drills.needs`). ``fleet`` is the kind it is run on; ``own_fleet``: not on one that somebody else runs.
-    ``spoils``: the fleet is not used for another drill afterwards.
+    ``spoils``: the fleet is not used for another drill afterwards. ``on_trial``: it has not yet been seen to hold from
+    its beginning to its end, so `--all` leaves it out.
     """
 
     name: str
@@ -146,6 +147,7 @@ class Drill(msgspec.Struct, frozen=True, kw_only=True):
     fleet: FleetKind = "plain"
     own_fleet: bool = False
     spoils: bool = False
+    on_trial: bool = False
 
     def facts(self, edges: list[str], returns_max: int = 0) -> FaultFacts:
         """Tell what the verdicts depend on, for a fleet of these edges."""

@@ -87,6 +87,7 @@ EDGE_DISK_REFUSES = Drill(
     began="Writes refused",
     healing="Writes allowed",
     healed="Core answers",
+    on_trial=True,
 )
 
 EDGE_DISK_FULL = Drill(
@@ -106,6 +107,7 @@ EDGE_DISK_FULL = Drill(
     healed="Core answers",
     needs=("small disks",),
     fleet="small disk",
+    on_trial=True,
 )
 
 EDGE_DISK_DESTROYED = Drill(
@@ -132,6 +134,7 @@ EDGE_DISK_DESTROYED = Drill(
     healed="Core and edge answer",
     own_fleet=True,
     spoils=True,
+    on_trial=True,
 )
 
 
@@ -157,6 +160,7 @@ def _snapshot_drill(
         healed="Edge answers",
         own_fleet=True,
         spoils=True,
+        on_trial=True,
     )
 
 
@@ -203,6 +207,7 @@ CLOCK_SKEW = Drill(
     healed="Core answers",
     needs=("libfaketime",),
     fleet="wrong clock",
+    on_trial=True,
 )
 
 
@@ -226,6 +231,7 @@ def _redis_drill(
         healed="Core answers",
         needs=("redis",),
         fleet="redis",
+        on_trial=True,
     )
 
 

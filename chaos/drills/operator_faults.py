@@ -1,5 +1,7 @@
 """What operators do on purpose: holding edges away from the core ahead of planned work."""
 
+import asyncio
+
 import msgspec
 
 from chaos.drills.core_faults import run_command
@@ -30,13 +32,15 @@ class BreakersHeld(msgspec.Struct, frozen=True):
         folders = [edge.data for edge in stage.fleet.edges]
         lease = _Order(folders)
         try:
-            for folder in folders:
-                words = ("breaker", "open", "--data", folder, "--reason", REASON)
-                await run_command("edge_portal", *words, "--for", f"{self.minutes}m")
+            await asyncio.gather(*(self._hold(folder) for folder in folders))
         except ControlError:
             await lease.heal()
             raise
         return lease
+
+    async def _hold(self, folder: str) -> None:
+        words = ("breaker", "open", "--data", folder, "--reason", REASON)
+        await run_command("edge_portal", *words, "--for", f"{self.minutes}m")
 
 
 class _Order:

@@ -16,7 +16,7 @@ import msgspec
 from chaos.books import Books
 from chaos.customers import EdgeClient, now
 from chaos.drills.comparing import compare
-from chaos.drills.drill import Drill, Lease
+from chaos.drills.drill import Drill, Lease, Step
 from chaos.drills.stage import Keeper, Stage
 from chaos.errors import ControlError, FleetError, SteadyStateError
 from chaos.fleet_file import FleetFile
@@ -195,25 +195,27 @@ class DrillRun:
             else:
                 self._say(f"Now: {drill.began}")
                 moments.broken_from = now()
+            steps = sorted(drill.method, key=lambda step: step.after)
+            for step in (one for one in steps if not one.after):
+                await self._take(step, stage)
+            if moments.broken_at is None:
+                moments.broken_at = now()
+                traffic.release_untouched()
+            # Taking some faults takes time, which is none of the hold.
             begun = asyncio.get_running_loop().time()
-            for step in sorted(drill.method, key=lambda step: step.after):
+            for step in (one for one in steps if one.after):
                 due = begun + step.after * length
-                if due > begun and moments.broken_at is None:
-                    self._broken(traffic)
                 await self._wait(due - asyncio.get_running_loop().time(), traffic)
                 if self._aborted:
                     return
-                held = self._held_to_the_end if step.to_the_end else self._leases
-                held.append(await step.fault.take(stage))
-            if moments.broken_at is None:
-                self._broken(traffic)
+                await self._take(step, stage)
             await self._wait(begun + length - asyncio.get_running_loop().time(), traffic)
             if self._aborted:
                 return
 
-    def _broken(self, traffic: Traffic) -> None:
-        self.history.milestones.broken_at = now()
-        traffic.release_untouched()
+    async def _take(self, step: Step, stage: Stage) -> None:
+        held = self._held_to_the_end if step.to_the_end else self._leases
+        held.append(await step.fault.take(stage))
 
     async def _renew(self, lease_seconds: float) -> None:
         """Keep every fault in force; one that has ended before its time ends the drill."""
