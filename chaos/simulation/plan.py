@@ -5,6 +5,7 @@ Swarm testing (Groce et al., "Swarm Testing", ISSTA 2012): each world has only s
 with all of them hides what only a few in a row bring about.
 """
 
+from collections.abc import Sequence
 from random import Random
 from typing import Final, Literal
 
@@ -74,10 +75,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     events: list[Event]
 
 
-def draw_plan(seed: int, *, seconds: float) -> Plan:
-    """Draw a world from a seed."""
+def draw_plan(seed: int, *, seconds: float, only: Sequence[Kind] = ()) -> Plan:
+    """Draw a world from a seed; ``only`` are the kinds of faults that it has, where they are not to be drawn."""
     rng = Random(f"plan {seed}")
-    kinds = [kind for kind in KINDS if rng.random() < _KIND_CHANCE]
+    drawn = [kind for kind in KINDS if rng.random() < _KIND_CHANCE]
+    kinds = [*only] or drawn
     nodes = ("core", *EDGES)
     skewed = rng.random() < 0.3  # noqa: PLR2004 - most machines keep time
     return Plan(

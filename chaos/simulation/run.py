@@ -3,7 +3,7 @@
 import logging
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from chaos.simulation.checkers import judge
-from chaos.simulation.plan import Plan, draw_plan
+from chaos.simulation.plan import Kind, Plan, draw_plan
 from chaos.simulation.utility import Blueprint
 from chaos.simulation.virtual_time import START, Stuck, VirtualLoop, run_virtually
 from chaos.simulation.world import World
@@ -101,9 +101,11 @@ def _stuck(plan: Plan, stuck: Stuck, real: float) -> Judged:
     )
 
 
-def live_through_seed(seed: int, seconds: float = DEFAULT_SECONDS) -> Judged:
-    """Live through the world of a seed."""
-    return live_through(draw_plan(seed, seconds=seconds))
+def live_through_seed(
+    seed: int, seconds: float = DEFAULT_SECONDS, only: Sequence[Kind] = ()
+) -> Judged:
+    """Live through the world of a seed; ``only`` as in `draw_plan`."""
+    return live_through(draw_plan(seed, seconds=seconds, only=only))
 
 
 def live_through_many(first: int, count: int, *, seconds: float, jobs: int) -> Iterator[Judged]:
