@@ -1,9 +1,16 @@
-"""Logs: JSON lines on standard error, without personal data; the same in both applications."""
+"""
+Logs: JSON lines on standard error, without personal data; the same in both applications.
 
+A line that cannot be written, because the disk that it goes to is full or fails, is lost and counted: whoever logs goes
+on. The first line that can be written again is followed by how many are missing.
+"""
+
+import json
 import logging
 import sys
+import threading
 from collections.abc import MutableMapping
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import structlog
 
@@ -22,6 +29,7 @@ def configure_logs(role: str, *, level: int = logging.INFO) -> None:
     Events of the standard library's logging go the same way, under the name of ``role``; of libraries that log every
     request, only warnings.
     """
+    lines = _Lines(sys.stderr)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -33,7 +41,7 @@ def configure_logs(role: str, *, level: int = logging.INFO) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.clear_contextvars()
@@ -45,6 +53,35 @@ def configure_logs(role: str, *, level: int = logging.INFO) -> None:
 def mask(value: str) -> str:
     """Shorten an id to what still helps to tell two apart: its last three characters."""
     return f"…{value[-_SHOWN:]}" if len(value) > _SHOWN else "…"
+
+
+class _Lines:
+    """Writes lines, and never fails."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._lost = 0
+        self._lock = threading.Lock()
+
+    def msg(self, message: str) -> None:
+        """Write a line, or count it as lost."""
+        with self._lock:
+            try:
+                self._write(message)
+                if self._lost:
+                    lost = {"event": "log lines could not be written", "lines": self._lost}
+                    self._write(json.dumps(lost))
+                    self._lost = 0
+            # A closed standard error is a ValueError.
+            except (OSError, ValueError):
+                self._lost += 1
+
+    log = debug = info = warn = warning = msg
+    error = err = exception = critical = fatal = failure = msg
+
+    def _write(self, line: str) -> None:
+        self._file.write(f"{line}\n")
+        self._file.flush()
 
 
 class _ToStructlog(logging.Handler):
