@@ -64,7 +64,7 @@ def test_an_edge_says_what_it_may_miss(fleet: EdgeFleet) -> None:
     """
     east, north, west = fleet.edges
     here, between, there = (fleet.customer(2, edge) for edge in fleet.edges)
-    wait_until("taken", lambda: here.pay(2500, key="only once").status_code == 202)
+    wait_until("taken", lambda: here.pay(2500, key="only-once").status_code == 202)
     waiting = {"why": "waiting", "payments": 1, "since": None}
     wait_until("heard of", lambda: may_miss(there) == waiting)
     assert between.client.get("/account").json()["pending_amount"] == 2500
