@@ -349,9 +349,11 @@ def _make_shrinkable(connection: Connection) -> None:
     That takes one rewriting of the file. A large one is left as it is, and so is one that the disk has no room for: its
     free pages are used again, and the file stays as long as it is.
     """
-    (mode,) = connection.execute("PRAGMA auto_vacuum").fetchone()
-    (pages,) = connection.execute("PRAGMA page_count").fetchone()
-    (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+    # Of an encrypted file some of them are told as text.
+    mode, pages, page_bytes = (
+        int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+        for name in ("auto_vacuum", "page_count", "page_size")
+    )
     if mode == _INCREMENTAL or pages * page_bytes > _REWRITTEN_BYTES_MAX:
         return
     with contextlib.suppress(Error):

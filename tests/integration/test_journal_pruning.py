@@ -28,14 +28,14 @@ CHILD = """
 import asyncio, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from tests.integration.journals import draft, opened, record
-from tests.integration.test_journal_pruning import ORDER, decided
+from tests.integration.journals import opened, record
+from tests.integration.test_journal_pruning import ORDER, decided, later
 
 async def main():
     journal = opened(Path(sys.argv[1]))
     number = 0
     while True:
-        wanted = [draft(f"key-{number + more}") for more in range(8)]
+        wanted = [later(number + more, f"key-{number + more}") for more in range(8)]
         await asyncio.gather(*(record(journal, each) for each in wanted))
         await journal.settle([decided(each, number + more) for more, each in enumerate(wanted)])
         await journal.released(range(number + 1, number + 9), "west")
@@ -60,6 +60,11 @@ def order(*, upto: int = 10**6, epoch: int = 1) -> PruneOrder:
 
 
 ORDER = order()
+
+
+def later(seconds: int, key: str) -> journal_changes.Draft:
+    """Wish for something later than noon: what one account asks for is recorded in the order of its times."""
+    return msgspec.structs.replace(draft(key), accepted_at=NOON + timedelta(seconds=seconds))
 
 
 def decided(wanted: journal_changes.Draft, seq: int) -> Outcome:
@@ -96,7 +101,7 @@ def path(tmp_path: Path) -> Path:
 async def test_what_is_still_needed_stays(path: Path) -> None:
     """What no backup covers, is decided of another record, is owed to a holder, or was voided lately."""
     journal = opened(path)
-    drafts = [draft(f"k{number}") for number in range(6)]
+    drafts = [later(number, f"k{number}") for number in range(6)]
     for each in drafts:
         await record(journal, each)
     await journal.void(6)
