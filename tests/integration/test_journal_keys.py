@@ -57,6 +57,14 @@ async def test_another_key_is_told_and_changes_nothing(path: Path, keys: FileKey
     assert reader.key_id() == wanted
 
 
+async def test_an_encrypted_journal_gives_pages_back_too(path: Path) -> None:
+    """It is made so that pruning can make it shorter."""
+    opened(path, keys=KEYS).close()
+    connection = connect(path, synchronous="FULL", keys=KEYS)
+    assert int(connection.execute("PRAGMA auto_vacuum").fetchone()[0]) == 2
+    connection.close()
+
+
 async def test_a_plain_journal_is_told(path: Path) -> None:
     """It is not gone on with under a key."""
     opened(path).close()
