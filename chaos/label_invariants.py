@@ -45,12 +45,13 @@ def reads_answered(history: History) -> Finding:
 
 
 def pages_answered_alone(history: History) -> Finding:
-    """Every page is answered; only of a payment that nobody has taken may an edge say that it knows nothing."""
+    """As `reads_answered`, but of a payment that nobody has taken an edge may say that it knows nothing."""
     reads = [
         read
         for read in _pages(history)
         # That a promised one is known everywhere is another rule's business.
-        if not (read.what == "payment" and read.problem in {"not_found", "payment_unknown"})
+        if not history.out_of_reach(read)
+        and not (read.what == "payment" and read.problem in {"not_found", "payment_unknown"})
     ]
     return _answered(history, reads)
 

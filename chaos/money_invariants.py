@@ -78,7 +78,9 @@ def nothing_lost(history: History) -> Finding:
     wrong += [
         f"{seen.intent_id}: {seen.edge} answered {seen.status} to a payment it was told of before"
         for seen in history.sightings
-        if not seen.state
+        # No answer at all says nothing of a payment.
+        if seen.status
+        and not seen.state
         and seen.intent_id in taken
         and taken[seen.intent_id].received_at <= seen.sent_at
     ]

@@ -110,7 +110,6 @@ PLANNED_MAINTENANCE = Drill(
     began="Breakers held open",
     healing="Core started, orders taken back",
     healed="Core answers",
-    on_trial=True,
 )
 
 RECOVERY_HERD = Drill(

@@ -8,7 +8,12 @@ from chaos.drills.process_faults import Frozen, Killed, PartKilled
 from chaos.drills.service_faults import RedisFlushed
 from chaos.drills.snapshot_faults import SnapshotsDamaged, build_snapshot_file
 from chaos.invariants import MONEY, READING, Invariant
-from chaos.label_invariants import degraded_in_time, normal_returns
+from chaos.label_invariants import (
+    degraded_in_time,
+    normal_returns,
+    pages_answered_alone,
+    reads_answered,
+)
 from chaos.service_invariants import (
     accepted_before_loss,
     damage_noticed,
@@ -87,7 +92,6 @@ EDGE_DISK_REFUSES = Drill(
     began="Writes refused",
     healing="Writes allowed",
     healed="Core answers",
-    on_trial=True,
 )
 
 EDGE_DISK_FULL = Drill(
@@ -123,7 +127,9 @@ EDGE_DISK_DESTROYED = Drill(
         *MONEY,
         accepted_before_loss,
         taken_in_outage,
-        *READING,
+        # Whose answer was lost with the edge asks for what nobody has taken.
+        *(one for one in READING if one is not reads_answered),
+        pages_answered_alone,
         degraded_in_time,
         normal_returns,
     ),

@@ -8,6 +8,7 @@ import pytest
 from chaos.findings import Finding
 from chaos.history import FaultFacts, History
 from chaos.label_invariants import pages_answered_alone, reads_answered
+from chaos.money_invariants import nothing_lost
 from chaos.service_invariants import (
     modes_do_not_flicker,
     nothing_promised_alone,
@@ -120,3 +121,14 @@ def test_only_what_nobody_took_may_be_unknown(history: History) -> None:
     assert "edge-1 payment" in told(pages_answered_alone(history))
     history.reads[-1] = replace(unknown, what="account")
     assert "edge-1 account" in told(pages_answered_alone(history))
+
+
+def test_no_answer_says_nothing_of_a_payment(history: History) -> None:
+    """An edge that is away tells nobody that a payment is lost; one that does not know it does."""
+    taken = next(one for one in history.sightings if one.state)
+    later = taken.received_at + timedelta(seconds=5)
+    silent = replace(taken, status=0, state="", sent_at=later, received_at=later)
+    history.sightings.append(silent)
+    assert nothing_lost(history).held
+    history.sightings.append(replace(silent, status=404))
+    assert "answered 404" in told(nothing_lost(history))
